@@ -1,0 +1,77 @@
+"""One text for one value: JSON that is the same in every process and every version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from genai_pipeline.errors import ConfigurationError
+
+__all__ = ["Json", "digest", "json_copy"]
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+_DEPTH = 100
+
+
+def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
+    """
+    Answer a deep copy of *value* made of plain JSON types; tuples become lists.
+
+    Raises `ConfigurationError` that names the place (``where['key'][3]``) of anything JSON
+    cannot hold: other types, keys that are no text, NaN and infinity, nesting over 100.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConfigurationError(f"{where} is {value}, which JSON cannot hold")
+        return value
+    if depth >= _DEPTH:
+        raise ConfigurationError(f"{where} is nested deeper than {_DEPTH} levels")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigurationError(f"{where} has the key {key!r}; JSON keys are text")
+        return {
+            key: json_copy(item, where=f"{where}[{key!r}]", depth=depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [
+            json_copy(item, where=f"{where}[{index}]", depth=depth + 1)
+            for index, item in enumerate(value)
+        ]
+    raise ConfigurationError(
+        f"{where} is a {type(value).__qualname__}, which JSON cannot hold; convert it first"
+    )
+
+
+def digest(value: Json) -> str:
+    """
+    Answer 32 hexadecimal digits (128 bits of BLAKE2b) over the canonical JSON of *value*.
+
+    Keys are sorted, and a float with an integral value counts as that integer, as in JSON
+    itself, so that ``1`` and ``1.0`` are one value.
+    """
+    text = json.dumps(
+        _integral(value),
+        ensure_ascii=True,
+        allow_nan=False,
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+
+
+def _integral(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _integral(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_integral(item) for item in value]
+    return value

@@ -1,0 +1,195 @@
+"""`chain`: stages one after the other, as one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, overload
+
+import anyio
+
+from genai_pipeline._lifespan import Composite
+from genai_pipeline._options import check
+from genai_pipeline._wrap import name_of
+from genai_pipeline.errors import Rejected
+from genai_pipeline.records import Record
+from genai_pipeline.types import Stage
+from genai_pipeline.walk import Walk, current_walk
+
+__all__ = ["Chain", "chain"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+G = TypeVar("G")
+
+FAN_OUT = 16
+
+Records = Sequence[Record[Any]]
+
+
+class Chain(Composite):
+    """
+    Walks a record through stages, depth first; itself a stage. Made by `chain`.
+
+    Inside a run it also times each stage, notes which stage raised, and waits in place when a
+    stage raises `Rejected`, so that the stages before are not paid for again.
+    """
+
+    __slots__ = ("_fan_out", "_names", "stages")
+
+    def __init__(self, stages: Iterable[Stage[Any, Any]], fan_out: int) -> None:
+        self.stages = tuple(_flat(stages))
+        self._names = tuple(_distinct(name_of(stage) for stage in self.stages))
+        self._fan_out = fan_out
+
+    @property
+    def name(self) -> str:
+        """The names of the stages, in order."""
+        return " > ".join(self._names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What reports call the stages; equal names are numbered."""
+        return self._names
+
+    def parts(self) -> Iterable[object]:
+        """Answer the stages: what is entered and left with this."""
+        return self.stages
+
+    async def __call__(self, record: Record[Any]) -> Records:
+        """Answer all that the last stage makes of *record*, in order."""
+        walk = current_walk()
+        if walk is None:
+            return await self._plain(0, record)
+        return await self._walk_on(0, record, walk)
+
+    async def _plain(self, position: int, record: Record[Any]) -> Records:
+        outputs: Records = (record,)
+        for index in range(position, len(self.stages)):
+            outputs = await self.stages[index](record)
+            if len(outputs) != 1:
+                return await self._each(index + 1, outputs, None)
+            record = outputs[0]
+        return outputs
+
+    async def _walk_on(self, position: int, record: Record[Any], walk: Walk) -> Records:
+        now, observe = walk.run.clock.now, walk.run.observe
+        outputs: Records = (record,)
+        began = now()
+        for index in range(position, len(self.stages)):
+            while True:
+                try:
+                    outputs = await self.stages[index](record)
+                    break
+                except Rejected as rejection:
+                    await walk.run.park(rejection, self._names[index], walk)
+                    began = now()
+                except Exception as error:
+                    walk.failed_in(self._names[index], error)
+                    raise
+            ended = now()
+            observe(self._names[index], ended - began)
+            began = ended
+            if len(outputs) != 1:
+                return await self._each(index + 1, outputs, walk)
+            record = outputs[0]
+        return outputs
+
+    async def _each(self, position: int, records: Records, walk: Walk | None) -> Records:
+        """Walk several records on, some at a time; answer all they become, in order."""
+        if position == len(self.stages) or not records:
+            return records
+        ends: list[Records] = [()] * len(records)
+        waiting = iter(enumerate(records))
+        failures: list[Exception] = []
+
+        async def carry() -> None:
+            # After a failure no other begins; those under way end, since they may be paid for.
+            for ordinal, record in waiting:
+                try:
+                    if walk is None:
+                        ends[ordinal] = await self._plain(position, record)
+                    else:
+                        ends[ordinal] = await self._walk_on(position, record, walk)
+                except Exception as error:  # noqa: BLE001 - raised below, outside the group
+                    failures.append(error)
+                if failures:
+                    return
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(self._fan_out, len(records))):
+                group.start_soon(carry)
+        if failures:
+            raise failures[0]
+        return [record for end in ends for record in end]
+
+
+def _flat(stages: Iterable[Stage[Any, Any]]) -> Iterator[Stage[Any, Any]]:
+    for stage in stages:
+        if isinstance(stage, Chain) and stage._fan_out == FAN_OUT:  # noqa: SLF001
+            yield from stage.stages
+        else:
+            yield stage
+
+
+def _distinct(names: Iterable[str]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
+@overload
+def chain(a: Stage[A, B], /, *, fan_out: int = ...) -> Stage[A, B]: ...
+@overload
+def chain(a: Stage[A, B], b: Stage[B, C], /, *, fan_out: int = ...) -> Stage[A, C]: ...
+@overload
+def chain(
+    a: Stage[A, B], b: Stage[B, C], c: Stage[C, D], /, *, fan_out: int = ...
+) -> Stage[A, D]: ...
+@overload
+def chain(
+    a: Stage[A, B], b: Stage[B, C], c: Stage[C, D], d: Stage[D, E], /, *, fan_out: int = ...
+) -> Stage[A, E]: ...
+@overload
+def chain(
+    a: Stage[A, B],
+    b: Stage[B, C],
+    c: Stage[C, D],
+    d: Stage[D, E],
+    e: Stage[E, F],
+    /,
+    *,
+    fan_out: int = ...,
+) -> Stage[A, F]: ...
+@overload
+def chain(
+    a: Stage[A, B],
+    b: Stage[B, C],
+    c: Stage[C, D],
+    d: Stage[D, E],
+    e: Stage[E, F],
+    f: Stage[F, G],
+    /,
+    *,
+    fan_out: int = ...,
+) -> Stage[A, G]: ...
+def chain(*stages: Stage[Any, Any], fan_out: int = FAN_OUT) -> Stage[Any, Any]:
+    """
+    Join *stages* into one; what one answers is what the next takes, and the types say so.
+
+    When a stage answers several records, they walk on concurrently, *fan_out* at a time, and
+    what they become is answered in order. When one of them fails, no other begins, those under
+    way end, and the error is raised. More than six stages are joined by chains of chains.
+
+    Raises `ConfigurationError` without stages, and for anything that cannot be called.
+    """
+    check(bool(stages), "chain", "stages", stages, "at least one stage")
+    for stage in stages:
+        check(callable(stage), "chain", "stages", stage, "stages; gp.map(fn) makes one of fn")
+    fine = isinstance(fan_out, int) and fan_out >= 1
+    check(fine, "chain", "fan_out", fan_out, "a whole number, 1 or more")
+    return Chain(stages, fan_out)

@@ -1,0 +1,143 @@
+"""Who opens and closes what: everything that lives during one run, entered once, closed last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+import anyio
+
+__all__ = ["Composite", "Lifespan", "every_part", "opened"]
+
+T = TypeVar("T")
+
+_current: ContextVar[Lifespan | None] = ContextVar("genai_pipeline_lifespan", default=None)
+
+
+class Lifespan:
+    """
+    Enters asynchronous context managers, each object once, and leaves them in reverse order.
+
+    While it is open it is the current one of its task and of the tasks begun inside, so that
+    a model called deep inside a stage opens its connections here, and shares them.
+    """
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        # The object itself is kept beside its result, lest its id be given to another.
+        self._entered: dict[int, tuple[object, Any]] = {}
+        self._entering: dict[int, anyio.Lock] = {}
+        self._outer: Lifespan | None = None
+        self._open = False
+
+    async def __aenter__(self) -> Lifespan:
+        self._open = True
+        self._outer = _current.get()
+        _current.set(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _current.set(self._outer)
+        self._open = False
+        self._entered.clear()
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def enter(self, part: object) -> Any:
+        """Enter *part*, unless that was done; answer what entering it gave (or *part*)."""
+        known = self._entered.get(id(part))
+        if known is not None:
+            return known[1]
+        if not hasattr(type(part), "__aenter__"):
+            return part
+        async with self._entering.setdefault(id(part), anyio.Lock()):
+            if id(part) not in self._entered:
+                manager = cast("AbstractAsyncContextManager[Any]", part)
+                value = await self._stack.enter_async_context(manager)
+                self._entered[id(part)] = (part, value)
+        return self._entered[id(part)][1]
+
+    @staticmethod
+    def current() -> Lifespan | None:
+        """Answer the lifespan this code runs in, if it is still open."""
+        lifespan = _current.get()
+        return lifespan if lifespan is not None and lifespan._open else None  # noqa: SLF001
+
+
+class Composite:
+    """
+    Made of parts that may have a life cycle; entering it enters them.
+
+    Inside a run the parts are the run's; outside, ``async with`` opens a lifespan of its own.
+    """
+
+    __slots__ = ("_stacks",)
+    _stacks: list[AsyncExitStack]
+
+    def parts(self) -> Iterable[object]:
+        """Answer what this is made of."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            lifespan = Lifespan.current() or await stack.enter_async_context(Lifespan())
+            for part in self.parts():
+                await lifespan.enter(part)
+            if not hasattr(self, "_stacks"):
+                object.__setattr__(self, "_stacks", [])  # also on a frozen class
+            self._stacks.append(stack.pop_all())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stacks.pop().__aexit__(kind, error, trace)
+
+
+class opened(Generic[T]):  # noqa: N801 - read as a verb: ``async with opened(client) as c``
+    """
+    Answer what entering *resource* gives: the run's own inside a run, else one for this block.
+
+    For providers and others that hold connections: the first call in a run opens them and the
+    end of the run closes them; a call outside any run opens and closes them itself.
+    """
+
+    __slots__ = ("_own", "_resource")
+
+    def __init__(self, resource: AbstractAsyncContextManager[T]) -> None:
+        self._resource = resource
+        self._own = False
+
+    async def __aenter__(self) -> T:
+        lifespan = Lifespan.current()
+        if lifespan is not None:
+            return cast("T", await lifespan.enter(self._resource))
+        self._own = True
+        return await self._resource.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._own:
+            await self._resource.__aexit__(kind, error, trace)
+
+
+def every_part(thing: object) -> Iterator[object]:
+    """Yield *thing* and all it is made of, outermost first."""
+    yield thing
+    if isinstance(thing, Composite):
+        for part in thing.parts():
+            yield from every_part(part)

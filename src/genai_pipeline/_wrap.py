@@ -1,0 +1,71 @@
+"""`wrap`: middlewares around a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, TypeVar
+
+from genai_pipeline._lifespan import Composite
+from genai_pipeline.types import Handler, Middleware
+
+__all__ = ["Wrapped", "name_of", "wrap"]
+
+I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
+O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
+
+
+class Wrapped(Composite, Generic[I, O]):
+    """A handler with middlewares around it; itself a handler. Made by `wrap`."""
+
+    __slots__ = ("_call", "handler", "middlewares", "name")
+
+    def __init__(self, handler: Handler[I, O], middlewares: tuple[Middleware[I, O], ...]) -> None:
+        self.handler = handler
+        self.middlewares = middlewares
+        self.name = name_of(handler)
+        call = handler
+        for middleware in reversed(middlewares):
+            call = _layer(middleware, call)
+        self._call = call
+
+    def __call__(self, value: I, /) -> Awaitable[O]:
+        """Pass *value* through the middlewares, first listed first, to the handler."""
+        return self._call(value)
+
+    def parts(self) -> Iterable[object]:
+        """Answer the handler and the middlewares: what is entered and left with this."""
+        return (self.handler, *self.middlewares)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, (self.handler, *self.middlewares)))
+        return f"wrap({inside})"
+
+
+def wrap(handler: Handler[I, O], *middlewares: Middleware[I, O]) -> Wrapped[I, O]:
+    """
+    Put *middlewares* around *handler*; the first listed sees the call first.
+
+    ``wrap(model, Cache(...), Retry(...))`` looks into the cache once for each call, and retries
+    behind it; the other way round, every retry would look into the cache again.
+
+    An instance is a scope: two wraps that share one middleware object share its state. Whatever
+    has a life cycle (``async with``) is entered and left by the pipeline, or by ``async with``
+    around what this answers; nobody forwards it by hand.
+    """
+    return Wrapped(handler, middlewares)
+
+
+def _layer(middleware: Middleware[I, O], call_next: Handler[I, O]) -> Handler[I, O]:
+    def layer(value: I) -> Awaitable[O]:
+        return middleware(value, call_next)
+
+    return layer
+
+
+def name_of(thing: Callable[..., object]) -> str:
+    """Answer what to call *thing* in reports: its ``name``, its function's name or its class."""
+    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
+    if isinstance(name, str):
+        return "lambda" if name == "<lambda>" else name
+    inner = getattr(thing, "func", None)  # functools.partial
+    return name_of(inner) if callable(inner) else type(thing).__name__

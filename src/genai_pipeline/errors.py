@@ -1,0 +1,281 @@
+"""
+Every error this library raises, classified by *who must act*.
+
+::
+
+    PipelineError
+    ├── Transient            time: the same call may succeed later (``retry_after``)
+    │   ├── RateLimited          the provider asks to slow down
+    │   ├── Overloaded           the provider is there but cannot serve now
+    │   ├── ConnectionFailed     the network or the peer broke the exchange
+    │   ├── AttemptTimeout       one attempt took longer than it may
+    │   └── InvalidAnswer        the answer is not what was asked for
+    ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
+    ├── Permanent            the author: the same call will fail again
+    │   ├── InvalidRequest       the provider does not accept the request
+    │   │   └── ContextOverflow      the request is longer than the model reads
+    │   ├── Truncated            the answer was cut at the output limit
+    │   ├── Refused              the model or its filter declined to answer
+    │   └── WorkerDied           the process that ran the function died
+    ├── DataError            the owner of the data: the input itself is wrong
+    ├── Systemic             the operator: every record would fail alike
+    │   ├── AuthenticationFailed the credentials are missing, wrong or not enough
+    │   ├── QuotaExhausted       the money or quota at the vendor is used up
+    │   ├── StorageFailed        a disk is full, read-only or failing
+    │   ├── TooManyFailures      more records failed than ``max_failures`` allows
+    │   └── ConfigurationError   an option or a combination of options is wrong
+    ├── DeadlineExceeded     the time the caller gave has passed
+    └── Stopped              the run ended before the record was finished
+
+    RunFailed (ExceptionGroup)   what went wrong in a run; lives in `genai_pipeline.report`
+
+`category` says the same in one word, also for exceptions that are not ours:
+`classify` answers ``transient``, ``permanent``, ``system`` or ``data``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, TypeAlias
+
+__all__ = [
+    "AttemptTimeout",
+    "AuthenticationFailed",
+    "Category",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ContextOverflow",
+    "DataError",
+    "DeadlineExceeded",
+    "InvalidAnswer",
+    "InvalidRequest",
+    "Overloaded",
+    "Permanent",
+    "PipelineError",
+    "QuotaExhausted",
+    "RateLimited",
+    "Refused",
+    "Rejected",
+    "Stopped",
+    "StorageFailed",
+    "Systemic",
+    "TooManyFailures",
+    "Transient",
+    "Truncated",
+    "WorkerDied",
+    "classify",
+]
+
+Category: TypeAlias = Literal["transient", "permanent", "system", "data"]
+
+
+class PipelineError(Exception):
+    """
+    The root of everything this library raises on purpose.
+
+    Survives `pickle`, so that it crosses process borders with all its fields.
+    """
+
+    category: ClassVar[Category] = "permanent"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(
+    cls: type[PipelineError], args: tuple[Any, ...], state: dict[str, Any]
+) -> PipelineError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class _Delayed(PipelineError):
+    """An error that may know when trying again makes sense."""
+
+    category: ClassVar[Category] = "transient"
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        if retry_after is not None and not (math.isfinite(retry_after) and retry_after >= 0):
+            retry_after = None
+        self.retry_after = retry_after
+        """Seconds to wait before the next try, as the refuser said; `None` when it did not."""
+
+
+class Transient(_Delayed):
+    """
+    Raised when a call failed for a passing reason: time must act.
+
+    A *retry_after* that is negative, infinite or not a number is dropped.
+    """
+
+
+class RateLimited(Transient):
+    """Raised when the provider asks to slow down; says nothing about its health."""
+
+
+class Overloaded(Transient):
+    """Raised when the provider is reached but cannot serve now."""
+
+
+class ConnectionFailed(Transient):
+    """
+    Raised when the network or the peer broke the exchange.
+
+    *sent* tells whether the whole request may have reached the peer, and hence may be billed.
+    """
+
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.sent = sent
+
+
+class AttemptTimeout(Transient):
+    """Raised when one attempt took longer than it may."""
+
+
+class InvalidAnswer(Transient):
+    """Raised when an answer arrived that is not what was asked for; it may have been billed."""
+
+
+class Rejected(_Delayed):
+    """
+    Raised when a policy of ours refused a call before it was made.
+
+    No failure of the record: the runner waits *retry_after* seconds (one, when it is `None`)
+    and calls the refusing stage again.
+    """
+
+
+class Permanent(PipelineError):
+    """Raised when the same call would fail again: the author must act."""
+
+
+class InvalidRequest(Permanent):
+    """Raised when the provider does not accept the request."""
+
+
+class ContextOverflow(InvalidRequest):
+    """Raised when the request is longer than the model reads."""
+
+
+class Truncated(Permanent):
+    """
+    Raised when an answer was cut at the output limit, where a whole one is needed.
+
+    *partial* is the text that arrived.
+    """
+
+    def __init__(self, message: str = "", *, partial: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class Refused(Permanent):
+    """
+    Raised when the model or its content filter declined to answer.
+
+    *explanation* is what the provider said about it.
+    """
+
+    def __init__(self, message: str = "", *, explanation: str = "") -> None:
+        super().__init__(message)
+        self.explanation = explanation
+
+
+class WorkerDied(Permanent):
+    """Raised when the worker process that ran a function died."""
+
+
+class DataError(PipelineError):
+    """
+    Raised when the input itself is wrong: the owner of the data must act.
+
+    *origin*, *line* and *column* (both from 1) say where, as far as they are known;
+    *payload* is the raw input.
+    """
+
+    category: ClassVar[Category] = "data"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        origin: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        payload: object = None,
+    ) -> None:
+        place = ", ".join(
+            part
+            for part in (
+                origin,
+                None if line is None else f"line {line}",
+                None if column is None else f"column {column}",
+            )
+            if part
+        )
+        super().__init__(f"{place}: {message}" if place else message)
+        self.origin = origin
+        self.line = line
+        self.column = column
+        self.payload = payload
+
+
+class Systemic(PipelineError):
+    """
+    Raised when every record would fail alike: the operator must act.
+
+    The runner stops the run and hands the record back.
+    """
+
+    category: ClassVar[Category] = "system"
+
+
+class AuthenticationFailed(Systemic):
+    """Raised when the credentials are missing, wrong or not enough."""
+
+
+class QuotaExhausted(Systemic):
+    """Raised when the money or the quota at the vendor is used up; waiting does not help."""
+
+
+class StorageFailed(Systemic):
+    """Raised when a disk is full, read-only or failing."""
+
+
+class TooManyFailures(Systemic):
+    """Raised when more records failed than ``max_failures`` allows."""
+
+
+class ConfigurationError(Systemic):
+    """
+    Raised when an option, or a combination of options, is wrong.
+
+    The message names the option, the value that was given and what is allowed.
+    """
+
+
+class DeadlineExceeded(PipelineError):
+    """Raised when the time that the caller gave has passed."""
+
+    category: ClassVar[Category] = "transient"
+
+
+class Stopped(PipelineError):
+    """Handed to `Delivery.settle` for a record that the run did not finish."""
+
+    category: ClassVar[Category] = "transient"
+
+
+def classify(error: BaseException) -> Category:
+    """Say who must act on *error*; an exception that is not ours counts as permanent."""
+    if isinstance(error, PipelineError):
+        return error.category
+    if isinstance(error, ConnectionError | TimeoutError):
+        return "transient"
+    return "data" if isinstance(error, UnicodeError) else "permanent"

@@ -1,0 +1,163 @@
+"""
+What happens, told to whoever listens: for logs, metrics, progress and tests, never for behaviour.
+
+Events are frozen classes named noun + past verb. `emit` hands one to the listeners that
+`listen` put around the code, in the same task and its children. A listener is called
+synchronously, so it must be quick; one that raises is logged, and dropped until its ``with`` ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+__all__ = [
+    "CallFinished",
+    "Event",
+    "Listener",
+    "RecordSettled",
+    "RecordWaited",
+    "RunEnded",
+    "RunStarted",
+    "SourceFailed",
+    "StopRequested",
+    "emit",
+    "listen",
+]
+
+Outcome: TypeAlias = Literal["written", "filtered", "dead", "handed_back"]
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """The root of all events."""
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted(Event):
+    """A run began to read its source."""
+
+    max_in_flight: int
+
+
+@attrs.frozen(kw_only=True)
+class RecordSettled(Event):
+    """A record reached its one end, and its source knows."""
+
+    key: str
+    outcome: Outcome
+    seconds: float
+    error: Exception | None = None
+    stage: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RecordWaited(Event):
+    """A stage or sink rejected a record for now, which waits *seconds* and goes on there."""
+
+    key: str
+    stage: str
+    seconds: float
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class CallFinished(Event):
+    """
+    A provider answered or failed; every provider emits one for each call.
+
+    Tokens are those of `Usage`; *error* is the class name of the failure, else `None`.
+    """
+
+    provider: str
+    model: str
+    seconds: float
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SourceFailed(Event):
+    """Reading the source raised; the run reads no more, or begins the source anew."""
+
+    error: Exception
+    retry_in: float | None
+
+
+@attrs.frozen(kw_only=True)
+class StopRequested(Event):
+    """The run reads no more; what is in flight gets *grace* seconds."""
+
+    reason: str
+    grace: float
+
+
+@attrs.frozen(kw_only=True)
+class RunEnded(Event):
+    """A run is over, and everything it opened is closed."""
+
+    read: int
+    written: int
+    filtered: int
+    dead: int
+    handed_back: int
+    seconds: float
+
+
+Listener: TypeAlias = Callable[[Any], object]
+
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("genai_pipeline_listeners", default=())
+
+
+def emit(event: Event) -> None:
+    """Hand *event* to everyone who listens here; never raises."""
+    for listener in _listeners.get():
+        listener(event)
+
+
+def listened() -> bool:
+    """Tell whether anyone listens, to spare building an event for nobody."""
+    return bool(_listeners.get())
+
+
+@contextmanager
+def listen(*listeners: Listener) -> Iterator[None]:
+    """
+    Call *listeners* with each event emitted inside the ``with`` block and by tasks begun in it.
+
+    Several blocks nest; the outer ones hear the event first.
+    """
+    token = _listeners.set(_listeners.get() + tuple(_Guarded(each) for each in listeners))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+class _Guarded:
+    """Calls a listener until it raises for the first time."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener: Listener | None = listener
+
+    def __call__(self, event: Event) -> None:
+        if self._listener is None:
+            return
+        try:
+            self._listener(event)
+        except Exception:
+            logging.getLogger("genai_pipeline").exception(
+                "listener %r raised at %r and hears nothing more", self._listener, event
+            )
+            self._listener = None

@@ -1,0 +1,197 @@
+"""What goes to a model and what comes back, in one vocabulary for every provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline.errors import ConfigurationError
+
+__all__ = ["FinishReason", "Message", "Request", "Response", "Role", "Usage"]
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool", "refusal", "filter", "other"]
+"""
+Why an answer ended: complete, cut at the output limit, a tool is wanted, the model declined, a
+content filter stepped in, or something the provider's own words (``raw_finish_reason``) tell.
+"""
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+@attrs.frozen
+class Message:
+    """One turn of a conversation."""
+
+    role: Role = attrs.field(validator=attrs.validators.in_(_ROLES))
+    content: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+
+def _to_messages(prompt: str | Message | Iterable[Message]) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    messages = (prompt,) if isinstance(prompt, Message) else tuple(prompt)
+    for index, message in enumerate(messages):
+        if not isinstance(message, Message):
+            raise ConfigurationError(
+                f"Request: message {index} is a {type(message).__qualname__}; "
+                "give text, a Message or several Messages"
+            )
+    if not messages:
+        raise ConfigurationError("Request: no messages; a request needs at least one")
+    return messages
+
+
+def _to_labels(labels: Iterable[str] | None) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, str):
+        raise ConfigurationError(f"Request: labels={labels!r} is one text; give several")
+    chosen = tuple(labels)
+    if len(chosen) < 2 or len(set(chosen)) < len(chosen):  # noqa: PLR2004 - a choice
+        raise ConfigurationError(
+            f"Request: labels={chosen!r}; give at least two, each a different text"
+        )
+    if any(not isinstance(label, str) or not label for label in chosen):
+        raise ConfigurationError(f"Request: labels={chosen!r}; each is a text, none is empty")
+    return chosen
+
+
+def _to_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if schema is None else json_copy(schema, where="Request: schema")
+
+
+def _to_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    return json_copy(extra, where="Request: extra")
+
+
+def _at_least_one(_: Request, __: Any, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or value < 1):
+        raise ConfigurationError(f"Request: max_output_tokens={value!r}; give 1 or more, or None")
+
+
+def _not_negative(_: Request, __: Any, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 2:  # noqa: PLR2004 - the widest range of any API
+        raise ConfigurationError(f"Request: temperature={value!r}; give 0 to 2, or None")
+
+
+@attrs.frozen
+class Request:
+    """
+    What to ask a model, independent of which one.
+
+    *messages* is given as a text (one user turn), a `Message`, or several. Mutable arguments
+    are copied; do not change what the fields hold.
+    """
+
+    messages: tuple[Message, ...] = attrs.field(converter=_to_messages)
+
+    system: str | None = attrs.field(default=None, kw_only=True)
+    """Instructions that stand before the conversation."""
+
+    max_output_tokens: int | None = attrs.field(
+        default=None, kw_only=True, validator=_at_least_one
+    )
+    """The most the model may answer, reasoning included; `None` leaves it to the provider."""
+
+    temperature: float | None = attrs.field(default=None, kw_only=True, validator=_not_negative)
+    """How freely to choose, 0 to 2; `None` leaves it to the provider."""
+
+    labels: tuple[str, ...] | None = attrs.field(
+        default=None, kw_only=True, converter=_to_labels
+    )
+    """The answers allowed: ``Response.text`` is one of them to the letter."""
+
+    schema: Mapping[str, Any] | None = attrs.field(
+        default=None, kw_only=True, converter=_to_schema
+    )
+    """A JSON Schema that the answer's text, a JSON document, must obey."""
+
+    extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, converter=_to_extra)
+    """Parameters only this provider knows, passed through as they are."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.labels is not None and self.schema is not None:
+            raise ConfigurationError("Request: labels= and schema= exclude each other; give one")
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last user turn; empty when there is none."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    def fingerprint(self) -> str:
+        """
+        Answer 32 hexadecimal digits that stand for the whole request, every parameter included.
+
+        Equal requests have equal fingerprints in every process and every version of this
+        library; a parameter left at its default counts as not given, so later parameters do
+        not change the fingerprints of requests that do not use them.
+        """
+        given = attrs.asdict(
+            self, filter=lambda field, value: value != _default(field), recurse=True
+        )
+        given["messages"] = [[message.role, message.content] for message in self.messages]
+        return digest(json_copy(given, where="Request"))
+
+
+def _default(field: attrs.Attribute[Any]) -> object:
+    return {} if field.name == "extra" else field.default
+
+
+def _to_cost(cost: Decimal | int | str | None) -> Decimal | None:
+    return None if cost is None else Decimal(cost)
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """
+    What a call used, in tokens.
+
+    *cached_tokens* and *cache_write_tokens* are parts of *input_tokens*, *reasoning_tokens*
+    is a part of *output_tokens*: never add them up.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: Decimal | None = attrs.field(default=None, converter=_to_cost)
+    """US dollars, when the provider says; `None` is unknown, which is not zero."""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Answer the sum; unknown costs do not count."""
+        known = [usage.cost for usage in (self, other) if usage.cost is not None]
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cost=sum(known, Decimal()) if known else None,
+        )
+
+
+@attrs.frozen
+class Response:
+    """What a model answered."""
+
+    text: str
+    """The answer; one of ``Request.labels`` when they were given."""
+
+    usage: Usage = attrs.field(factory=Usage, kw_only=True)
+    finish_reason: FinishReason = attrs.field(default="stop", kw_only=True)
+    model: str = attrs.field(default="", kw_only=True)
+    """The model that really served the call, as the provider named it."""
+
+    request_id: str | None = attrs.field(default=None, kw_only=True)
+    """The provider's own name for the call, to quote to its support."""
+
+    raw_finish_reason: str | None = attrs.field(default=None, kw_only=True)
+    attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    """What else the provider told: scores, refusal text, rate-limit headers …"""

@@ -1,0 +1,130 @@
+"""
+The walk: what belongs to the record that a worker is carrying right now.
+
+The one ambient value with effect. Only the runner sets it; a plain call outside any pipeline
+has no walk. Code anywhere below a stage may read it: for the record's identity and attributes,
+for the time that is left, for the clock of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol, TypeAlias
+
+import anyio
+import attrs
+
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import Rejected
+from genai_pipeline.records import Record
+
+__all__ = ["Fate", "Run", "SharedFate", "Walk", "current_record", "current_walk", "time_left"]
+
+Fate: TypeAlias = "Literal['written', 'filtered'] | Exception"
+"""How a record ended: one of the good ends, or the error that ended it."""
+
+
+class Run(Protocol):
+    """What a walk may ask of the run that it is part of."""
+
+    clock: Clock
+
+    def observe(self, stage: str, seconds: float, /) -> None:
+        """Note that *stage* took *seconds*, for the report."""
+        ...
+
+    async def park(self, rejection: Rejected, stage: str, walk: Walk, /) -> None:
+        """
+        Wait until the rejected call may be tried again.
+
+        Raises `DeadlineExceeded` when that is later than the walk may take, `Stopped` when the
+        run stops meanwhile.
+        """
+        ...
+
+    async def turn(self, walk: Walk, /) -> None:
+        """Wait until every record read before this one has written what it had to write."""
+        ...
+
+
+class SharedFate:
+    """The end of one record that carries others; they wait for it."""
+
+    __slots__ = ("_event", "_fate")
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._fate: Fate | None = None
+
+    def decide(self, fate: Fate) -> None:
+        """Tell everyone who waits; only the first call counts."""
+        if self._fate is None:
+            self._fate = fate
+            self._event.set()
+
+    async def wait(self) -> Fate:
+        """Wait for the end of the record that carries this one."""
+        await self._event.wait()
+        assert self._fate is not None
+        return self._fate
+
+
+@attrs.define(eq=False)
+class Walk:
+    """One record on its way from its source to its end, carried by one worker."""
+
+    run: Run
+    record: Record[Any]
+    ordinal: int
+    deadline: float = math.inf
+    """On the clock of the run; no wait below may outlive it."""
+
+    attempts: int = 1
+    """How often the call that decides was made; a retry counts it up."""
+
+    carries: list[SharedFate] | None = None
+    joined: list[SharedFate] | None = None
+    _failed: tuple[Exception, str] | None = None
+
+    def carry(self, fate: SharedFate) -> None:
+        """Let the end of this walk, once its output is durable, decide *fate*."""
+        self.carries = [*(self.carries or ()), fate]
+
+    def join(self, fate: SharedFate) -> None:
+        """Let this walk end as *fate* does, since another record carries its value on."""
+        self.joined = [*(self.joined or ()), fate]
+
+    def failed_in(self, stage: str, error: Exception) -> None:
+        """Note the innermost *stage* that raised *error*."""
+        if self._failed is None or self._failed[0] is not error:
+            self._failed = (error, stage)
+
+    def stage_of(self, error: Exception) -> str | None:
+        """Answer the stage that raised *error*, if it was noted."""
+        return self._failed[1] if self._failed and self._failed[0] is error else None
+
+
+_current: ContextVar[Walk | None] = ContextVar("genai_pipeline_walk", default=None)
+
+
+def current_walk() -> Walk | None:
+    """Answer the walk this code is part of; `None` outside any pipeline."""
+    return _current.get()
+
+
+def current_record() -> Record[Any] | None:
+    """Answer the record that was read from the source for this walk; `None` outside any."""
+    walk = _current.get()
+    return None if walk is None else walk.record
+
+
+def time_left() -> float:
+    """Answer the seconds this walk still has, ``math.inf`` without a deadline."""
+    walk = _current.get()
+    return math.inf if walk is None else walk.deadline - walk.run.clock.now()
+
+
+def set_walk(walk: Walk | None) -> None:
+    """Make *walk* the current one of this task; for the runner alone."""
+    _current.set(walk)
