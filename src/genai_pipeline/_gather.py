@@ -1,0 +1,130 @@
+"""`gather` and `reduce`: several records become one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import anyio
+import attrs
+
+from genai_pipeline import _options
+from genai_pipeline._options import check
+from genai_pipeline._wrap import name_of
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import Rejected
+from genai_pipeline.records import Record
+from genai_pipeline.types import Stage
+from genai_pipeline.walk import SharedFate, Walk, current_walk
+
+__all__ = ["gather", "reduce"]
+
+A = TypeVar("A")
+
+
+class _Group:
+    """Records on their way to be one; the first to come carries it on for all."""
+
+    __slots__ = ("carrier", "fate", "full", "members")
+
+    def __init__(self, carrier: Walk | None) -> None:
+        self.carrier = carrier
+        self.members: list[Record[Any]] = []
+        self.fate = SharedFate()
+        self.full = anyio.Event()
+
+    def as_one(self) -> Record[Any]:
+        """Answer the record made of the members; its key follows from theirs."""
+        keys = [member.key for member in self.members]
+        named = hashlib.blake2b("\0".join(keys).encode(), digest_size=16).hexdigest()
+        values = [member.value for member in self.members]
+        return Record(values, f"gathered:{named}", {"members": tuple(keys)})
+
+
+@attrs.define(kw_only=True, eq=False)
+class _Gather:
+    size: int = attrs.field(validator=_options.at_least(1))
+    linger: float = attrs.field(validator=_options.seconds)
+    clock: Clock
+    name: str
+    _open: _Group | None = attrs.field(default=None, init=False, repr=False)
+
+    async def __call__(self, record: Record[Any]) -> Sequence[Record[Any]]:
+        walk = current_walk()
+        group = self._open
+        if group is None:
+            return await self._carry(_Group(walk), record)
+        group.members.append(record)
+        if len(group.members) >= self.size:
+            self._open = None
+            group.full.set()
+        # A member of the carrier's own walk (after a fan-out) shares its end anyway.
+        if walk is not None and walk is not group.carrier:
+            walk.join(group.fate)
+        return ()
+
+    async def _carry(self, group: _Group, record: Record[Any]) -> Sequence[Record[Any]]:
+        group.members.append(record)
+        if self.size > 1:
+            self._open = group
+            try:
+                with self.clock.cancel_at(self.clock.now() + self.linger):
+                    await group.full.wait()
+            except BaseException:
+                group.fate.decide(Rejected("the record that carried this one was cancelled"))
+                raise
+            finally:
+                if self._open is group:
+                    self._open = None
+        if group.carrier is not None:
+            group.carrier.carry(group.fate)
+        return (group.as_one(),)
+
+    def __repr__(self) -> str:
+        return f"<stage {self.name}: {self.size}>"
+
+
+def gather(
+    size: int, *, linger: float = 1.0, clock: Clock | None = None, name: str = "gather"
+) -> Stage[A, list[A]]:
+    """
+    Make a stage that turns up to *size* values into one list.
+
+    A group is closed when it is full or its first record has waited *linger* seconds. The first
+    record carries the list on; the others end as it does, and no sooner: inputs are settled
+    only when the output is. When the list fails, each member fails with the same error, and so
+    is among the dead letters under its own key.
+
+    Members come in the order of arrival, which under concurrency is not the order of the source.
+    A *size* above the pipeline's ``max_in_flight`` is never reached, and waits for *linger*.
+    """
+    return _Gather(size=size, linger=linger, clock=clock or SystemClock(), name=name)
+
+
+def reduce(
+    fn: Callable[[A, A], A],
+    size: int,
+    *,
+    linger: float = 1.0,
+    clock: Clock | None = None,
+    name: str | None = None,
+) -> Stage[A, A]:
+    """
+    Make a stage that folds up to *size* values into one by ``fn(so_far, value)``.
+
+    It gathers as `gather` does, with the same promises. *fn* runs in the event loop.
+    """
+    check(callable(fn), "reduce", "fn", fn, "a function of two values")
+    called = name or f"reduce-{name_of(fn)}"
+    group: Stage[A, list[A]] = gather(size, linger=linger, clock=clock, name=called)
+
+    async def fold(record: Record[A]) -> Sequence[Record[A]]:
+        return [
+            Record(functools.reduce(fn, one.value), one.key, one.attributes)
+            for one in await group(record)
+        ]
+
+    fold.__name__ = called
+    return fold
