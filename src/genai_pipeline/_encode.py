@@ -53,11 +53,16 @@ def encode_json(value: object, *, ascii_only: bool = False) -> str:
     except Exception as error:  # a property or a Mapping of the user's may raise anything
         found = _find(value, "value", 0, ()) or f"value: {type(error).__name__}: {error}"
         raise DataError(f"{found}; {_MEND}") from error
+    return text if text.isascii() or _is_unicode(text) else _ASCII_ENCODER.encode(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell half of a surrogate pair, which only an escape can hold, from real text."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can hold
-        return _ASCII_ENCODER.encode(value)
-    return text
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def plain(value: object) -> Any:

@@ -57,7 +57,13 @@ class Grouping(Generic[T]):
             group.items.append(item)
             await self._lead(group)
         else:
-            await self._follow(group, item)
+            position = len(group.items)
+            group.items.append(item)
+            try:
+                await group.done.wait()
+            except BaseException:
+                group.items[position] = None
+                raise
         if group.error is not None:
             raise _own(group.error)
 
@@ -65,15 +71,6 @@ class Grouping(Generic[T]):
         """Return when nothing is being written."""
         while (group := self._gathering or self._writing) is not None:
             await group.done.wait()
-
-    async def _follow(self, group: _Group[T], item: T) -> None:
-        position = len(group.items)
-        group.items.append(item)
-        try:
-            await group.done.wait()
-        except BaseException:
-            group.items[position] = None
-            raise
 
     async def _lead(self, group: _Group[T]) -> None:
         group.error = Transient("the call that led this group was cancelled; try again")

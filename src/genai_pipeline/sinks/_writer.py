@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -91,13 +92,13 @@ class Writer(Generic[T]):
     def _place(self) -> Place[T]:
         raise NotImplementedError
 
-    async def _write(self, item: T) -> None:
+    def _write(self, item: T) -> Awaitable[None]:
         session = self._session
         if session is None or not session.ready:
             raise ConfigurationError(
                 f"{self!r} is not open; give it to a Pipeline, or write `async with` around its use"
             )
-        await session.write(item)
+        return session.write(item)
 
     async def __aenter__(self) -> Self:
         if self._session is not None:
