@@ -106,13 +106,18 @@ class Replacement:
         while True:
             path = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}.tmp")
             file = LineFile.create(self.disk, path, _PERMISSIONS)
-            self._mode = os.fstat(file.fd).st_mode & _PERMISSIONS  # as the umask has it
-            os.fchmod(file.fd, 0o600)  # nobody reads it before it is published
-            if self._lock(file.fd) and _is_named(path, file.fd):
-                break
-            # Another run swept it up between creation and lock.
-            file.close()
-        self._temporary = file
+            try:
+                self._mode = os.fstat(file.fd).st_mode & _PERMISSIONS  # as the umask has it
+                os.fchmod(file.fd, 0o600)  # nobody reads it before it is published
+                if self._lock(file.fd) and _is_named(path, file.fd):
+                    self._temporary = file
+                    return
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                if self._temporary is not file:  # an error, or another run swept it up
+                    file.close()
 
     def _lock(self, fd: int) -> bool:
         try:

@@ -78,7 +78,7 @@ class Segments:
             self._recover()
             self._probe()
         except BaseException:
-            self._give_lock()
+            self._let_go()
             raise
 
     def write(self, lines: list[bytes]) -> None:
@@ -96,10 +96,7 @@ class Segments:
             if self._broken is None:
                 self._publish()
         finally:
-            if self._open is not None:
-                self._open.close()
-                self._open = None
-            self._give_lock()
+            self._let_go()
 
     def _append(self, lines: list[bytes]) -> None:
         if self._broken is not None:
@@ -120,10 +117,10 @@ class Segments:
         self._lines += len(lines)
 
     def _begin(self) -> LineFile:
+        self._lines = 0
         with storage_errors("create", self._open_path):
             file = self._open = LineFile.create(self.disk, self._open_path)
             self.disk.sync_folder(self.folder)
-        self._lines = 0
         return file
 
     def _publish(self) -> None:
@@ -201,9 +198,7 @@ class Segments:
 
     def _probe(self) -> None:
         """Find out now, not after the first paid answer, whether a file can be made here."""
-        file = self._begin()
-        self._lines = 0
-        self._open = file
+        self._begin()
 
     def _take_lock(self) -> None:
         path = self.folder / _LOCK
@@ -225,7 +220,10 @@ class Segments:
             raise
         self._lock = file
 
-    def _give_lock(self) -> None:
+    def _let_go(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -179,5 +179,7 @@ class _Machine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        for key in self.model:
-            assert self._call(self.store.get, key) == self._expected(key), key
+        async def look() -> dict[str, object]:
+            return {key: await self.store.get(key) for key in self.model}
+
+        assert self._call(look) == {key: self._expected(key) for key in self.model}
