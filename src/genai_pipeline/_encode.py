@@ -85,13 +85,24 @@ def plain(value: object) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Set):
-        return sorted(value, key=_ENCODER.encode)
-    raise _Unencodable(f"a {_type_name(value)}, which JSON cannot hold")
+        return _in_order(value)
+    raise _Unencodable(f"of type {_type_name(value)}, which JSON cannot hold")
+
+
+def _in_order(values: Set[Any]) -> list[Any]:
+    try:
+        return sorted(values, key=_ENCODER.encode)
+    except _Unencodable as error:
+        raise _Unencodable(f"a set with an element {error}") from error
 
 
 def _type_name(value: object) -> str:
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def fields_of(value: object) -> dict[Any, Any] | None:
@@ -125,7 +136,9 @@ def _find(value: object, place: str, depth: int, above: tuple[int, ...]) -> str 
         return f"{place[:40]}… is nested deeper than {_DEPTH} levels"
     below = (*above, id(value))
     if isinstance(value, list | tuple):
-        return _first(_find(item, f"{place}[{n}]", depth + 1, below) for n, item in enumerate(value))
+        return _first(
+            _find(item, f"{place}[{n}]", depth + 1, below) for n, item in enumerate(value)
+        )
     if isinstance(value, dict):
         return _first(_find_entry(key, item, place, depth, below) for key, item in value.items())
     try:

@@ -157,7 +157,9 @@ async def test_second_writer_is_refused_and_told_who_is_there(tmp_path: Path) ->
     folder = tmp_path / "out"
     async with JsonLines(folder, segment=10) as sink:
         await sink(Record(1))
-        with pytest.raises(ConfigurationError, match=f"is being written by process {os.getpid()} on"):
+        with pytest.raises(
+            ConfigurationError, match=f"is being written by process {os.getpid()} on"
+        ):
             await _write(JsonLines(folder, segment=10), 2)
         await sink(Record(3))
     assert _parts(folder) == {"part-000001.jsonl": [1, 3]}

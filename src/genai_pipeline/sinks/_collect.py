@@ -23,9 +23,7 @@ class Collect(Generic[A]):
     Gone with the process. Raises `StorageFailed` when it would hold more than *limit* records.
     """
 
-    limit: int = attrs.field(
-        default=1_000_000, kw_only=True, validator=_options.at_least(1)
-    )
+    limit: int = attrs.field(default=1_000_000, kw_only=True, validator=_options.at_least(1))
     """The most it holds, so that an endless source does not fill the memory."""
 
     records: list[Record[A]] = attrs.field(factory=list, init=False, repr=False)

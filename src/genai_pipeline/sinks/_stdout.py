@@ -76,7 +76,9 @@ class Stdout(Writer[str]):
         errors = getattr(stream, "errors", None) or "strict"
         encoding = getattr(stream, "encoding", None) or "utf-8"
         self._encoding = encoding if errors == "strict" else None
-        name = "the standard output" if self.stream is None else str(getattr(stream, "name", stream))
+        name = (
+            "the standard output" if self.stream is None else str(getattr(stream, "name", stream))
+        )
         return _Stream(stream, name)
 
     async def __call__(self, record: Record[object], /) -> None:
