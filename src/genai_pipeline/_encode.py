@@ -6,7 +6,8 @@ import base64
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -74,22 +75,13 @@ def plain(value: object) -> Any:
     fields = fields_of(value)
     if fields is not None:
         return fields
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal | UUID | PurePath):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Set):
-        return _in_order(value)
+    for kinds, form in _FORMS:
+        if isinstance(value, kinds):
+            return form(value)
     raise _Unencodable(f"of type {_type_name(value)}, which JSON cannot hold")
 
 
-def _in_order(values: Set[Any]) -> list[Any]:
+def _in_order(values: AbstractSet[Any]) -> list[Any]:
     try:
         return sorted(values, key=_ENCODER.encode)
     except _Unencodable as error:
@@ -111,8 +103,9 @@ def fields_of(value: object) -> dict[Any, Any] | None:
         return dict(value)
     if isinstance(value, type):
         return None
-    if attrs.has(type(value)):
-        names = [field.name for field in attrs.fields(type(value))]
+    kind: Any = type(value)
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind)]
     elif dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
     else:
@@ -120,33 +113,60 @@ def fields_of(value: object) -> dict[Any, Any] | None:
     return {name: getattr(value, name) for name in names if not name.startswith("_")}
 
 
+def _base64(value: bytes | bytearray | memoryview) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+_FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (Enum, lambda value: value.value),
+    (date | time, lambda value: value.isoformat()),
+    (timedelta, timedelta.total_seconds),
+    (Decimal | UUID | PurePath, str),
+    (bytes | bytearray | memoryview, _base64),
+    (AbstractSet, _in_order),
+)
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain)
 _ASCII_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, default=plain)
 
 
 def _find(value: object, place: str, depth: int, above: tuple[int, ...]) -> str | None:
     """Say which part of *value* JSON cannot hold, and why; `None` when there is none."""
-    if value is None or isinstance(value, str | int):
-        return None if _is_fine(value) else f"{place} is a number too long to write as text"
-    if isinstance(value, float):
-        return None if math.isfinite(value) else f"{place} is {value}, which JSON cannot hold"
+    if value is None or isinstance(value, str | int | float):
+        return _find_in_scalar(value, place)
     if id(value) in above:
         return f"{place} contains itself"
     if depth > _DEPTH:
         return f"{place[:40]}… is nested deeper than {_DEPTH} levels"
-    below = (*above, id(value))
-    if isinstance(value, list | tuple):
-        return _first(
-            _find(item, f"{place}[{n}]", depth + 1, below) for n, item in enumerate(value)
-        )
-    if isinstance(value, dict):
-        return _first(_find_entry(key, item, place, depth, below) for key, item in value.items())
+    return _first(_find_below(value, place, depth, (*above, id(value))))
+
+
+def _find_in_scalar(value: str | float | None, place: str) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{place} is {value}, which JSON cannot hold"
     try:
-        return _find(plain(value), place, depth + 1, below)
-    except _Unencodable as error:
-        return f"{place} is {error}"
-    except Exception as error:  # noqa: BLE001 - see encode_json
-        return f"{place}: {type(error).__name__}: {error}"
+        _ENCODER.encode(value)
+    except ValueError:
+        return f"{place} is a number too long to write as text"
+    return None
+
+
+def _find_below(
+    value: object, place: str, depth: int, above: tuple[int, ...]
+) -> Iterator[str | None]:
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield _find(item, f"{place}[{number}]", depth + 1, above)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield _find_entry(key, item, place, depth, above)
+    else:
+        try:
+            yield _find(plain(value), place, depth + 1, above)
+        except _Unencodable as error:
+            yield f"{place} is {error}"
+        except Exception as error:  # noqa: BLE001 - see encode_json
+            yield f"{place}: {type(error).__name__}: {error}"
 
 
 def _find_entry(
@@ -159,16 +179,8 @@ def _find_entry(
     return _find(item, f"{place}[{key!r:.100}]", depth + 1, above)
 
 
-def _first(found: Any) -> str | None:
+def _first(found: Iterable[str | None]) -> str | None:
     return next((each for each in found if each is not None), None)
-
-
-def _is_fine(value: object) -> bool:
-    try:
-        _ENCODER.encode(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _tell(letter: DeadLetter) -> dict[str, Any]:

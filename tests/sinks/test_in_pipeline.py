@@ -1,5 +1,7 @@
 """Sinks at the end of a pipeline."""
 
+# ruff: noqa: ASYNC240 - a test may look at its own few files
+
 from __future__ import annotations
 
 import json
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import genai_pipeline as gp
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline._stages import map as mapped
+from genai_pipeline.errors import ConfigurationError, DataError
 from genai_pipeline.pipeline import Pipeline
 from genai_pipeline.records import Delivery, Record
 from genai_pipeline.sinks import Collect, JsonLines
@@ -30,7 +32,7 @@ class _Numbers:
 
 def _refuse_thirds(number: int) -> int:
     if number % 3 == 0:
-        raise gp.errors.DataError("a third")
+        raise DataError("a third")
     return number
 
 
@@ -39,7 +41,7 @@ async def test_run_writes_values_and_dead_letters(tmp_path: Path, segment: int |
     """A run ends every record in the sink or among the dead letters, both JSON Lines."""
     report = await Pipeline(
         source=_Numbers(300),
-        stage=gp.map(_refuse_thirds),
+        stage=mapped(_refuse_thirds),
         sink=JsonLines(tmp_path / "out", segment=segment),
         dead_letters=JsonLines(tmp_path / "dead.jsonl"),
     ).run()
@@ -57,12 +59,11 @@ async def test_wrong_path_costs_nothing(tmp_path: Path) -> None:
     calls: list[int] = []
     pipeline = Pipeline(
         source=_Numbers(3),
-        stage=gp.map(calls.append),
+        stage=mapped(calls.append),
         sink=JsonLines(tmp_path / "nowhere" / "out.jsonl"),
     )
-    with pytest.raises((ConfigurationError, ExceptionGroup)) as caught:
+    with pytest.raises(ConfigurationError, match="does not exist"):
         await pipeline.run()
-    assert caught.match("does not exist") or caught.group_contains(ConfigurationError)
     assert calls == []
 
 
@@ -70,9 +71,9 @@ async def test_same_file_for_values_and_dead_letters_is_refused(tmp_path: Path) 
     """Values and dead letters cannot replace one file; that is told before anything is read."""
     path = tmp_path / "out.jsonl"
     pipeline = Pipeline(
-        source=_Numbers(3), stage=gp.map(str), sink=JsonLines(path), dead_letters=JsonLines(path)
+        source=_Numbers(3), stage=mapped(str), sink=JsonLines(path), dead_letters=JsonLines(path)
     )
-    with pytest.raises((ConfigurationError, ExceptionGroup)):
+    with pytest.raises(ConfigurationError, match="is being written by another run"):
         await pipeline.run()
     assert list(tmp_path.iterdir()) == []
 
@@ -80,5 +81,5 @@ async def test_same_file_for_values_and_dead_letters_is_refused(tmp_path: Path) 
 async def test_collect_needs_no_life_cycle() -> None:
     """Collect has all values when the run is over."""
     sink: Collect[str] = Collect()
-    await Pipeline(source=_Numbers(10), stage=gp.map(str), sink=sink).run()
+    await Pipeline(source=_Numbers(10), stage=mapped(str), sink=sink).run()
     assert sorted(sink.values) == sorted(map(str, range(10)))

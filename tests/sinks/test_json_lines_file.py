@@ -1,5 +1,7 @@
 """JsonLines into one file that is replaced."""
 
+# ruff: noqa: ASYNC240 - a test may look at its own few files
+
 from __future__ import annotations
 
 import fcntl
@@ -119,7 +121,8 @@ async def test_two_runs_into_one_file_are_refused(tmp_path: Path) -> None:
 async def test_temporary_file_swept_up_before_it_was_locked_is_made_again(tmp_path: Path) -> None:
     """A run whose fresh file another one takes for a leftover makes itself a new one."""
     path = tmp_path / "out.jsonl"
-    lock, swept = fcntl.flock, []
+    lock = fcntl.flock
+    swept: list[Path] = []
 
     def sweep_first(fd: int, operation: int) -> None:
         if not swept and operation & fcntl.LOCK_EX:

@@ -50,7 +50,7 @@ async def test_reader_that_has_gone_is_told() -> None:
     try:
         async with Stdout(stream=stream) as sink:
             for _ in range(2):
-                with pytest.raises(StorageFailed, match="has gone .broken pipe"):
+                with pytest.raises(StorageFailed, match=r"has gone .broken pipe"):
                     await sink(Record("hello"))
     finally:
         with pytest.raises(BrokenPipeError):
@@ -72,7 +72,7 @@ async def test_narrow_output_loses_nothing_silently() -> None:
     stream = io.TextIOWrapper(raw, encoding="ascii")
     async with Stdout(stream=stream) as sink:
         await sink(Record(["é"]))
-        with pytest.raises(DataError, match="ascii.*PYTHONIOENCODING"):
+        with pytest.raises(DataError, match=r"ascii.*PYTHONIOENCODING"):
             await sink(Record("é"))
         await sink(Record("e"))
     assert raw.getvalue() == b'["\\u00e9"]\ne\n'
@@ -80,5 +80,5 @@ async def test_narrow_output_loses_nothing_silently() -> None:
 
 def test_what_is_no_stream_is_refused_when_built() -> None:
     """stream= must be one to write text to."""
-    with pytest.raises(ConfigurationError, match="stream='out.txt'"):
+    with pytest.raises(ConfigurationError, match=r"stream='out\.txt'"):
         Stdout(stream="out.txt")  # type: ignore[arg-type]

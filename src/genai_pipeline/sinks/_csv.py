@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -23,8 +23,10 @@ __all__ = ["Csv"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def _to_fields(fields: Iterable[str] | None) -> object:
-    return fields if fields is None or isinstance(fields, str) else tuple(fields)
+def _to_fields(fields: Iterable[str] | None) -> tuple[str, ...] | None:
+    if fields is None or isinstance(fields, str):
+        return cast("tuple[str, ...] | None", fields)  # for the validator to refuse
+    return tuple(fields)
 
 
 def _is_fields(owner: object, option: attrs.Attribute[Any], value: object) -> None:
@@ -42,8 +44,9 @@ class Csv(FileWriter):
     """
     Writes each record as a row of a CSV table with a header, in UTF-8, as RFC 4180 quotes it.
 
-    Values must have named fields: mappings, attrs or data classes. The columns are *fields*, or those
-    of the first record; a record that lacks one or has another raises `DataError` that names it.
+    Values must have named fields: mappings, attrs or data classes. The columns are *fields*, or
+    those of the first record; a record that lacks one or has another raises `DataError` that
+    names it.
     `None` is an empty cell, text stands as it is, true and false as in JSON, lists
     and mappings as JSON; all else as `JsonLines` writes it, without the quotes. Reading
     gives text back, since CSV knows no types.

@@ -69,7 +69,7 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Give the file *source* the name *target*, in place of any other file of that name."""
-        os.replace(source, target)
+        source.replace(target)
 
     def publish(self, source: Path, target: Path) -> None:
         """Give the file *source* the name *target* too, raising FileExistsError if it is taken."""

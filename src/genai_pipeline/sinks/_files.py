@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -18,8 +18,10 @@ from genai_pipeline.sinks._writer import Writer
 __all__ = ["FileWriter"]
 
 
-def _to_path(path: object) -> object:
-    return Path(os.fspath(path)) if isinstance(path, str | os.PathLike) and str(path) else path
+def _to_path(path: str | os.PathLike[str]) -> Path:
+    if isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str):
+        return Path(path)
+    return cast("Path", path)  # for the validator to refuse
 
 
 def _is_path(owner: object, option: attrs.Attribute[Any], value: object) -> None:

@@ -182,7 +182,7 @@ class Replacement:
 def _is_named(path: Path, fd: int) -> bool:
     """Tell whether *path* still is the name of the open file."""
     try:
-        found = os.stat(path, follow_symlinks=False)
+        found = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(found, os.fstat(fd))

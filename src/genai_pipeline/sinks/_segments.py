@@ -28,8 +28,9 @@ class Segments:
     """
     Lines are synced in an open segment, which becomes a part of *folder* when it is full.
 
-    ``part-000001.jsonl`` and so on are complete and never change. The open one is ``.open.jsonl.tmp``;
-    one that a killed process left is cut to its whole lines and published at the next open.
+    ``part-000001.jsonl`` and so on are complete and never change. The open one is
+    ``.open.jsonl.tmp``; one that a killed process left is cut to its whole lines and published
+    at the next open.
     ``.lock`` keeps a second process out.
     """
 
@@ -206,12 +207,7 @@ class Segments:
         file = LineFile(disk=self.disk, fd=fd, path=path)
         try:
             self._mode = os.fstat(fd).st_mode & 0o666  # what the umask makes of a new file
-            if not self.disk.lock(fd):
-                owner = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
-                raise ConfigurationError(
-                    f"{self.folder} is being written by {owner}; wait for its end, or give "
-                    "another folder"
-                )
+            self._refuse_company(fd)
             owner = f"process {os.getpid()} on {socket.gethostname()}"
             self.disk.cut(fd, 0)
             file.append([f"{owner}\n".encode()])
@@ -219,6 +215,14 @@ class Segments:
             file.close()
             raise
         self._lock = file
+
+    def _refuse_company(self, fd: int) -> None:
+        if not self.disk.lock(fd):
+            owner = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
+            raise ConfigurationError(
+                f"{self.folder} is being written by {owner}; wait for its end, or give "
+                "another folder"
+            )
 
     def _let_go(self) -> None:
         if self._open is not None:

@@ -25,7 +25,10 @@ T = TypeVar("T")
 class Place(Protocol[T]):
     """Where a sink's output goes during one life cycle. All of it blocks, one call at a time."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What errors call this."""
+        ...
 
     def open(self) -> None:
         """Prepare everything that can fail, so that it fails before the run begins."""

@@ -1,7 +1,5 @@
 """`SinkContract`: what every sink promises, as tests."""
 
-# ruff: noqa: S101 - a contract asserts
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
@@ -132,9 +130,9 @@ class SinkContract:
             for turn in range(1, _SUSPENSIONS):
                 first, cut, last, later = range(4 * turn, 4 * turn + 4)
                 async with anyio.create_task_group() as group:
-                    group.start_soon(sink, self._record(first))
+                    group.start_soon(_cancelled_at, -1, sink(self._record(first)))
                     group.start_soon(_cancelled_at, turn // 2, sink(self._record(cut)))
-                    group.start_soon(sink, self._record(last))
+                    group.start_soon(_cancelled_at, -1, sink(self._record(last)))
                 await _cancelled_at(turn, sink(self._record(4 * _SUSPENSIONS + turn)))
                 await sink(self._record(later))
                 surely += [first, last, later]
@@ -155,7 +153,7 @@ class SinkContract:
     async def test_failed_run_keeps_what_was_written(self) -> None:
         """A sink that is left by an error keeps what was written before, and lets it through."""
         sink = self.make()
-        with pytest.raises(_OurOwnError):
+        with pytest.raises(_OurOwnError):  # noqa: PT012 - leaving is what is tested
             async with _entered(sink):
                 await sink(self._record(0))
                 raise _OurOwnError
@@ -208,7 +206,7 @@ async def _entered(sink: Any) -> AsyncIterator[None]:
 
 
 async def _cancelled_at(suspension: int, call: Awaitable[None]) -> None:
-    """Await *call*, and cancel it when it waits for the *suspension*-th time."""
+    """Await *call*, and cancel it when it waits for the *suspension*-th time (-1: never)."""
     with anyio.CancelScope() as scope:
         await _Watched(suspension, call, scope)
 
@@ -222,8 +220,9 @@ class _Watched:
         self._scope = scope
 
     def __await__(self) -> Generator[Any, Any, None]:
-        steps = self._call.__await__()
-        step, given = steps.send, None
+        steps: Any = self._call.__await__()
+        step: Any = steps.send
+        given: Any = None
         try:
             while True:
                 wanted = step(given)
