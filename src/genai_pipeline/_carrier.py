@@ -66,11 +66,9 @@ class Carrier:
     silent: bool
     """Whether nobody listens to what becomes of each record."""
 
-    _note_sink: Callable[[float], None] = attrs.field(init=False)
-
-    @_note_sink.default
-    def _(self) -> Callable[[float], None]:
-        return self.tally.notes(("sink",))[0]
+    _note_sink: Callable[[float], None] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.tally.notes(("sink",))[0], takes_self=True)
+    )
 
     async def carry(self, delivery: Delivery[Any], ordinal: int) -> None:
         """Take *delivery* to its end; when cancelled, hand it back first."""
