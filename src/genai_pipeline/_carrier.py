@@ -83,7 +83,8 @@ class Carrier:
             elif self.record_timeout is None:
                 fate = await self._work(walk)
             else:
-                fate = await self._work_until(began + self.record_timeout, walk)
+                walk.deadline = min(began + self.record_timeout, walk.deadline)
+                fate = await self._work_in_time(walk)
             if self.ordered or walk.carries is not None:
                 self._release(walk, fate)
             if walk.joined is not None:
@@ -124,10 +125,9 @@ class Carrier:
             return error
         return "written"
 
-    async def _work_until(self, limit: float, walk: Walk) -> Fate:
-        walk.deadline = min(limit, walk.deadline)
+    async def _work_in_time(self, walk: Walk) -> Fate:
         fate: Fate | None = None
-        with self.clock.cancel_at(limit):
+        with self.clock.cancel_at(walk.deadline):
             fate = await self._work(walk)
         if fate is None:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
@@ -177,7 +177,7 @@ class Carrier:
             theirs = await shared.wait()
             if isinstance(theirs, Rejected):
                 walk.attempts += 1
-                theirs = await self._work(walk)
+                theirs = await self._work_in_time(walk)
                 self._release(walk, theirs)
             elif isinstance(theirs, Exception) and shared.stage is not None:
                 walk.failed_in(shared.stage, theirs)
