@@ -49,7 +49,7 @@ class StoreContract:
     values: ClassVar[st.SearchStrategy[Any]] = st.text()
     """The values to put."""
 
-    examples: ClassVar[int] = 50
+    examples: ClassVar[int] = 30
     """How many sequences to try on each event loop."""
 
     def make(self, clock: Clock) -> Store[Any]:
@@ -72,7 +72,8 @@ class StoreContract:
 
     def _try(self, machine: type[_Machine]) -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
-            machine, settings=settings(max_examples=self.examples, deadline=None)
+            machine,
+            settings=settings(max_examples=self.examples, stateful_step_count=25, deadline=None),
         )
 
     def test_lifetime_is_a_number_above_zero(self, anyio_backend_name: str) -> None:
