@@ -60,13 +60,8 @@ class StoreContract:
 
     def test_agrees_with_a_dict(self, anyio_backend_name: str) -> None:
         """Any sequence of operations gives what a dict with expiry would give."""
-        contract = self
-
         class Machine(_Machine):
-            value_of = staticmethod(contract.value)
-
-            def begin(self) -> Store[Any]:
-                return contract.make(self.clock)
+            contract = self
 
         with anyio.from_thread.start_blocking_portal(anyio_backend_name) as portal:
             Machine.portal = portal
@@ -156,20 +151,17 @@ class _Machine(RuleBasedStateMachine):
     """A store beside a dict, one event loop for all steps."""
 
     portal: ClassVar[BlockingPortal]
-    value_of: ClassVar[Callable[[str], Any]]
+    contract: ClassVar[StoreContract]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
         self.model: dict[str, tuple[object, float]] = {}
         self._stack = ExitStack()
-        self.store = self.begin()
+        self.store = self.contract.make(self.clock)
         self._stack.enter_context(
             self.portal.wrap_async_context_manager(cast("Any", _Entered(self.store)))
         )
-
-    def begin(self) -> Store[Any]:
-        raise NotImplementedError
 
     def teardown(self) -> None:
         self._stack.close()
@@ -191,7 +183,7 @@ class _Machine(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
     def _put(self, key: str, text: str, ttl: int | None) -> None:
-        value = self.value_of(text)
+        value = self.contract.value(text)
 
         async def put() -> None:
             await self.store.put(key, value, ttl=ttl)
