@@ -88,6 +88,9 @@ class Walk:
     deadline: float = math.inf
     """On the clock of the run; no wait below may outlive it."""
 
+    timed: bool = True
+    """Whether the stages note how long they took; in a very fast run only some walks do."""
+
     attempts: int = 1
     """How often the call that decides was made; a retry counts it up."""
 
