@@ -84,9 +84,8 @@ class Chain(Composite):
     async def _walk_on(self, position: int, record: Record[Any], walk: Walk) -> Records:
         names, timed = self._names, walk.timed
         value, changed = record.value, False
-        if timed:
-            now, notes = walk.run.clock.now, walk.run.notes(names)
-            began = now()
+        now = walk.run.clock.now
+        notes, began = (walk.run.notes(names), now()) if timed else ((), 0.0)
         for index in range(position, len(names)):
             function, stage = self._steps[index]
             while True:
