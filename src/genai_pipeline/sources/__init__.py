@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from genai_pipeline.sources._csv import Csv
 from genai_pipeline.sources._jsonlines import JsonLines
-from genai_pipeline.sources._push import Push, Receipt
+from genai_pipeline.sources._push import Push
+from genai_pipeline.sources._receipt import Receipt
 from genai_pipeline.sources._text import TextFiles
 from genai_pipeline.sources._values import Values
 

@@ -81,8 +81,8 @@ def _bounded(decoded: Iterator[bytes], source: _Counted, limits: Limits) -> Iter
             )
         if total > HARMLESS and total > limits.ratio * source.count:
             raise Unreadable(
-                f"{source.count} bytes decode to {total} and more, beyond max_ratio={limits.ratio}; "
-                "give a greater one if the file is to be trusted"
+                f"{source.count} bytes decode to {total} and more, beyond "
+                f"max_ratio={limits.ratio}; give a greater one if the file is to be trusted"
             )
         yield block
 

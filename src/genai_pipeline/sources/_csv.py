@@ -128,10 +128,10 @@ def _header(row: Row | BadRow | None, encoding: Encoding) -> tuple[str, ...]:
 
 
 def _trouble(names: tuple[str, ...]) -> str | None:
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if not name.strip():
-            return f"column {place + 1} has no name"
-        if name in names[:place]:
+            return f"column {index + 1} has no name"
+        if name in names[:index]:
             return f"the name {name!r} stands there twice"
     return None
 

@@ -33,10 +33,10 @@ class Encoding:
     """Bytes of the byte order mark, which is no text."""
 
     named: bool
-    newline: bytes = attrs.field(init=False)
 
-    @newline.default
-    def _newline(self) -> bytes:
+    @property
+    def newline(self) -> bytes:
+        """What ends a line."""
         return "\n".encode(self.codec)
 
     def trouble(self, raw: bytes, error: UnicodeDecodeError) -> str:

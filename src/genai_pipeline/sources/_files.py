@@ -53,7 +53,7 @@ class Files(Generic[A]):
     max_ratio: int = attrs.field(default=500, validator=_options.at_least(1))
     """How many times its size a compressed file may decode to, beyond the first 64 MiB."""
 
-    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:
+    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:  # noqa: PYI058 - it can be closed
         """Begin a fresh reading from the first file on."""
         return self._iterate()
 
@@ -81,9 +81,10 @@ class Files(Generic[A]):
 
     def _deliveries(self) -> Generator[Weighed[A], None, None]:
         for found in self._search().files():
+            if found.problem is not None:
+                yield _told(Unreadable(found.problem), found), 0
+                continue
             try:
-                if found.problem is not None:
-                    raise Unreadable(found.problem)
                 with opened_file(found, follow_symlinks=self.follow_symlinks) as file:
                     yield from self._read(file)
             except Unreadable as fault:

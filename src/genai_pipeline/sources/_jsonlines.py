@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from json.scanner import make_scanner
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import attrs
@@ -64,9 +63,11 @@ class JsonLines(LineFiles[Any]):
                         yield self._broken(file, line, encoding, None), len(raw)
                     continue
                 value, end = _scan(text, 0)
-                if end != len(text) or text.count("[") + text.count("{") > _DEEPEST:
-                    _examine(text, value, end)
-                elif "\\u" in text and ("\\ud" in text or "\\uD" in text):
+                if (
+                    end != len(text)
+                    or text.count("[") + text.count("{") > _DEEPEST
+                    or ("\\u" in text and ("\\ud" in text or "\\uD" in text))
+                ):
                     _examine(text, value, end)
             except (ValueError, RecursionError, StopIteration) as error:
                 yield self._broken(file, line, encoding, error), len(raw)
@@ -133,9 +134,10 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON; write null, or a text")
 
 
-_scan = make_scanner(
-    json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_decoder: Any = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_constant=_constant
 )
+_scan = _decoder.scan_once
 
 
 def _examine(text: str, value: Any, end: int) -> None:

@@ -28,9 +28,11 @@ def lines(blocks: Iterable[bytes], encoding: Encoding, max_line_bytes: int) -> I
     A line of more than *max_line_bytes* is passed over, and only its beginning kept. Where the
     blocks end in `Unreadable`, that is told the number, offset and beginning of the line it cut.
     """
-    number, offset, tail, mark = 0, encoding.mark, _Tail(max_line_bytes), encoding.mark
+    number, offset, mark = 0, encoding.mark, encoding.mark
+    tail, newline = _Tail(max_line_bytes), encoding.newline
+    step = len(newline)
     try:
-        for pieces in _split(blocks, encoding.newline):
+        for pieces in _split(blocks, newline):
             first = pieces[0]
             if mark:  # a mark is shorter than the first block
                 first, mark = first[mark:], 0
@@ -43,9 +45,8 @@ def lines(blocks: Iterable[bytes], encoding: Encoding, max_line_bytes: int) -> I
                 tail.add(first)
                 number += 1
                 yield tail.take(number, offset)
-                offset += tail.taken + len(encoding.newline)
+                offset += tail.taken + step
                 del pieces[0]
-            step = len(encoding.newline)
             for raw in pieces:
                 number += 1
                 size = len(raw)

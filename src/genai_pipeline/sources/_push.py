@@ -14,53 +14,13 @@ import attrs
 
 from genai_pipeline import _options
 from genai_pipeline.errors import ConfigurationError, Rejected, Stopped
-from genai_pipeline.records import Delivery, Record
+from genai_pipeline.records import Delivery
 from genai_pipeline.sources._keys import a_function, keyed
+from genai_pipeline.sources._receipt import Receipt
 
-__all__ = ["Push", "Receipt"]
+__all__ = ["Push"]
 
 A = TypeVar("A")
-
-
-class Receipt:
-    """What `Push.put` answers: the key of the record, and how it ends."""
-
-    __slots__ = ("_done", "_error", "_settled", "key")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self._done: anyio.Event | None = None
-        self._settled = False
-        self._error: Exception | None = None
-
-    async def settled(self) -> None:
-        """
-        Wait until the record reached its end: written, filtered or among the dead letters.
-
-        Raises the error with which it was handed back, if it was: it is not done, put it again
-        later. `Stopped` means that the pipeline ended first.
-        """
-        if not self._settled:
-            if self._done is None:
-                self._done = anyio.Event()
-            await self._done.wait()
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def awaited(self) -> bool:
-        """Whether somebody waits for the end."""
-        return self._done is not None
-
-    async def settle(self, error: Exception | None) -> None:
-        """Note the end, for the pipeline that reads the source."""
-        self.end(error)
-
-    def end(self, error: Exception | None) -> None:
-        """Note the end, and wake who waits for it."""
-        self._settled, self._error = True, error
-        if self._done is not None:
-            self._done.set()
 
 
 @attrs.define(eq=False)
@@ -181,7 +141,7 @@ class Push(Generic[A]):
         self._turn_away("Push: it was closed")
         self._wake()
 
-    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:
+    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:  # noqa: PYI058 - it can be closed
         """Begin to hand on what was put and will be put; one reader at a time."""
         return self._read()
 
@@ -216,7 +176,7 @@ class Push(Generic[A]):
         unheard = sum(not entry.receipt.awaited for entry in self._queue)
         if unheard:
             logging.getLogger("genai_pipeline").warning(
-                "Push: %d records were put and never read; nobody waits for their end", unheard
+                "Push: %d of the records put in were never read; nobody waits for them", unheard
             )
         for entry in self._queue:
             entry.receipt.end(Stopped(self._ended))

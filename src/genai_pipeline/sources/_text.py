@@ -58,15 +58,18 @@ class TextFiles(Files[str]):
         try:
             for block in blocks(file.read, Limits(self.max_file_bytes + BLOCK, self.max_ratio)):
                 content += block
-                if len(content) > self.max_file_bytes:
-                    raise Unreadable(
-                        f"too long: more than max_file_bytes={self.max_file_bytes}; "
-                        "split it, or give a greater limit"
-                    )
+                self._check(len(content))
         except Unreadable as fault:
             fault.partial = bytes(content[:PAYLOAD])
             raise
         return bytes(content)
+
+    def _check(self, size: int) -> None:
+        if size > self.max_file_bytes:
+            raise Unreadable(
+                f"too long: more than max_file_bytes={self.max_file_bytes}; "
+                "split it, or give a greater limit"
+            )
 
 
 def _undecodable(
