@@ -198,6 +198,7 @@ async def test_a_reader_that_goes_hands_back_what_waits(caplog: pytest.LogCaptur
         await wait_all_tasks_blocked()
         deliveries = aiter(push)
         await anext(deliveries)
+        await wait_all_tasks_blocked()
         with caplog.at_level(logging.WARNING, "genai_pipeline"):
             await deliveries.aclose()
     assert outcomes == ["Push: the pipeline that read it has stopped"] * 2

@@ -145,21 +145,19 @@ def _examine(text: str, value: Any, end: int) -> None:
     if end != len(text):
         position = len(text) - len(text[end:].lstrip(_BLANK))
         raise json.JSONDecodeError("Extra data", text, position)
-    level, deep = [value], 0
+    level, depth = [value], 0
     while level:
-        deep += 1
-        if deep > _DEEPEST + 1:
-            raise RecursionError
         inner: list[Any] = []
         for each in level:
             if isinstance(each, str):
                 _check_text(each)
-            elif isinstance(each, list):
+            elif isinstance(each, list | dict):
+                if depth == _DEEPEST:
+                    raise RecursionError
                 inner.extend(each)
-            elif isinstance(each, dict):
-                inner.extend(each)
-                inner.extend(each.values())
-        level = inner
+                if isinstance(each, dict):
+                    inner.extend(each.values())
+        level, depth = inner, depth + 1
 
 
 def _check_text(text: str) -> None:
