@@ -107,6 +107,17 @@ async def test_many_bad_quotes_do_not_cost_many_readings(file: Path) -> None:
     assert told <= 12_000
 
 
+async def test_a_row_that_holds_blanks_alone_is_no_record(file: Path) -> None:
+    """Spaces on a line are blank; blanks in quotes are a field, and too few."""
+    file.write_text('a,b\n  \n"\n"\n" "\n1,2\n')
+    deliveries = await read(Csv(file))
+    assert values(deliveries) == [{"a": "1", "b": "2"}]
+    assert [(error.line, error.payload) for error in errors(deliveries)] == [
+        (3, '"\n"'),
+        (5, '" "'),
+    ]
+
+
 @pytest.mark.parametrize(
     ("header", "reason"),
     [

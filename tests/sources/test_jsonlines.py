@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from genai_pipeline.errors import ConfigurationError
@@ -181,8 +184,6 @@ async def test_an_empty_file_has_no_records(file: Path) -> None:
 
 async def test_a_sparse_gigabyte_line_is_passed_over_in_constant_memory(file: Path) -> None:
     """A line far beyond the limit is never held in memory."""
-    import tracemalloc
-
     size = 300 * 1024 * 1024
     with file.open("wb") as out:
         out.write(b"1\n")
@@ -197,6 +198,17 @@ async def test_a_sparse_gigabyte_line_is_passed_over_in_constant_memory(file: Pa
         tracemalloc.stop()
     assert values(deliveries) == [1, 2]
     assert peak < 40 * 1024 * 1024
+
+
+async def test_a_reading_without_any_record_can_be_cancelled(file: Path) -> None:
+    """A reader that is busy with a line of a terabyte lets go between two blocks."""
+    with file.open("wb") as out:
+        out.truncate(2**40)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read, JsonLines(file))
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

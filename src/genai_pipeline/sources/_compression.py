@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import attrs
+from anyio.from_thread import check_cancelled
 
 from genai_pipeline.sources._faults import Unreadable
 
@@ -31,7 +32,7 @@ class Limits:
 
 def blocks(read: Callable[[int], bytes], limits: Limits) -> Iterator[bytes]:
     """
-    Yield what a file holds, decompressed, in blocks of about 128 KiB.
+    Yield what a file holds, decompressed, in blocks of about 128 KiB; for worker threads.
 
     Raises `Unreadable` after the last good byte of a file that is truncated or damaged, or
     decodes to more than *limits* allow.
@@ -39,12 +40,19 @@ def blocks(read: Callable[[int], bytes], limits: Limits) -> Iterator[bytes]:
     source = _Counted(read)
     first = source.read()
     if first.startswith(_GZIP):
-        return _bounded(_gunzip(first, source.read), source, limits)
+        return _interruptible(_bounded(_gunzip(first, source.read), source, limits))
     if first.startswith(_ZSTD) or _is_skippable(first):
         from genai_pipeline.sources._zstd import unzstd  # noqa: PLC0415 - needs an extra
 
-        return _bounded(unzstd(first, source.read), source, limits)
-    return _plain(first, source.read)
+        return _interruptible(_bounded(unzstd(first, source.read), source, limits))
+    return _interruptible(_plain(first, source.read))
+
+
+def _interruptible(decoded: Iterator[bytes]) -> Iterator[bytes]:
+    """Let a cancelled reader go after any block, be there a record in it or not."""
+    for block in decoded:
+        check_cancelled()
+        yield block
 
 
 def _is_skippable(first: bytes) -> bool:
@@ -75,6 +83,7 @@ def _bounded(decoded: Iterator[bytes], source: _Counted, limits: Limits) -> Iter
     for block in decoded:
         total += len(block)
         if total > limits.decoded_bytes:
+            yield block[: limits.decoded_bytes - total]
             raise Unreadable(
                 f"decodes to more than max_decoded_bytes={limits.decoded_bytes}; "
                 "give a greater one if the file is to be trusted"

@@ -104,7 +104,7 @@ class Csv(LineFiles[dict[str, str]]):
                 value = dict(zip(fields, row.fields, strict=True))
                 attributes = place(file, first.number, first.offset)
                 yield keyed(value, f"{name}:{first.number}", attributes, key), row.size
-            elif len(row.fields) > 1 or row.fields[0].strip():
+            elif len(row.fields) > 1 or first.raw.decode(encoding.codec).strip():
                 bad = BadRow(_miscounted(row.fields, fields), row.taken)
                 yield _broken(file, bad, encoding), row.size
 

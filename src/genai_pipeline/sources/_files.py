@@ -117,11 +117,11 @@ class LineFiles(Files[A]):
 
 def place(file: OpenFile, line: int, offset: int) -> Mapping[str, Any]:
     """Answer the attributes of a record that says where it came from."""
-    return {"origin": file.found.path, "line": line, "offset": offset}
+    return {"origin": file.found.origin, "line": line, "offset": offset}
 
 
 def _told(fault: Unreadable, found: Found) -> Delivery[Any]:
-    attributes: dict[str, Any] = {"origin": found.path}
+    attributes: dict[str, Any] = {"origin": found.origin}
     if fault.line is None:
         key = found.name
     else:

@@ -48,7 +48,8 @@ class Pattern:
     @property
     def exact(self) -> bool:
         """Whether a folder that matches was probably taken for a file."""
-        return not self.steps[-1].startswith("*") or "." in self.steps[-1]
+        last = self.steps[-1].lstrip(".")
+        return not last.startswith("*") or "." in last
 
 
 def _matches(names: _Names, steps: _Names) -> bool:

@@ -54,7 +54,7 @@ class JsonLines(LineFiles[Any]):
     def _read(self, file: OpenFile) -> Iterator[Weighed[Any]]:
         sample, content = peeked(blocks(file.read, self._limits()))
         encoding = resolve(sample, self.encoding)
-        codec, name, origin, key = encoding.codec, file.found.name, file.found.path, self.key
+        codec, name, origin, key = encoding.codec, file.found.name, file.found.origin, self.key
         for line in lines(content, encoding, self.max_line_bytes):
             number, offset, raw, excess = line
             try:

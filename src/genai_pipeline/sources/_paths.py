@@ -30,6 +30,11 @@ class Found:
 
     problem: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """The path, for people and attributes."""
+        return _printable(self.path)
+
 
 def to_paths(given: Any) -> tuple[str, ...]:
     """Make a tuple of texts out of one path or several; for attrs fields."""

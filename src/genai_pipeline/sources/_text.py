@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import attrs
 
 from genai_pipeline import _options
 from genai_pipeline.records import Delivery
-from genai_pipeline.sources._compression import BLOCK, Limits, blocks
+from genai_pipeline.sources._compression import Limits, blocks
 from genai_pipeline.sources._encoding import Encoding, resolve
 from genai_pipeline.sources._faults import PAYLOAD, Unreadable, broken, excerpt
 from genai_pipeline.sources._files import Files, Weighed
@@ -43,7 +44,7 @@ class TextFiles(Files[str]):
     """How long a text may be, unpacked; a longer file is not read to its end."""
 
     def _read(self, file: OpenFile) -> Iterator[Weighed[str]]:
-        attributes = {"origin": file.found.path}
+        attributes = {"origin": file.found.origin}
         data = self._content(file)
         encoding = resolve(data, self.encoding)
         try:
@@ -56,7 +57,7 @@ class TextFiles(Files[str]):
     def _content(self, file: OpenFile) -> bytes:
         content = bytearray()
         try:
-            for block in blocks(file.read, Limits(self.max_file_bytes + BLOCK, self.max_ratio)):
+            for block in blocks(file.read, Limits(sys.maxsize, self.max_ratio)):
                 content += block
                 self._check(len(content))
         except Unreadable as fault:
@@ -80,7 +81,7 @@ def _undecodable(
         encoding.trouble(data, error),
         value=excerpt(data, None, encoding.codec),
         key=file.found.name,
-        attributes={"origin": file.found.path, "line": len(before)},
+        attributes={"origin": file.found.origin, "line": len(before)},
         column=len(before[-1]) + 1,
         cause=error,
     )
