@@ -132,9 +132,7 @@ async def test_a_line_of_exactly_the_limit_is_read(file: Path) -> None:
     assert errors(deliveries)[0].line == 2
 
 
-@pytest.mark.parametrize(
-    "encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"]
-)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"])
 async def test_encodings_are_detected(file: Path, encoding: str) -> None:
     """Byte order marks and the pattern of UTF-16 tell the encoding; the mark is dropped."""
     lines = ['{"a": "é ਊ \u0a0d"}', '{"b": 2}', ""]  # signs whose bytes look like newlines

@@ -107,9 +107,7 @@ async def test_a_damaged_file_is_an_error(pack: Pack) -> None:
     assert len(errors(deliveries)) >= 1
 
 
-async def test_a_bomb_is_defused_by_its_ratio(
-    pack: Pack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bomb_is_defused_by_its_ratio(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file that decodes to very much ends in an error, and the next file is read."""
     monkeypatch.setattr("genai_pipeline.sources._compression.HARMLESS", 1_000_000)
     Path("a").write_bytes(pack(b" " * 20_000_000))

@@ -205,7 +205,7 @@ async def test_a_failing_disk_ends_the_reading(monkeypatch: pytest.MonkeyPatch) 
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("genai_pipeline.sources._open.os.open", failing)
-    with pytest.raises(StorageFailed, match="a.jsonl: cannot be opened: Input/output error"):
+    with pytest.raises(StorageFailed, match=r"a\.jsonl: cannot be opened: Input/output error"):
         await read(JsonLines("a.jsonl"))
 
 
@@ -230,9 +230,9 @@ async def test_files_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_nothing_stays_open_when_reading_is_closed_early() -> None:
     """The file descriptor of a reading that is closed after one record is free again."""
     Path("a.jsonl").write_text("1\n" * 100_000)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/dev/fd"))
     deliveries = aiter(JsonLines("a.jsonl"))
     await anext(deliveries)
-    during = len(os.listdir("/proc/self/fd"))
+    during = len(os.listdir("/dev/fd"))
     await deliveries.aclose()
-    assert (during - before, len(os.listdir("/proc/self/fd")) - before) == (1, 0)
+    assert (during - before, len(os.listdir("/dev/fd")) - before) == (1, 0)

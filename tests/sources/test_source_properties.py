@@ -83,9 +83,7 @@ def test_any_json_values_come_out_as_they_went_in(  # noqa: PLR0913 - all that m
     text = newline.join(json.dumps(item, ensure_ascii=ascii_only) for item in items)
     text += newline if ended else ""
     data = _PACKINGS[packing](text.encode(encoding))
-    deliveries = _read(
-        backend, lambda path: JsonLines(path, encoding=encoding), data, block
-    )
+    deliveries = _read(backend, lambda path: JsonLines(path, encoding=encoding), data, block)
     assert values(deliveries) == items
     assert [key.rpartition(":")[2] for key in keys(deliveries)] == [
         str(number + 1) for number in range(len(items))
@@ -102,7 +100,7 @@ def test_any_json_values_come_out_as_they_went_in(  # noqa: PLR0913 - all that m
     block=blocks,
 )
 def test_any_rows_come_out_as_they_went_in(  # noqa: PLR0913 - all that may vary
-    backend: str, rows: list[list[str]], newline: str, encoding: str, packing: str, block: int
+    *, backend: str, rows: list[list[str]], newline: str, encoding: str, packing: str, block: int
 ) -> None:
     """Fields with quotes, delimiters and newlines survive, in whatever form the file is."""
     out = io.StringIO()

@@ -53,7 +53,7 @@ class Values(Generic[A]):
 
     _spent: bool = attrs.field(default=False, init=False, repr=False)
 
-    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:  # noqa: PYI058 - it can be closed
+    def __aiter__(self) -> AsyncGenerator[Delivery[A], None]:
         """Begin a fresh reading from the first value on."""
         iterable = self.iterable
         if isinstance(iterable, AsyncIterable):

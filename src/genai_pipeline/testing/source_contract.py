@@ -94,7 +94,7 @@ class SourceContract:
                     await unsettled.pop(1).settle(None)
             async with anyio.create_task_group() as tasks:
                 for delivery in unsettled:
-                    tasks.start_soon(delivery.settle, None)
+                    tasks.start_soon(_settle, delivery)
 
     async def test_deliveries_can_be_handed_back(self) -> None:
         """A source accepts that a record was not finished, and goes on."""
@@ -159,6 +159,10 @@ async def _records(source: Source[Any]) -> list[Record[Any]]:
             if delivery.error is None:
                 records.append(delivery.record)
     return records
+
+
+async def _settle(delivery: Delivery[Any]) -> None:
+    await delivery.settle(None)
 
 
 async def _read_slowly(source: Source[Any]) -> None:
