@@ -63,9 +63,7 @@ async def test_senders_hear_how_their_record_ended() -> None:
     """A web hook that submits goes on when its record is written."""
     push: Push[str] = Push()
     written = _Kept()
-    pipeline = gp.Pipeline(
-        source=push, stage=gp.map(str.upper), sink=written, dead_letters=_Kept()
-    )
+    pipeline = gp.Pipeline(source=push, stage=gp.map(str.upper), sink=written, dead_letters=_Kept())
 
     async def hook() -> None:
         await push.submit("hello", key="event-1")

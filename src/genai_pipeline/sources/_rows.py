@@ -27,11 +27,8 @@ class Row:
 
     fields: list[str]
     taken: list[Line]
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return sum(len(line.raw) for line in self.taken)
+    size: int
+    """Bytes of the lines."""
 
 
 @attrs.define
@@ -63,82 +60,90 @@ class Rows:
         max_bytes: int,
         parser: Callable[[Iterator[str]], Iterator[list[str]]],
     ) -> None:
-        self._lines = lines
+        self._feed = _Feed(lines, encoding.codec, max_bytes)
         self._encoding = encoding
-        self._max_bytes = max_bytes
         self._parser = parser
-        self._taken: list[Line] = []
-        self._again: deque[Line] = deque()
-        self._size = 0
-        self._credit = max_bytes
-        self._fault: Unreadable | None = None
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         """Yield the rows; raises `Unreadable` after the last one of a file that breaks off."""
-        parsed = self._parser(_Feed(self._next))
+        feed = self._feed
+        parsed = self._parser(feed)
         while True:
-            self._taken, self._size = [], 0
+            feed.begin()
             try:
                 fields = next(parsed)
             except StopIteration:
-                if self._fault is not None:
-                    raise self._fault from None
+                if feed.fault is not None:
+                    raise feed.fault from None
                 return
             except UnicodeDecodeError as error:
-                last = self._taken[-1]
-                column = error.start + 1 if len(self._taken) == 1 else None
-                where = "" if column else f"line {last.number}: "
-                yield self._bad(where + self._encoding.trouble(last.raw, error), error, column)
+                yield self._undecodable(error)
             except _TooLong as error:
-                yield self._bad(str(error), None)
+                yield BadRow(str(error), feed.give_up())
             except csv.Error as error:
-                yield self._bad(_reason(error), error)
+                yield BadRow(_reason(error), feed.give_up(), None, error)
             else:
                 if fields:
-                    yield Row(fields, self._taken)
+                    yield Row(fields, feed.taken, feed.size)
 
-    def _next(self) -> str:
-        line = self._again.popleft() if self._again else self._new_line()
-        self._taken.append(line)
-        self._size += len(line.raw)
-        if line.excess or self._size > self._max_bytes:
-            size = line.excess or self._size
-            raise _TooLong(f"too long: {size} bytes, and max_line_bytes={self._max_bytes}")
-        if len(self._taken) > _MOST_LINES:
-            raise _TooLong(f"goes over more than {_MOST_LINES} lines; is a quote not closed?")
-        return line.raw.decode(self._encoding.codec) + "\n"
-
-    def _new_line(self) -> Line:
-        if self._fault is not None:
-            raise StopIteration
-        try:
-            line = next(self._lines)
-        except Unreadable as fault:
-            self._fault = fault  # told when the lines before it are done with
-            raise StopIteration from None
-        self._credit += _REREAD * len(line.raw)
-        return line
-
-    def _bad(self, reason: str, cause: Exception | None, column: int | None = None) -> BadRow:
-        taken = self._taken
-        if len(taken) > 1 and self._size <= self._credit:
-            self._credit -= self._size
-            self._again.extendleft(reversed(taken[1:]))
-            taken = taken[:1]
-        return BadRow(reason, taken, column, cause)
+    def _undecodable(self, error: UnicodeDecodeError) -> BadRow:
+        taken = self._feed.taken
+        reason = self._encoding.trouble(taken[-1].raw, error)
+        if len(taken) == 1:
+            return BadRow(reason, self._feed.give_up(), error.start + 1, error)
+        return BadRow(f"line {taken[-1].number}: {reason}", self._feed.give_up(), None, error)
 
 
 class _Feed:
-    """An iterator made of a function that ends with `StopIteration`."""
+    """Gives the parser its lines, and remembers those of the row that it is at."""
 
-    def __init__(self, following: Callable[[], str]) -> None:
-        self._following = following
+    def __init__(self, lines: Iterator[Line], codec: str, max_bytes: int) -> None:
+        self._lines = lines
+        self._codec = codec
+        self._max_bytes = max_bytes
+        self._again: deque[Line] = deque()
+        self._credit = max_bytes
+        self.taken: list[Line] = []
+        self.size = 0
+        self.fault: Unreadable | None = None
+
+    def begin(self) -> None:
+        """Forget the last row."""
+        self.taken, self.size = [], 0
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
-        return self._following()
+        line = self._again.popleft() if self._again else self._new_line()
+        self.taken.append(line)
+        self.size += len(line.raw)
+        if line.excess or self.size > self._max_bytes:
+            size = line.excess or self.size
+            raise _TooLong(f"too long: {size} bytes, and max_line_bytes={self._max_bytes}")
+        if len(self.taken) > _MOST_LINES:
+            raise _TooLong(f"goes over more than {_MOST_LINES} lines; is a quote not closed?")
+        return line.raw.decode(self._codec) + "\n"
+
+    def _new_line(self) -> Line:
+        if self.fault is not None:
+            raise StopIteration
+        try:
+            line = next(self._lines)
+        except Unreadable as fault:
+            self.fault = fault  # told when the lines before it are done with
+            raise StopIteration from None
+        self._credit += _REREAD * len(line.raw)
+        return line
+
+    def give_up(self) -> list[Line]:
+        """Answer the lines of a row that is none; what follows the first is given again."""
+        taken = self.taken
+        if len(taken) > 1 and self.size <= self._credit:
+            self._credit -= self.size
+            self._again.extendleft(reversed(taken[1:]))
+            return taken[:1]
+        return taken
 
 
 def _reason(error: csv.Error) -> str:
