@@ -94,15 +94,15 @@ class Csv(LineFiles[dict[str, str]]):
         )
         found = iter(rows)
         fields = self.fields or _header(next(found, None), encoding)
-        width, name, key = len(fields), file.found.name, self.key
+        width, name, origin, key = len(fields), file.found.name, file.found.origin, self.key
         for row in found:
             if isinstance(row, BadRow):
                 yield _broken(file, row, encoding), len(row.taken[0].raw)
                 continue
             first = row.taken[0]
             if len(row.fields) == width:
-                value = dict(zip(fields, row.fields, strict=True))
-                attributes = place(file, first.number, first.offset)
+                value = dict(zip(fields, row.fields, strict=False))
+                attributes = {"origin": origin, "line": first.number, "offset": first.offset}
                 yield keyed(value, f"{name}:{first.number}", attributes, key), row.size
             elif len(row.fields) > 1 or first.raw.decode(encoding.codec).strip():
                 bad = BadRow(_miscounted(row.fields, fields), row.taken)

@@ -102,7 +102,7 @@ class _Feed:
         self._codec = codec
         self._max_bytes = max_bytes
         self._again: deque[Line] = deque()
-        self._credit = max_bytes
+        self._reread = 0
         self.taken: list[Line] = []
         self.size = 0
         self.fault: Unreadable | None = None
@@ -126,21 +126,19 @@ class _Feed:
         return line.raw.decode(self._codec) + "\n"
 
     def _new_line(self) -> Line:
-        if self.fault is not None:
-            raise StopIteration
         try:
-            line = next(self._lines)
+            return next(self._lines)
         except Unreadable as fault:
+            self._lines = iter(())
             self.fault = fault  # told when the lines before it are done with
             raise StopIteration from None
-        self._credit += _REREAD * len(line.raw)
-        return line
 
     def give_up(self) -> list[Line]:
         """Answer the lines of a row that is none; what follows the first is given again."""
         taken = self.taken
-        if len(taken) > 1 and self.size <= self._credit:
-            self._credit -= self.size
+        allowed = self._max_bytes + _REREAD * taken[-1].offset
+        if len(taken) > 1 and self._reread + self.size <= allowed:
+            self._reread += self.size
             self._again.extendleft(reversed(taken[1:]))
             return taken[:1]
         return taken
