@@ -110,6 +110,11 @@ async def test_a_value_without_a_key_is_delivered_as_broken(key: Any, reason: st
     assert (delivery.record.key, delivery.record.value) == ("0", {"name": "x"})
 
 
+def test_its_repr_is_short() -> None:
+    """A message that shows a source of many values does not show them all."""
+    assert len(repr(Values(list(range(1_000_000))))) < 200
+
+
 @pytest.mark.parametrize("wrong", ["a text", b"bytes", 7])
 def test_what_is_no_collection_is_refused(wrong: Any) -> None:
     """A text, which would fall apart into letters, and what cannot be iterated are refused."""

@@ -26,10 +26,10 @@ class Unreadable(Exception):
 
 
 def excerpt(raw: bytes, size: int | None = None, codec: str = "utf-8") -> str:
-    """
+    r"""
     Answer *raw* as text, for people and dead letters: at most 64 KiB of it.
 
-    Bytes that *codec* cannot decode become ``\\xNN``. What was cut is counted at the end; *size*
+    Bytes that *codec* cannot decode become ``\xNN``. What was cut is counted at the end; *size*
     is the number of bytes there were, when *raw* is not all of it.
     """
     left_out = (len(raw) if size is None else size) - min(len(raw), PAYLOAD)

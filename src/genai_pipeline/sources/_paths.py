@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -14,7 +14,7 @@ from genai_pipeline.sources._folders import Pattern, Walk, is_pattern, parsed
 
 __all__ = ["Found", "Paths", "Search", "to_paths"]
 
-Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class Found:
         return _printable(self.path)
 
 
-def to_paths(given: Any) -> tuple[str, ...]:
+def to_paths(given: Paths) -> tuple[str, ...]:
     """Make a tuple of texts out of one path or several; for attrs fields."""
     several = [given] if isinstance(given, str | os.PathLike) else given
     try:
@@ -121,5 +121,5 @@ class Search:
 
 
 def _printable(path: str) -> str:
-    """Answer *path* with bytes that are no UTF-8 written as ``\\xNN``."""
+    r"""Answer *path* with bytes that are no UTF-8 written as ``\xNN``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

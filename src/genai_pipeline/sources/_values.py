@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -44,7 +45,7 @@ class Values(Generic[A]):
     Nothing is kept of what was handed out, so a record that is handed back is not read again.
     """
 
-    iterable: Iterable[A] | AsyncIterable[A] = attrs.field(validator=_iterable)
+    iterable: Iterable[A] | AsyncIterable[A] = attrs.field(validator=_iterable, repr=reprlib.repr)
 
     key: Callable[[A], str | int] | None = attrs.field(
         default=None, kw_only=True, validator=a_function
