@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 try:
@@ -49,6 +50,11 @@ _MOST_TOKENS = 2_000_000
 
 def json_values(max_leaves: int = _LEAVES) -> st.SearchStrategy[Any]:
     """Draw anything JSON can hold: nulls, numbers, texts, lists and objects of plain types."""
+    return _json_values(max_leaves)
+
+
+@cache  # building it is the larger part of drawing a request
+def _json_values(max_leaves: int) -> st.SearchStrategy[Any]:
     scalars = (
         st.none()
         | st.booleans()
@@ -73,19 +79,20 @@ def messages() -> st.SearchStrategy[Message]:
     return st.builds(Message, st.sampled_from(_ROLES), st.text())
 
 
-@st.composite
-def requests(draw: st.DrawFn) -> Request:
+def requests() -> st.SearchStrategy[Request]:
     """Draw requests with any combination of parameters that is allowed."""
-    choice = draw(st.sampled_from(["free", "labels", "schema"]))
     labels = st.lists(st.text(min_size=1), min_size=2, max_size=5, unique=True)
-    return Request(
-        draw(st.text() | st.lists(messages(), min_size=1, max_size=4)),
-        system=draw(st.none() | st.text()),
-        max_output_tokens=draw(st.none() | st.integers(1, _MOST_TOKENS)),
-        temperature=draw(st.none() | st.floats(0, 2) | st.integers(0, 2)),
-        labels=draw(labels) if choice == "labels" else None,
-        schema=draw(json_objects()) if choice == "schema" else None,
-        extra=draw(json_objects(4)),
+    parameters = {
+        "system": st.none() | st.text(),
+        "max_output_tokens": st.none() | st.integers(1, _MOST_TOKENS),
+        "temperature": st.none() | st.floats(0, 2) | st.integers(0, 2),
+        "extra": json_objects(4),
+    }
+    prompts = st.text() | st.lists(messages(), min_size=1, max_size=4)
+    return (
+        st.builds(Request, prompts, **parameters)
+        | st.builds(Request, prompts, labels=labels, **parameters)
+        | st.builds(Request, prompts, schema=json_objects(), **parameters)
     )
 
 
