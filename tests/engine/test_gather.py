@@ -69,9 +69,7 @@ async def test_when_the_group_is_filtered_so_are_its_members(clock: FakeClock) -
     """A group that is dropped on purpose drops its members, which is a good end."""
     group: gp.Stage[int, list[int]] = gp.gather(3, clock=clock)
     stage = gp.chain(group, gp.filter(lambda _: False))
-    report = await gp.Pipeline(
-        source=Ledger(range(6)), stage=stage, sink=Kept(), clock=clock
-    ).run()
+    report = await gp.Pipeline(source=Ledger(range(6)), stage=stage, sink=Kept(), clock=clock).run()
     assert (report.filtered, report.written) == (6, 0)
 
 

@@ -111,9 +111,7 @@ worlds = st.builds(
 
 async def live(world: World, clock: FakeClock) -> tuple[Ledger, Kept, Kept, gp.Report]:
     """Run the pipeline of *world* to its end, whichever that is."""
-    source = Ledger(
-        range(world.records), fails_at=world.at if world.end == "source" else None
-    )
+    source = Ledger(range(world.records), fails_at=world.at if world.end == "source" else None)
     written = 0
 
     def refuse(_: object) -> Exception | None:
