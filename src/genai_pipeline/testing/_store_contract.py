@@ -60,6 +60,7 @@ class StoreContract:
 
     def test_agrees_with_a_dict(self, anyio_backend_name: str) -> None:
         """Any sequence of operations gives what a dict with expiry would give."""
+
         class Machine(_Machine):
             contract = self
 
