@@ -17,17 +17,29 @@ from genai_pipeline.testing._script import Script, ScriptError
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
+    from genai_pipeline.testing._provider_contract import ProviderContract
+    from genai_pipeline.testing._sink_contract import SinkContract
+    from genai_pipeline.testing._source_contract import SourceContract
+    from genai_pipeline.testing._store_contract import StoreContract
 
 __all__ = [
     "Chaos",
     "FakeClock",
     "Fault",
+    "ProviderContract",
     "Script",
     "ScriptError",
+    "SinkContract",
+    "SourceContract",
+    "StoreContract",
     "strategies",
 ]
 
 _HOMES = {
+    "ProviderContract": "_provider_contract",
+    "SinkContract": "_sink_contract",
+    "SourceContract": "_source_contract",
+    "StoreContract": "_store_contract",
     "strategies": "strategies",
 }
 """Where each name lives that is loaded when it is first used."""
