@@ -33,13 +33,13 @@ class Fault:
     `ConnectionFailed`; ``duplicate`` makes it twice. `None` lets it pass.
     """
 
-    latency: float = 0.0
+    latency: float = attrs.field(default=0.0, kw_only=True)
     """Seconds to wait first."""
 
-    slow: bool = False
+    slow: bool = attrs.field(default=False, kw_only=True)
     """Whether the latency is far above the usual, and counted as ``slow``."""
 
-    retry_after: float | None = None
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
     """What the error says about when to try again."""
 
     @kind.validator
@@ -85,7 +85,7 @@ class Dice:
         latency = chance.uniform(*self._latency)
         slow = chance.random() < self._slow
         latency += chance.uniform(*self._slowness) * slow
-        told = chance.random() < 0.5  # noqa: PLR2004 - every other one
+        told = chance.random() < 0.5
         retry_after = chance.uniform(*(self._retry_after or (0, 0)))
         tells = kind in ("rate_limited", "rejected") or (kind == "transient" and told)
         return Fault(
@@ -111,6 +111,6 @@ def check_rates(rates: Mapping[Any, float], owner: str) -> None:
 
 
 def _is_range(ends: object) -> bool:
-    if not isinstance(ends, tuple) or len(ends) != 2:  # noqa: PLR2004 - least and most
+    if not isinstance(ends, tuple) or len(ends) != 2:
         return False
     return all(isinstance(end, int | float) for end in ends) and 0 <= ends[0] <= ends[1] < math.inf
