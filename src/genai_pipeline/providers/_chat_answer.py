@@ -33,9 +33,9 @@ _FINISH: dict[str, FinishReason] = {
     "refusal": "refusal",
 }
 _KEPT = ("service_tier", "system_fingerprint")
-_KEPT_OF_CHOICE = ("logprobs",)
 _KEPT_OF_MESSAGE = ("tool_calls", "reasoning", "reasoning_content", "annotations")
 _MAX_TOKENS = 2**53
+_NOTHING_USED = Usage()
 
 
 @attrs.frozen
@@ -70,34 +70,38 @@ def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: 
     if not choice:
         invalid = InvalidAnswer(f"{who}: the answer holds no choices{_quoted(request_id)}")
         return _nothing(invalid, request_id, _usage(document.get("usage")))
-    return _judge(request, _response(document, choice, headers, request_id), choice, who)
+    message = _dict(choice.get("message"))
+    response = _response(document, choice, message, headers, request_id)
+    return _judge(request, response, message, who)
 
 
-def _judge(request: Request, response: Response, choice: dict[str, Any], who: str) -> Verdict:
+def _judge(request: Request, response: Response, message: dict[str, Any], who: str) -> Verdict:
     """Hold *response* against what was asked for."""
-    refusal = _text(_dict(choice.get("message")).get("refusal"))
-    quoted = _quoted(response.request_id)
-    if refusal or response.finish_reason in {"filter", "refusal"}:
-        said = refusal or response.text
-        told = f": {said[:300]}" if said else ""
-        kind = "the content filter" if response.finish_reason == "filter" else "the model"
-        return Verdict(response, Refused(f"{who}: {kind} refused{told}{quoted}", explanation=said))
+    finish = response.finish_reason
+    if message.get("refusal") or finish in {"filter", "refusal"}:
+        return Verdict(response, _refusal(response, _text(message.get("refusal")), who))
     strict = request.labels is not None or request.schema is not None
-    if response.finish_reason == "length" and strict:
-        told = (
-            f"{who}: cut at the output limit, so it is not whole; raise max_output_tokens{quoted}"
-        )
-        return Verdict(response, Truncated(told, partial=response.text))
-    if response.finish_reason in {"length", "tool"} and not strict:
+    if finish == "length" and strict:
+        told = f"{who}: cut at the output limit, so not whole; raise max_output_tokens"
+        cut = Truncated(f"{told}{_quoted(response.request_id)}", partial=response.text)
+        return Verdict(response, cut)
+    if finish in {"length", "tool"} and not strict:
         return Verdict(response)
-    if _dict(choice.get("message")).get("content") is None:
-        return Verdict(response, InvalidAnswer(f"{who}: the answer holds no content{quoted}"))
+    if message.get("content") is None:
+        told = f"{who}: the answer holds no content{_quoted(response.request_id)}"
+        return Verdict(response, InvalidAnswer(told))
     return _exact(request, response, who) if strict else Verdict(response)
+
+
+def _refusal(response: Response, refusal: str, who: str) -> Refused:
+    said = refusal or response.text
+    told = f": {said[:300]}" if said else ""
+    by = "the content filter" if response.finish_reason == "filter" else "the model"
+    return Refused(f"{who}: {by} refused{told}{_quoted(response.request_id)}", explanation=said)
 
 
 def _exact(request: Request, response: Response, who: str) -> Verdict:
     """Take the label or the JSON document out of the text."""
-    quoted = _quoted(response.request_id)
     if request.labels is not None:
         text = as_label(response.text, request.labels)
         wanted = "none of the labels"
@@ -105,28 +109,25 @@ def _exact(request: Request, response: Response, who: str) -> Verdict:
         text = as_json(response.text, request.schema or {})
         wanted = "no JSON document of the schema"
     if text is None:
-        told = f"{who}: the answer {response.text[:100]!r} is {wanted}{quoted}"
-        return Verdict(response, InvalidAnswer(told))
+        told = f"{who}: the answer {response.text[:100]!r} is {wanted}"
+        return Verdict(response, InvalidAnswer(f"{told}{_quoted(response.request_id)}"))
     return Verdict(attrs.evolve(response, text=text))
 
 
 def _response(
     document: dict[str, Any],
     choice: dict[str, Any],
+    message: dict[str, Any],
     headers: Mapping[str, str],
     request_id: str | None,
 ) -> Response:
-    message = _dict(choice.get("message"))
     raw = choice.get("finish_reason")
     raw = raw if isinstance(raw, str) else None
     usage = document.get("usage")
-    attributes: dict[str, Any] = {}
-    for source, names in (
-        (document, _KEPT),
-        (choice, _KEPT_OF_CHOICE),
-        (message, _KEPT_OF_MESSAGE),
-    ):
-        attributes |= {name: source[name] for name in names if source.get(name)}
+    attributes = {name: document[name] for name in _KEPT if document.get(name)}
+    attributes |= {name: message[name] for name in _KEPT_OF_MESSAGE if message.get(name)}
+    if choice.get("logprobs"):
+        attributes["logprobs"] = choice["logprobs"]
     limits = rate_limits(headers)
     if limits:
         attributes["rate_limits"] = limits
@@ -154,26 +155,26 @@ def _content(content: object) -> str:
 
 
 def _usage(usage: object) -> Usage:
-    told = _dict(usage)
+    if not isinstance(usage, dict):
+        return _NOTHING_USED
+    told: dict[str, Any] = usage
     into, out = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
-    read, written = (
-        _dict(told.get("prompt_tokens_details")),
-        _dict(told.get("completion_tokens_details")),
-    )
+    read = _dict(told.get("prompt_tokens_details"))
+    written = _dict(told.get("completion_tokens_details"))
     # Subsets by definition; some gateways count them beside.
-    cached = min(into, _count(read.get("cached_tokens")))
+    cached = min(into, _count(read.get("cached_tokens"))) if read else 0
     return Usage(
         input_tokens=into,
         output_tokens=out,
         cached_tokens=cached,
         cache_write_tokens=min(into - cached, _count(read.get("cache_write_tokens"))),
-        reasoning_tokens=min(out, _count(written.get("reasoning_tokens"))),
-        cost=_cost(told.get("cost")),
+        reasoning_tokens=min(out, _count(written.get("reasoning_tokens"))) if written else 0,
+        cost=_cost(told["cost"]) if "cost" in told else None,
     )
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not int and type(value) is not float:
         return 0
     return int(value) if 0 < value < _MAX_TOKENS else 0
 

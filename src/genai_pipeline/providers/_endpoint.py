@@ -30,6 +30,10 @@ _OURS = frozenset(
 _SHORTEST_SECRET = 6
 
 
+def _encoded(target: Target) -> tuple[bytes, ...]:
+    return tuple(secret.encode() for secret in target.secrets)
+
+
 @attrs.frozen
 class Target:
     """A URL and the headers to send to it; equal ones share what is built from them."""
@@ -37,6 +41,10 @@ class Target:
     url: str
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False, eq=False)
+
+    _secret_bytes: tuple[bytes, ...] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_encoded, takes_self=True)
+    )
 
     def hide(self, text: str) -> str:
         """Answer *text* with every secret blotted out."""
@@ -46,10 +54,8 @@ class Target:
 
     def hide_in(self, body: bytes) -> bytes:
         """Answer *body* with every secret blotted out; the same object when there is none."""
-        for secret in self.secrets:
-            known = secret.encode()
-            if known in body:
-                body = body.replace(known, b"***")
+        for secret in self._secret_bytes:
+            body = body.replace(secret, b"***")
         return body
 
 

@@ -120,6 +120,8 @@ class OpenAI(Composite):
 
     _client: HttpClient = attrs.field(init=False, repr=False)
     _target: Target | None = attrs.field(init=False, repr=False)
+    _limit_name: str = attrs.field(init=False, repr=False)
+    _who: str = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         put = object.__setattr__
@@ -138,6 +140,8 @@ class OpenAI(Composite):
             clock=self.clock,
         )
         put(self, "_client", client)
+        put(self, "_who", f"{self.name} {self.model!r}")
+        put(self, "_limit_name", self._limit_by_host())
         variable = self._key_variable()
         put(self, "_target", None if variable else self._target_for(self.api_key))
 
@@ -169,8 +173,8 @@ class OpenAI(Composite):
 
     async def _call(self, request: Request) -> Verdict:
         target = self._target or self._target_from_environment()
-        body = chat_body(request, model=self.model, limit_field=self._limit_field())
-        who = f"{self.name} {self.model!r}"
+        body = chat_body(request, model=self.model, limit_field=self._limit_name)
+        who = self._who
         async with opened(self._client) as http:
             answer = await http.post(target, body, who=who)
         told = target.hide_in(answer.body)
@@ -214,7 +218,7 @@ class OpenAI(Composite):
     def _is_openai(self) -> bool:
         return host_of(self.base_url).endswith("api.openai.com")
 
-    def _limit_field(self) -> str:
+    def _limit_by_host(self) -> str:
         if self.limit_field is not None:
             return self.limit_field
         azure = host_of(self.base_url).endswith(".openai.azure.com")

@@ -60,12 +60,12 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float]:
     ``{"remaining-requests": 59.0, "reset-tokens": 0.012}``; resets are the seconds until the
     whole limit is free again. Values that are not understood are left out.
     """
-    told = {
-        name[len(_PREFIX) :]: duration(value)
-        for name, value in headers.items()
-        if name.startswith(_PREFIX)
-    }
-    return {name: value for name, value in told.items() if value is not None}
+    told: dict[str, float] = {}
+    for name, text in headers.items():
+        low = name.lower()
+        if low.startswith(_PREFIX) and (value := duration(text)) is not None:
+            told[low[len(_PREFIX) :]] = value
+    return told
 
 
 def _number(text: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,9 +14,7 @@ from anyio.lowlevel import RunVar
 from genai_pipeline._options import at_least, check, positive
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.providers._http._session import HttpSession
-
-if TYPE_CHECKING:
-    from genai_pipeline.providers._http._transports import Backend
+from genai_pipeline.providers._http._wire import open_wire
 
 __all__ = ["HttpClient"]
 
@@ -90,7 +88,7 @@ class HttpClient:
     async def __aenter__(self) -> HttpSession:
         held = self._held.get(None)
         if held is None:
-            held = _Held(HttpSession(self._backend(), self))
+            held = _Held(HttpSession(open_wire(self), self))
             self._held.set(held)
         held.users += 1
         return held.session
@@ -108,9 +106,3 @@ class HttpClient:
             self._held.set(None)
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await held.session.aclose()
-
-    def _backend(self) -> Backend:
-        # Imported here: httpx and aiohttp take long to load.
-        from genai_pipeline.providers._http._transports import open_backend  # noqa: PLC0415
-
-        return open_backend(self)

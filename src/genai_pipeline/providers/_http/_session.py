@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import anyio
 import attrs
@@ -15,21 +14,17 @@ from genai_pipeline.errors import (
     InvalidAnswer,
     PipelineError,
 )
-from genai_pipeline.providers._http._body import ACCEPTED, TooLarge, Undecodable, decode
+from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
+from genai_pipeline.providers._http._reading import Reading
 
 if TYPE_CHECKING:
-    import httpx
-
     from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
-    from genai_pipeline.providers._http._pools import Pool
-    from genai_pipeline.providers._http._transports import Backend
+    from genai_pipeline.providers._http._wire import Wire
 
 __all__ = ["Answer", "HttpSession"]
 
-_CLOSE_SECONDS = 2.0
 _MESSAGE_LENGTH = 300
-_HEADS = 16
 
 
 @attrs.frozen
@@ -38,7 +33,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """By lower-case name."""
+    """By name, in upper or lower case."""
 
     body: bytes = attrs.field(repr=False)
 
@@ -58,10 +53,11 @@ class HttpSession:
     Made by entering an `HttpClient`. Redirects are not followed, cookies not kept.
     """
 
-    def __init__(self, backend: Backend, client: HttpClient) -> None:
-        self._backend = backend
+    def __init__(self, wire: Wire, client: HttpClient) -> None:
+        self._wire = wire
         self._client = client
-        self._heads: dict[Target, tuple[httpx.URL, httpx.Headers]] = {}
+        # In front of the wire's own queue, where a request that is cancelled may do harm.
+        self._places = anyio.Semaphore(client.max_connections, fast_acquire=True)
 
     async def post(self, target: Target, body: bytes, *, who: str) -> Answer:
         """
@@ -73,7 +69,7 @@ class HttpSession:
         """
         problem: PipelineError
         known: tuple[type[Exception], ...] = (
-            *self._backend.known,
+            *self._wire.known,
             _Late,
             _Unsent,
             TooLarge,
@@ -88,93 +84,57 @@ class HttpSession:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._backend.pools.aclose()
+        await self._wire.aclose()
 
     async def _exchange(self, target: Target, body: bytes) -> Answer:
-        clock = self._client.clock
-        deadline = clock.now() + self._client.timeout
-        request = self._backend.request(*self._head(target), body)
-        pool: Pool | None = None
-        response: httpx.Response | None = None
-        try:
-            with clock.cancel_at(deadline) as scope:
-                pool = await self._backend.pools.take()
-                response = await self._sent(pool, request)
-            if response is None:
-                self._ran_out(scope, queued=pool is None)
-            assert response is not None
-            return await self._read(response, deadline)
-        except BaseException:
-            if response is not None:
-                await _close(response)
-            raise
-        finally:
-            if pool is not None:
-                self._backend.pools.give_back(pool)
-
-    def _ran_out(self, scope: anyio.CancelScope, *, queued: bool) -> None:
-        """Say which time ran out, when *scope* was left without a response."""
-        assert scope.cancelled_caught
-        seconds = self._client.timeout
-        if queued:
-            raise _Unsent(
-                f"no connection was free within {seconds:g} s; "
-                f"all {self._client.max_connections} (max_connections) were in use"
-            )
-        raise _Late(f"no answer within {seconds:g} s (timeout)")
-
-    async def _sent(self, pool: Pool, request: httpx.Request) -> httpx.Response:
-        try:
-            return await pool.transport.handle_async_request(request)
-        except self._backend.known as error:
-            if type(error).__name__ == "PoolTimeout":
-                self._backend.pools.retire(pool)
-            raise
-
-    async def _read(self, response: httpx.Response, deadline: float) -> Answer:
         clock, limit = self._client.clock, self._client.max_answer_bytes
-        headers = response.headers
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and len(declared) < 20 and int(declared) > limit:  # noqa: PLR2004
-            raise TooLarge
-        chunks = bytearray()
-        stream: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type]
-        while True:
-            idle = clock.now() + self._client.idle_timeout
-            chunk: bytes | None = b""
-            with clock.cancel_at(min(deadline, idle)) as scope:
-                chunk = await anext(stream, None)
+        deadline = clock.now() + self._client.timeout
+        reading: Reading | None = None
+        placed = False
+        try:
+            # The first piece of the answer comes with its head as a rule: one scope for both.
+            with clock.cancel_at(deadline) as scope:
+                await self._take_place()
+                placed = True
+                reading = await self._wire.send(target, body)
+                await reading.advance(limit)
             if scope.cancelled_caught:
-                raise _Late(
-                    f"the answer was not whole within {self._client.timeout:g} s (timeout)"
-                    if deadline < idle
-                    else f"the answer stopped for {self._client.idle_timeout:g} s"
-                )
-            if chunk is None:
-                break
-            chunks += chunk
-            if len(chunks) > limit:
-                await _abandon(stream)
-                raise TooLarge
-        await response.stream.aclose()  # type: ignore[union-attr]
-        body = bytes(chunks)
-        encodings = headers.get("content-encoding")
-        if encodings:
-            body = decode(body, encodings, limit=limit)
-        return Answer(response.status_code, headers, body)
+                raise self._ran_out(queued=not placed)
+            assert reading is not None
+            if not reading.whole:
+                await self._read_on(reading, deadline)
+            return _answer(reading, limit)
+        finally:
+            if reading is not None:
+                await reading.aclose()
+            if placed:
+                self._places.release()
 
-    def _head(self, target: Target) -> tuple[httpx.URL, httpx.Headers]:
-        """Answer *target* as httpx takes it, built once for many requests."""
-        head = self._heads.get(target)
-        if head is None:
-            import httpx  # noqa: PLC0415
+    async def _take_place(self) -> None:
+        try:
+            self._places.acquire_nowait()  # a third of the cost
+        except anyio.WouldBlock:
+            await self._places.acquire()
 
-            sent = [*target.headers, ("accept-encoding", ACCEPTED)]
-            head = httpx.URL(target.url), httpx.Headers(sent)
-            while len(self._heads) >= _HEADS:
-                self._heads.pop(next(iter(self._heads)))
-            self._heads[target] = head
-        return head
+    def _ran_out(self, *, queued: bool) -> Exception:
+        seconds = self._client.timeout
+        if not queued:
+            return _Late(f"no whole answer within {seconds:g} s (timeout)")
+        return _Unsent(
+            f"no connection was free within {seconds:g} s; "
+            f"all {self._client.max_connections} (max_connections) were in use"
+        )
+
+    async def _read_on(self, reading: Reading, deadline: float) -> None:
+        clock, seconds = self._client.clock, self._client.idle_timeout
+        while not reading.whole:
+            idle = clock.now() + seconds
+            with clock.cancel_at(min(deadline, idle)) as scope:
+                await reading.advance(self._client.max_answer_bytes)
+            if scope.cancelled_caught and deadline < idle:
+                raise self._ran_out(queued=False)
+            if scope.cancelled_caught:
+                raise _Late(f"the answer stopped for {seconds:g} s")
 
     def _translated(self, error: BaseException, who: str) -> PipelineError:
         if isinstance(error, TooLarge):
@@ -186,31 +146,15 @@ class HttpSession:
             return AttemptTimeout(f"{who}: {error}")
         if isinstance(error, _Unsent):
             return ConnectionFailed(f"{who}: {error}", sent=False)
-        cause = _cause_of(error, self._backend.known)
-        told = f"{who}: {type(cause).__name__}: {cause}"[:_MESSAGE_LENGTH]
-        if isinstance(cause, self._backend.timed_out):
+        told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
+        if isinstance(error, self._wire.timed_out):
             return AttemptTimeout(told)
-        return ConnectionFailed(told, sent=not isinstance(cause, self._backend.unsent))
+        return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
 
 
-def _cause_of(error: BaseException, known: tuple[type[Exception], ...]) -> BaseException:
-    """Answer what httpx_aiohttp translated into *error*, which tells more; else *error*."""
-    cause = error.__cause__
-    return cause if cause is not None and isinstance(cause, known[0]) else error
-
-
-async def _abandon(stream: AsyncIterator[bytes]) -> None:
-    """End the generators inside *stream*, innermost first, as a cancellation does."""
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        while await anext(stream, None) is not None:
-            pass  # what was buffered already
-
-
-async def _close(response: httpx.Response) -> None:
-    """Close the connection of an answer nobody reads on, whatever happens."""
-    with (
-        suppress(Exception),
-        anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_SECONDS),
-    ):
-        await response.stream.aclose()  # type: ignore[union-attr]
+def _answer(reading: Reading, limit: int) -> Answer:
+    body = bytes(reading.body)
+    encodings = reading.headers.get("content-encoding")
+    if encodings:
+        body = decode(body, encodings, limit=limit)
+    return Answer(reading.status, reading.headers, body)
