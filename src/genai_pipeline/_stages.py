@@ -52,6 +52,11 @@ class _Map(_FromFunction):
         return (Record(result, record.key, record.attributes),)
 
 
+def mapped_function(stage: object) -> Callable[[Any], Any] | None:
+    """Answer the function that *stage* replaces values by, if it is a `map` and nothing else."""
+    return stage._run if type(stage) is _Map else None  # noqa: SLF001
+
+
 class _FlatMap(_FromFunction):
     __slots__ = ()
 
@@ -78,9 +83,7 @@ class _Filter(_FromFunction):
 
 
 @overload
-def map(
-    fn: Callable[[A], Awaitable[B]], *, name: str | None = None
-) -> Stage[A, B]: ...
+def map(fn: Callable[[A], Awaitable[B]], *, name: str | None = None) -> Stage[A, B]: ...
 @overload
 def map(
     fn: Callable[[A], B], *, name: str | None = None, thread: bool = False, process: bool = False
@@ -132,9 +135,7 @@ def flat_map(
 
 
 @overload
-def filter(
-    fn: Callable[[A], Awaitable[bool]], *, name: str | None = None
-) -> Stage[A, A]: ...
+def filter(fn: Callable[[A], Awaitable[bool]], *, name: str | None = None) -> Stage[A, A]: ...
 @overload
 def filter(
     fn: Callable[[A], bool],

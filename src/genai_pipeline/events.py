@@ -48,7 +48,7 @@ class RunStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class RecordSettled(Event):
-    """A record reached its one end, and its source knows."""
+    """A record reached its one end; its source is told next."""
 
     key: str
     outcome: Outcome

@@ -21,7 +21,11 @@ a provider's or a policy's quota, waiting for the sink, or this process's CPU.
 
 @attrs.frozen(kw_only=True)
 class StageReport:
-    """How long one stage took, in seconds; percentiles are good to 4 %."""
+    """
+    How long one stage took, in seconds; percentiles are good to 4 %.
+
+    Above 5,000 records a second, one record in sixteen is timed and counts as sixteen.
+    """
 
     name: str
     calls: int
