@@ -72,7 +72,11 @@ class HttpxWire:
         """Post *body* to *target*, and wait for the head of the answer."""
         url, headers = self._head(target)
         request = httpx.Request(
-            "POST", url, headers=headers, content=body, extensions=self._extensions
+            "POST",
+            url,
+            headers=[*headers, ("content-length", str(len(body)))],
+            stream=_Body(body),
+            extensions=self._extensions,
         )
         pool = self._least_loaded()
         pool.in_flight += 1
@@ -148,8 +152,25 @@ def _reading(response: httpx.Response, pool: _Pool) -> Reading:
     )
 
 
-def _head(target: Target) -> tuple[httpx.URL, httpx.Headers]:
-    return httpx.URL(target.url), httpx.Headers([*target.headers, ("accept-encoding", ACCEPTED)])
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece; httpx's own leaves a generator behind when it is cancelled."""
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces = iter((body,))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+def _head(target: Target) -> tuple[httpx.URL, list[tuple[str, str]]]:
+    url = httpx.URL(target.url)
+    host = url.netloc.decode("ascii")
+    return url, [("host", host), *target.headers, ("accept-encoding", ACCEPTED)]
 
 
 def _load(pool: _Pool) -> int:
