@@ -163,9 +163,7 @@ async def _bad_chunks(exchange: Exchange) -> bool:
 
 
 async def _cut_chunks(exchange: Exchange) -> bool:
-    await exchange.send(
-        b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n'
-    )
+    await exchange.send(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n')
     return False
 
 
@@ -284,11 +282,9 @@ class ChatServer:
         self.port = listener.extra(anyio.abc.SocketAttribute.local_port)
         if self._tls is not None:
             listener = TLSListener(listener, self._tls, standard_compatible=False)
-        async with anyio.create_task_group() as group:
+        async with listener, anyio.create_task_group() as group:
             token = anyio.lowlevel.current_token()
-            self._stop = partial(
-                anyio.from_thread.run_sync, group.cancel_scope.cancel, token=token
-            )
+            self._stop = partial(anyio.from_thread.run_sync, group.cancel_scope.cancel, token=token)
             group.start_soon(listener.serve, self._serve)
             self._ready.set()
 

@@ -27,9 +27,12 @@ def running_llama(folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (folder / "llama.log").open("wb")
-    with log, subprocess.Popen(
-        [sys.executable, __file__, str(model), str(port)], stdout=log, stderr=log
-    ) as server:
+    with (
+        log,
+        subprocess.Popen(
+            [sys.executable, __file__, str(model), str(port)], stdout=log, stderr=log
+        ) as server,
+    ):
         try:
             _await_health(port, server)
             yield f"http://127.0.0.1:{port}/v1"
