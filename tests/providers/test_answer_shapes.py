@@ -64,6 +64,7 @@ def test_no_text_gives_what_is_no_label(text: str, labels: list[str]) -> None:
     [
         ('{"a": 1}', {"type": "object", "required": ["a"]}, '{"a": 1}'),
         ('```\n{"a": 1}\n```', {"type": "object"}, '{"a": 1}'),
+        ('```json {"a": 1}```', {"type": "object"}, '{"a": 1}'),
         (" [1] ", {"type": "array"}, "[1]"),
         ("3", {"type": "integer"}, "3"),
         ("true", {"type": "integer"}, None),

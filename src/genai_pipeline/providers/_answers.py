@@ -113,7 +113,7 @@ def _refuse(constant: str) -> None:
 def _unfenced(text: str) -> str:
     bare = text.strip()
     if len(bare) > 2 * len(_FENCE) and bare.startswith(_FENCE) and bare.endswith(_FENCE):
-        _, _, bare = bare[: -len(_FENCE)].partition("\n")  # the first line names the language
+        bare = bare[len(_FENCE) : -len(_FENCE)].strip().removeprefix("json")
     return bare.strip()
 
 

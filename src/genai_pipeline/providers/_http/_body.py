@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zlib
-from typing import Any
 
 __all__ = ["ACCEPTED", "TooLarge", "Undecodable", "decode"]
 
-zstandard: Any
-try:
-    import zstandard
-except ImportError:  # the extra ``zstd`` is not installed
-    zstandard = None
+_ZSTD = importlib.util.find_spec("zstandard") is not None  # the extra ``zstd``
 
-ACCEPTED = "gzip, deflate" if zstandard is None else "gzip, deflate, zstd"
+ACCEPTED = "gzip, deflate, zstd" if _ZSTD else "gzip, deflate"
 
 _MAX_LAYERS = 3
 _ZSTD_WINDOW = 8 * 2**20  # what RFC 8878 asks decoders to support, and lets them refuse beyond
@@ -43,7 +39,7 @@ def decode(body: bytes, encodings: str, *, limit: int) -> bytes:
             body = _inflate(body, 31, limit)
         elif name == "deflate":
             body = _deflated(body, limit)
-        elif name == "zstd" and zstandard is not None:
+        elif name == "zstd" and _ZSTD:
             body = _zstd(body, limit)
         elif name != "identity":
             raise Undecodable(f"content-encoding {name[:40]!r} was not asked for")
@@ -74,6 +70,8 @@ def _deflated(body: bytes, limit: int) -> bytes:
 
 
 def _zstd(body: bytes, limit: int) -> bytes:
+    import zstandard  # noqa: PLC0415 - an extra, and seldom needed
+
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     out = bytearray()
     inflater = None

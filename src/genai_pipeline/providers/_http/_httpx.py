@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import attrs
@@ -138,7 +138,10 @@ def _reading(response: httpx.Response, pool: _Pool) -> Reading:
             scope.cancel()
             while await advance():
                 pass  # what was buffered already
+        desynchronized = _connection_with_stray_bytes(stream)
         await stream.aclose()
+        if desynchronized is not None:
+            await desynchronized.aclose()
 
     def release() -> None:
         pool.in_flight -= 1
@@ -150,6 +153,20 @@ def _reading(response: httpx.Response, pool: _Pool) -> Reading:
         close=close,
         release=release,
     )
+
+
+def _connection_with_stray_bytes(stream: object) -> Any:
+    """
+    Answer the connection of *stream* when more than one answer arrived on it.
+
+    h11 would take the rest for the answer to the next request, so the connection must not be
+    used again. No public name leads there.
+    """
+    connection = stream
+    for name in ("_httpcore_stream", "_stream", "_connection"):
+        connection = getattr(connection, name, None)
+    parser = getattr(connection, "_h11_state", None)
+    return connection if parser is not None and parser.trailing_data[0] else None
 
 
 class _Body(httpx.AsyncByteStream):
