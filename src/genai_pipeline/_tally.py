@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ import attrs
 
 from genai_pipeline._histogram import Histogram
 from genai_pipeline.clock import Clock
-from genai_pipeline.events import CallFinished, Event, Outcome
+from genai_pipeline.events import CallFinished, Event, Outcome, PolicyWaited
 from genai_pipeline.report import Limit, Report, StageReport
 
 __all__ = ["Tally"]
@@ -47,6 +47,7 @@ class Tally:
     output_tokens: int = 0
     cost: Decimal | None = None
     errors: Counter[str] = attrs.field(factory=Counter)
+    waits: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
     histograms: dict[str, Histogram] = attrs.field(factory=dict)
     _notes: dict[tuple[str, ...], tuple[Callable[[float], None], ...]] = attrs.field(
         factory=dict, init=False
@@ -113,7 +114,7 @@ class Tally:
             self._adapt()
 
     def hear(self, event: Event) -> None:
-        """Count the calls of providers; a listener."""
+        """Count the calls of providers and the waits of policies; a listener."""
         if isinstance(event, CallFinished):
             self.calls += 1
             self.failed_calls += event.error is not None
@@ -121,6 +122,8 @@ class Tally:
             self.output_tokens += event.output_tokens
             if event.cost is not None:
                 self.cost = event.cost + (self.cost or 0)
+        elif isinstance(event, PolicyWaited):
+            self.waits[event.kind] += event.seconds
 
     def report(
         self,
@@ -152,6 +155,7 @@ class Tally:
             errors=dict(self.errors),
             rejections=self.rejections,
             waited=self.waited,
+            waits=dict(self.waits),
             calls=self.calls,
             failed_calls=self.failed_calls,
             input_tokens=self.input_tokens,
