@@ -11,6 +11,7 @@ from genai_pipeline.providers import OpenAI
 from genai_pipeline.providers._endpoint import Target
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._httpx import HttpxWire
+from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import open_wire
 from tests.servers.chat import ChatServer
 
@@ -78,7 +79,7 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
     """A pool that lost its connections fails one call, which was not sent, and no other."""
 
     class Full(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise httpx.PoolTimeout("")
 
     wire = open_wire(HttpClient())
@@ -96,14 +97,23 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_pools_stay_small_and_share_the_load(chat: ChatServer) -> None:
-    """A hundred calls at once spread over several pools, and none queues inside one."""
-    provider = OpenAI("m", base_url=chat.url("together-100"), max_connections=100)
-    before = len(chat.seen)
-    async with gp.wrap(provider), anyio.create_task_group() as group:
+    """A hundred requests at once spread over several pools, and none queues inside one."""
+    wire = open_wire(HttpClient(max_connections=100))
+    assert isinstance(wire, HttpxWire)
+    target = Target(f"{chat.url('together-100')}/chat/completions", ())
+    readings: list[Reading] = []
+
+    async def send() -> None:
+        readings.append(await wire.send(target, b'{"messages": [{"content": "x"}]}'))
+
+    async with anyio.create_task_group() as group:
         for _ in range(100):
-            group.start_soon(provider, gp.Request("x"))
-        await _until_seen(chat, before + 99)
-        session = provider._client._held.get().session  # type: ignore[union-attr]  # noqa: SLF001
-        loads = [pool.in_flight for pool in session._wire._pools]  # type: ignore[attr-defined]  # noqa: SLF001
+            group.start_soon(send)
+    loads = [pool.in_flight for pool in wire._pools]  # noqa: SLF001 - what it is about
     assert len(loads) == 4
+    assert sum(loads) == 100
     assert max(loads) <= 32
+    for reading in readings:
+        await reading.aclose()
+    assert sum(pool.in_flight for pool in wire._pools) == 0  # noqa: SLF001
+    await wire.aclose()

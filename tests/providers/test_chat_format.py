@@ -26,9 +26,9 @@ def body(request: gp.Request) -> Any:
     return json.loads(chat_body(request, model="m", limit_field="max_tokens"))
 
 
-def verdict(document: object, request: gp.Request = FREE, **headers: str) -> Verdict:
+def verdict(document: object, request: gp.Request = FREE) -> Verdict:
     """Answer what *document* means for *request*."""
-    return read_answer(request, json.dumps(document).encode(), headers, "p 'm'")
+    return read_answer(request, json.dumps(document).encode(), {}, "p 'm'")
 
 
 def said(content: object, finish: object = "stop", **message: Any) -> dict[str, Any]:
@@ -120,7 +120,8 @@ def test_an_answer_is_read_in_full() -> None:
             "cost": 0.0012,
         },
     }
-    found = verdict(document, **{"x-request-id": "req-1", "x-ratelimit-remaining-tokens": "7"})
+    headers = {"x-request-id": "req-1", "x-ratelimit-remaining-tokens": "7"}
+    found = read_answer(FREE, json.dumps(document).encode(), headers, "p 'm'")
     assert found.error is None
     assert found.response == gp.Response(
         "hi",

@@ -57,9 +57,10 @@ def test_a_wrong_option_is_told_when_built(options: dict[str, Any], words: str) 
 
 def test_a_password_in_a_url_is_not_shown() -> None:
     """An error about a URL with credentials does not repeat them."""
-    for option in ("base_url", "proxy"):
+    url = "ftp://me:hunter2@x/v1"
+    for build in (partial(OpenAI, base_url=url), partial(OpenAI, proxy=url)):
         with pytest.raises(errors.ConfigurationError) as caught:
-            OpenAI("m", **{option: "ftp://me:hunter2@x/v1"})
+            build("m")
         assert "hunter2" not in str(caught.value)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import genai_pipeline as gp
+from genai_pipeline.errors import InvalidRequest
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.testing.provider_contract import ProviderContract
+from genai_pipeline.testing import ProviderContract
 from tests.servers.chat import ChatServer
 
 
@@ -36,7 +37,8 @@ class TestLlamaCpp(ProviderContract):
         self.url = llama
 
     def make(self) -> gp.Provider:
-        return OpenAI("tiny", base_url=self.url, name="llama.cpp")
+        # As many as it has slots: it keeps a thread for each open connection, and waits for it.
+        return OpenAI("tiny", base_url=self.url, name="llama.cpp", max_connections=4)
 
     def make_failing(self) -> gp.Provider:
         return OpenAI("tiny", base_url=self.url.replace("/v1", "/no-such-path"))
@@ -47,7 +49,8 @@ class Echo:
 
     async def __call__(self, request: gp.Request) -> gp.Response:
         if request.labels or request.schema:
-            raise gp.errors.InvalidRequest("Echo: neither labels nor schema")
+            gp.emit(CallFinished(provider="echo", model="e", seconds=0.0, error="InvalidRequest"))
+            raise InvalidRequest("Echo: neither labels nor schema")
         used = gp.Usage(input_tokens=len(request.prompt), output_tokens=len(request.prompt))
         gp.emit(
             CallFinished(
@@ -62,11 +65,21 @@ class Echo:
         return gp.Response(request.prompt, usage=used, model="echo-1")
 
 
+class Declining(Echo):
+    """One that takes no request at all."""
+
+    async def __call__(self, request: gp.Request) -> gp.Response:
+        return await super().__call__(gp.Request(request.prompt, labels=("a", "b")))
+
+
 class TestThirdParty(ProviderContract):
     """A provider of 25 lines."""
 
     def make(self) -> gp.Provider:
         return Echo()
+
+    def make_failing(self) -> gp.Provider:
+        return Declining()
 
     def belongs(self, request: gp.Request, response: gp.Response) -> bool:
         return response.text == request.prompt

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -284,7 +284,8 @@ class ChatServer:
             listener = TLSListener(listener, self._tls, standard_compatible=False)
         async with listener, anyio.create_task_group() as group:
             token = anyio.lowlevel.current_token()
-            self._stop = partial(anyio.from_thread.run_sync, group.cancel_scope.cancel, token=token)
+            cancel = partial(anyio.from_thread.run_sync, group.cancel_scope.cancel, token=token)
+            self._stop = cast("Callable[[], None]", cancel)
             group.start_soon(listener.serve, self._serve)
             self._ready.set()
 

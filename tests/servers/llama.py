@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 __all__ = ["running_llama"]
 
@@ -55,8 +57,7 @@ def _await_health(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 def _serve(model: str, port: int) -> None:
-    import xllamacpp  # noqa: PLC0415
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")
     options = xllamacpp.CommonParams()
     options.model.path = model
     options.hostnames = ["127.0.0.1"]

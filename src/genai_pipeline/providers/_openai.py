@@ -102,7 +102,7 @@ class OpenAI(Composite):
     """Allow ``http`` to other machines: whoever is on the way can read the prompts and the key."""
 
     max_connections: int = attrs.field(default=1000, kw_only=True)
-    """Calls in flight at a time in one event loop; further ones wait. Not below ``max_in_flight``."""
+    """Calls at a time in one event loop; further ones wait. Not below ``max_in_flight``."""
 
     max_answer_bytes: int = attrs.field(default=32 * 2**20, kw_only=True)
     """The largest answer to read, before and after decompression."""
