@@ -19,12 +19,12 @@ __all__ = ["MODEL", "Labelling", "Summary"]
 
 MODEL = "local-wordvectors-256"
 
-# How much the place of a sentence counts beside its likeness to the whole text (at most 1):
+# How much the place of a sentence counts beside its likeness to all the others (at most 1):
 # writers put first what matters, so each later sentence gets seven tenths of the one before.
 _PLACE, _FADING = 0.2, 0.7
 # How much a length counts that can stand alone: neither a heading nor a paragraph.
-_LENGTH, _SHORT, _LONG = 0.1, 10, 30
-# How much a sentence loses that says what a chosen one said.
+_LENGTH, _SHORT, _LONG = 0.1, 8, 25
+# A sentence more like a chosen one than this says the same, and loses twice what is above.
 _REPETITION = 0.5
 
 
@@ -86,7 +86,7 @@ class Summary:
         worths = [
             _worth(place, sentence, likeness)
             for place, (sentence, likeness) in enumerate(
-                zip(sentences, words.similarities(whole, readings), strict=True)
+                zip(sentences, words.centralities(readings), strict=True)
             )
         ]
         chosen, cut = self._choose(words, readings, worths)
@@ -121,7 +121,7 @@ class Summary:
             chosen.append(best)
             if len(chosen) < self.sentences:
                 for place, likeness in enumerate(words.similarities(readings[best], readings)):
-                    worths[place] -= _REPETITION * max(0.0, likeness)
+                    worths[place] -= 2 * max(0.0, likeness - _REPETITION)
         return sorted(chosen), cut and len(chosen) < self.sentences
 
 

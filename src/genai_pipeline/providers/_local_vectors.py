@@ -86,13 +86,20 @@ class WordVectors:
         ids = np.asarray(self._encode(_JOINT.sub(" ", text).lower()), dtype=np.intp)
         words, counts = np.unique(ids[self._lettered[ids]], return_counts=True)
         total = (self._matrix[words].astype(np.float32) * counts[:, None]).sum(axis=0)
-        length = float(np.sqrt((total * total).sum()))
-        vector = (total / length if length else total).astype(np.float32)
-        return Reading(vector, len(ids))
+        return Reading(_to_length_one(total), len(ids))
 
     def count(self, text: str) -> int:
         """Answer how many tokens *text* has."""
         return len(self._encode(text))
+
+    def centralities(self, readings: Sequence[Reading]) -> list[float]:
+        """
+        Answer the cosine between each of *readings* and their mean, in which all count alike.
+
+        The vector of the whole text would not do: in it a long sentence counts for more.
+        """
+        total = np.stack([each.vector for each in readings]).sum(axis=0)
+        return self.similarities(Reading(_to_length_one(total), 0), readings)
 
     def similarities(self, reading: Reading, others: Sequence[Reading]) -> list[float]:
         """
@@ -111,3 +118,8 @@ class WordVectors:
     def _read_all(self, texts: tuple[str, ...]) -> tuple[Reading, ...]:
         """Answer the reading of each of *texts*; `read_all` remembers the last sets of them."""
         return tuple(self.read(text) for text in texts)
+
+
+def _to_length_one(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = float(np.sqrt((vector * vector).sum()))
+    return (vector / length).astype(np.float32) if length else vector
