@@ -69,7 +69,7 @@ async def test_a_call_takes_the_time_of_the_clock_it_was_given() -> None:
 
         seen = 0
 
-        def now(self) -> float:  # type: ignore[override]
+        def now(self) -> float:
             self.seen += 1
             return float(self.seen)
 
