@@ -6,7 +6,6 @@ Offline: ``genai-pipeline run examples/stdlib_catalogue.py`` writes ``stdlib_cat
 
 import ast
 import importlib
-import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -16,11 +15,11 @@ import genai_pipeline as gp
 TOPICS = {
     "data structures": "abstract classes, collections, containers, queues, sorting, iterators",
     "text and encodings": "strings, unicode, python character mapping codecs, regular expressions",
-    "numbers and dates": "mathematics, decimals, statistics, random numbers, calendars, time zones",
+    "numbers and dates": "mathematics, decimals, statistics, random numbers, calendars, time",
     "files and folders": "paths, directories, temporary files, file names, file systems, streams",
     "data formats": "json, csv, xml, config files, pickle, databases, archives, compression, audio",
     "internet": "http, urls, web servers and clients, wsgi, email, sockets, ftp, protocols",
-    "concurrency": "threads, processes, event loops, coroutines, tasks, futures, locks",
+    "concurrency": "threads, processes, asyncio, event loops, coroutines, tasks, futures, locks",
     "operating system": "unix, windows, macos platforms, system calls, signals, users, terminals",
     "security": "cryptography, hashes, digests, passwords, secrets, ssl, certificates",
     "windows and graphics": "tkinter widgets, dialogs, idle editor windows, turtle drawing, curses",
@@ -50,9 +49,9 @@ def opening(name: str) -> list[tuple[str, str]]:
         text = ast.get_docstring(tree) if tree else importlib.import_module(name).__doc__
     except ImportError:
         return []  # built for another operating system
-    title = rf"\A{re.escape(name)}(\.py)?[\s:~=-]+"  # some begin with their own name
-    first = re.sub(title, "", (text or "").strip()).split("\n\n")[0]
-    return [(name, first)] if first else []
+    text = (text or "").strip()
+    paragraph = next((part for part in text.split("\n\n") if " " in part.strip()), text)
+    return [(name, paragraph)] if paragraph else []
 
 
 async def entry(module: tuple[str, str]) -> dict[str, str]:
