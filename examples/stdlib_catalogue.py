@@ -15,7 +15,7 @@ import genai_pipeline as gp
 TOPICS = {
     "data structures": "abstract classes, collections, containers, queues, sorting, iterators",
     "text and encodings": "strings, unicode, python character mapping codecs, regular expressions",
-    "numbers and dates": "mathematics, decimals, statistics, random numbers, calendars, time",
+    "numbers and dates": "mathematics, decimals, statistics, random numbers, dates, time zones",
     "files and folders": "paths, directories, temporary files, file names, file systems, streams",
     "data formats": "json, csv, xml, config files, pickle, databases, archives, compression, audio",
     "internet": "http, urls, web servers and clients, wsgi, email, sockets, ftp, protocols",

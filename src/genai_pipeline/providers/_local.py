@@ -13,7 +13,7 @@ import attrs
 from genai_pipeline._options import at_least, check
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
-from genai_pipeline.events import CallFinished, emit
+from genai_pipeline.events import CallFinished, emit, listened
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.providers._local_answers import MODEL, Labelling, Summary
 from genai_pipeline.providers._local_files import find_model_files
@@ -191,11 +191,13 @@ class Local:
         try:
             yield finished
         except BaseException as error:
-            outcome["error"] = type(error).__name__
+            failed = isinstance(error, Exception)
+            outcome["error"] = type(error).__name__ if failed else "Cancelled"
             raise
         finally:
-            seconds = self.clock.now() - began
-            emit(CallFinished(provider="local", model=MODEL, seconds=seconds, **outcome))
+            if listened():
+                seconds = self.clock.now() - began
+                emit(CallFinished(provider="local", model=MODEL, seconds=seconds, **outcome))
 
 
 def _described(descriptions: object, labels: tuple[str, ...]) -> Mapping[str, str]:
