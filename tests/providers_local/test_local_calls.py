@@ -12,7 +12,7 @@ from genai_pipeline import events
 from genai_pipeline.errors import InvalidRequest
 from genai_pipeline.providers import Local, _local_loading
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.extras]
 
 PARCEL = gp.Request("the parcel is late", labels=["billing", "delivery"])
 

@@ -9,7 +9,7 @@ import pytest
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
 from genai_pipeline.providers import Local
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.extras]
 
 
 def cosine(one: list[float], other: list[float]) -> float:

@@ -28,6 +28,7 @@ def run_python(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.extras
 def test_building_one_imports_nothing_heavy() -> None:
     """The vectors, numpy and the package that ships them stay unread until the first call."""
     code = (
@@ -39,6 +40,7 @@ def test_building_one_imports_nothing_heavy() -> None:
     assert run_python(code) == "[]"
 
 
+@pytest.mark.extras
 def test_a_call_never_runs_the_package_that_ships_the_vectors() -> None:
     """The package would look for its files online; its code is not imported at all."""
     code = (
@@ -50,6 +52,7 @@ def test_a_call_never_runs_the_package_that_ships_the_vectors() -> None:
     assert run_python(code) == "delivery []"
 
 
+@pytest.mark.extras
 def test_another_process_gives_the_same_scores() -> None:
     """The answer does not depend on the process or its hash seed."""
     code = (
@@ -89,6 +92,7 @@ def test_a_package_without_the_vectors_is_named(
         Local()
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("broken", ["weights", "tokenizer"])
 def test_a_damaged_file_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,11 @@ import genai_pipeline as gp
 from genai_pipeline.errors import ConfigurationError, ContextOverflow, InvalidRequest
 from genai_pipeline.providers import Local
 from genai_pipeline.providers._local_answers import Labelling
-from genai_pipeline.providers._local_files import find_model_files
-from genai_pipeline.providers._local_vectors import WordVectors
 
-pytestmark = pytest.mark.anyio
+if TYPE_CHECKING:
+    from genai_pipeline.providers._local_vectors import WordVectors
+
+pytestmark = [pytest.mark.anyio, pytest.mark.extras]
 
 TEAMS = ("payment", "login", "delivery")
 
@@ -164,12 +166,13 @@ def test_wrong_options_are_refused_when_built(options: dict[str, object]) -> Non
         Local(**options)  # type: ignore[arg-type]
 
 
-words = WordVectors.load(find_model_files())
 letters = st.text(st.characters(codec="utf-8"), max_size=200)
 
 
 @given(letters, st.lists(letters.filter(bool), min_size=2, max_size=6, unique=True))
-def test_any_text_gets_a_label_or_a_reason(text: str, labels: list[str]) -> None:
+def test_any_text_gets_a_label_or_a_reason(
+    words: WordVectors, text: str, labels: list[str]
+) -> None:
     """Whatever the text and the labels are, one label is answered or the request is refused."""
     task = Labelling(text, tuple(labels), {})
 
@@ -182,6 +185,6 @@ def test_any_text_gets_a_label_or_a_reason(text: str, labels: list[str]) -> None
         assert task.answer(words) == first
 
 
-def test_text_that_is_no_text_is_read_without_a_crash() -> None:
+def test_text_that_is_no_text_is_read_without_a_crash(words: WordVectors) -> None:
     """A lone surrogate, which no encoding can hold, does not stop the words beside it."""
     assert not words.read("\ud800 hello").empty

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,12 @@ import genai_pipeline as gp
 from genai_pipeline.errors import InvalidRequest, Truncated
 from genai_pipeline.providers import Local
 from genai_pipeline.providers._local_answers import Summary
-from genai_pipeline.providers._local_files import find_model_files
 from genai_pipeline.providers._local_sentences import split_sentences
-from genai_pipeline.providers._local_vectors import WordVectors
 
-pytestmark = pytest.mark.anyio
+if TYPE_CHECKING:
+    from genai_pipeline.providers._local_vectors import WordVectors
+
+pytestmark = [pytest.mark.anyio, pytest.mark.extras]
 
 KETTLE = (
     "I have used this kettle for half a year. The design is pretty. But the lid of the kettle "
@@ -148,16 +151,13 @@ def test_long_rows_of_marks_are_split_in_time(mark: str) -> None:
     split_sentences(mark * (200_000 // len(mark)) + "x")
 
 
-words = WordVectors.load(find_model_files())
-
-
 @given(
     st.lists(st.sampled_from([*split_sentences(KETTLE), "12.", "!", "Yes."]), min_size=1),
     st.integers(1, 5),
     st.none() | st.integers(1, 60),
 )
 def test_any_summary_holds_to_what_was_asked(
-    sentences: list[str], wanted: int, limit: int | None
+    words: WordVectors, sentences: list[str], wanted: int, limit: int | None
 ) -> None:
     """A summary is made of sentences of the text, no more than asked for, within the limit."""
     text = " ".join(sentences)
