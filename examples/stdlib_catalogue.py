@@ -43,15 +43,17 @@ def modules() -> list[str]:
 def opening(name: str) -> list[tuple[str, str]]:
     """Read the first paragraph of a module's docstring; nothing where there is none."""
     path = HOME.joinpath(*name.split("."))
-    source = next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists()), None)
+    file = next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists()), None)
+    source = file.read_bytes() if file else b"__doc__"  # modules in C tell theirs when imported
     try:
-        tree = ast.parse(source.read_bytes()) if source else None
-        text = ast.get_docstring(tree) if tree else importlib.import_module(name).__doc__
+        text = ast.get_docstring(ast.parse(source))
+        if not text and b"__doc__" in source:
+            text = importlib.import_module(name).__doc__
     except ImportError:
         return []  # built for another operating system
-    text = (text or "").strip()
-    paragraph = next((part for part in text.split("\n\n") if " " in part.strip()), text)
-    return [(name, paragraph)] if paragraph else []
+    paragraphs = (text or "").strip().split("\n\n")
+    first = next((part for part in paragraphs if " " in part.strip()), paragraphs[0])
+    return [(name, first)] if first else []
 
 
 async def entry(module: tuple[str, str]) -> dict[str, str]:

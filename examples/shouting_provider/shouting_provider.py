@@ -19,5 +19,9 @@ class Shouting:
         began = time.monotonic()
         await anyio.lowlevel.checkpoint()  # a real one waits for its server here
         text = request.prompt.upper() + "!" * self.marks
-        gp.emit(gp.events.CallFinished(provider="shouting", model="loud-1", seconds=time.monotonic() - began))
+        gp.emit(
+            gp.events.CallFinished(
+                provider="shouting", model="loud-1", seconds=time.monotonic() - began
+            )
+        )
         return gp.Response(text, model="loud-1")
