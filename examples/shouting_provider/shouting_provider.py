@@ -1,27 +1,25 @@
-"""A provider made by a third party: it answers everything in capitals."""
+"""A provider of a third party: it answers whatever it is told in capitals."""
 
-import time
+from functools import partial
 
 import anyio.lowlevel
 import attrs
 
 import genai_pipeline as gp
 
+finished = partial(gp.events.CallFinished, provider="shouting", model="loud-1", seconds=0.0)
+
 
 @attrs.frozen
 class Shouting:
-    """Answers the last thing the user said, louder."""
+    """Answers the last message, with so many exclamation *marks*."""
 
     marks: int = attrs.field(default=1, kw_only=True, validator=attrs.validators.ge(0))
 
     async def __call__(self, request: gp.Request) -> gp.Response:
-        """Answer *request* in capitals."""
-        began = time.monotonic()
-        await anyio.lowlevel.checkpoint()  # a real one waits for its server here
-        text = request.prompt.upper() + "!" * self.marks
-        gp.emit(
-            gp.events.CallFinished(
-                provider="shouting", model="loud-1", seconds=time.monotonic() - began
-            )
-        )
-        return gp.Response(text, model="loud-1")
+        if request.labels or request.schema:
+            gp.emit(finished(error="InvalidRequest"))
+            raise gp.errors.InvalidRequest("Shouting: give neither labels= nor schema=")
+        await anyio.lowlevel.checkpoint()  # a real model is waited for here
+        gp.emit(finished(finish_reason="stop"))
+        return gp.Response(request.prompt.upper() + "!" * self.marks, model="loud-1")
