@@ -1,13 +1,11 @@
 """A provider of a third party: it answers whatever it is told in capitals."""
 
-from functools import partial
-
 import anyio.lowlevel
 import attrs
 
 import genai_pipeline as gp
 
-finished = partial(gp.events.CallFinished, provider="shouting", model="loud-1", seconds=0.0)
+finished = gp.events.CallFinished(provider="shouting", model="loud-1", seconds=0.0)
 
 
 @attrs.frozen
@@ -17,9 +15,10 @@ class Shouting:
     marks: int = attrs.field(default=1, kw_only=True, validator=attrs.validators.ge(0))
 
     async def __call__(self, request: gp.Request) -> gp.Response:
+        """Answer *request* in capitals; choosing and filling in are no shouting matter."""
         if request.labels or request.schema:
-            gp.emit(finished(error="InvalidRequest"))
+            gp.emit(attrs.evolve(finished, error="InvalidRequest"))
             raise gp.errors.InvalidRequest("Shouting: give neither labels= nor schema=")
         await anyio.lowlevel.checkpoint()  # a real model is waited for here
-        gp.emit(finished(finish_reason="stop"))
+        gp.emit(attrs.evolve(finished, finish_reason="stop"))
         return gp.Response(request.prompt.upper() + "!" * self.marks, model="loud-1")

@@ -59,7 +59,7 @@ class Chat(BaseHTTPRequestHandler):
         if cut:
             self.close_connection = True
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

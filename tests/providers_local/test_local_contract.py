@@ -8,10 +8,9 @@ import genai_pipeline as gp
 from genai_pipeline.providers import Local
 
 
+@pytest.mark.extras
 class TestLocal(gp.testing.ProviderContract):
     """`Local` is asked for summaries of one sentence, which are the sentence itself."""
-
-    pytestmark = [pytest.mark.anyio, pytest.mark.extras]
 
     def make(self) -> gp.Provider:
         return Local()

@@ -38,8 +38,9 @@ class Labelling:
 
     @property
     def size(self) -> int:
-        """The characters to read, at the first call with these labels."""
-        return len(self.text) + sum(map(len, self.labels))
+        """The characters to read; those of labels weigh little, since they are remembered."""
+        described = sum(len(self.descriptions.get(label, "")) for label in self.labels)
+        return len(self.text) + (sum(map(len, self.labels)) + described) // 10
 
     def answer(self, words: WordVectors) -> Response:
         """Answer the label whose name and description are most like the text."""
