@@ -45,7 +45,7 @@ def _to_descriptions(descriptions: Mapping[str, str]) -> dict[str, str]:
     return dict(descriptions)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Local:
     """
     The embedded model: labels, extractive summaries and embeddings, offline and without a key.
