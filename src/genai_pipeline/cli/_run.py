@@ -1,0 +1,60 @@
+"""The command ``run``."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from importlib.util import find_spec
+
+import anyio
+
+from genai_pipeline.cli import _report_file
+from genai_pipeline.cli._session import Outcome, Session
+from genai_pipeline.cli._target import Target, UsageError, find
+from genai_pipeline.cli._tell import tell
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.pipeline import Pipeline
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the pipeline that *options* name; answer the exit code."""
+    outcome, name, began = Outcome(), options.target, datetime.now(UTC)
+    try:
+        _check(options)
+        target = _target(options)
+        name = target.name
+        anyio.run(Session(options, target).execute, outcome, backend=options.backend)
+    except (Exception, BaseExceptionGroup) as error:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        outcome.error = error
+    return tell(outcome, options, name=name, began=began)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is opened or paid for."""
+    if options.backend == "trio" and find_spec("trio") is None:
+        raise ConfigurationError(
+            "--backend trio needs trio; install it with: pip install 'genai_pipeline[trio]'"
+        )
+    if options.report is not None:
+        try:
+            _report_file.check_place(options.report)
+        except ConfigurationError:
+            options.report = None
+            raise
+
+
+def _target(options: argparse.Namespace) -> Target:
+    target = find(options.target)
+    if isinstance(target.found, Pipeline) or not callable(target.found):
+        if options.param:
+            raise UsageError(f"{options.target} is no function, so -p has nothing to set")
+        if not isinstance(target.found, Pipeline):
+            raise UsageError(
+                f"{options.target} is a {type(target.found).__name__}, neither a gp.Pipeline "
+                "nor a function that answers one"
+            )
+    return target
