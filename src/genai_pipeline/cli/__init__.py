@@ -6,6 +6,7 @@ Everything is imported when it is needed, so that ``--help`` and ``--version`` a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("genai-pipeline: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output went away; what Python still holds for it cannot be written.
-        sys.stdout = None  # type: ignore[assignment]
+        # Whoever read our output went away; at exit Python would try to write what it still has.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.STORAGE

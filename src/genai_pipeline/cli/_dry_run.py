@@ -13,7 +13,7 @@ from genai_pipeline.pipeline import Pipeline
 from genai_pipeline.records import DeadLetter, Record
 from genai_pipeline.report import Report
 from genai_pipeline.telemetry import _figures as figures
-from genai_pipeline.telemetry._summary import Line
+from genai_pipeline.telemetry._summary import Line, Tone
 
 __all__ = ["account", "lines", "rehearsal"]
 
@@ -68,7 +68,7 @@ def lines(report: Report, dead_letters: object, *, title: str) -> Iterator[Line]
     bad = report.failed
     took = figures.seconds(report.elapsed)
     sound = report.read - bad
-    tone = "bad" if bad or report.stopped else "good"
+    tone: Tone = "bad" if bad or report.stopped else "good"
     how = f"stopped after {took}" if report.stopped else f"done in {took}"
     yield Line(f"{title}: dry run {how}; nothing was called or written", tone)
     yield Line(f"  {'records':<14}{figures.count(report.read)} read, {figures.count(sound)} sound")

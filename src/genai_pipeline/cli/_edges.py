@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -77,7 +77,8 @@ def _of_folder(folder: Path) -> type[Any]:
     suffixes = {
         _suffix(name) for _, _, names in os.walk(folder) for name in names if name[0] != "."
     }
-    for kind in (sources.JsonLines, sources.Csv):
+    kinds: tuple[type[Any], ...] = (sources.JsonLines, sources.Csv)
+    for kind in kinds:
         if suffixes and all(_SOURCES.get(suffix) is kind for suffix in suffixes):
             return kind
     return sources.TextFiles
@@ -86,7 +87,7 @@ def _of_folder(folder: Path) -> type[Any]:
 def _made(kind: type[Any], path: str, instead_of: object, option: str) -> Any:
     try:
         if type(instead_of) is kind and attrs.has(kind):
-            return attrs.evolve(instead_of, path=path)  # type: ignore[misc] - attrs, as tested
+            return attrs.evolve(cast("Any", instead_of), path=path)
         return kind(path)
     except ConfigurationError as error:
         raise ConfigurationError(f"{option} {path}: {error}") from error

@@ -87,25 +87,19 @@ def _type_of(parameter: inspect.Parameter) -> Any:
 
 
 def _value(text: str, kind: Any, name: str) -> Any:
-    if kind in (str, Any, inspect.Parameter.empty, object):
-        return text
-    if get_origin(kind) in (Union, types.UnionType):
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
         return _first_that_fits(text, get_args(kind), name)
-    if get_origin(kind) is Literal:
+    if origin is Literal:
         return _one_of(text, get_args(kind), name)
-    if kind is bool:
-        return _one_of_words(text, name)
-    if kind in (int, float):
-        return _number(text, kind, name)
-    if isinstance(kind, type) and issubclass(kind, Path):
-        return Path(text)
-    if kind is types.NoneType:
-        return _none(text, name)
-    spoken = getattr(kind, "__name__", kind)
-    raise UsageError(
-        f"-p {name}={text}: the parameter is a {spoken}, which a command line cannot give; "
-        "int, float, bool, str, Path and Literal work"
-    )
+    read = _READERS.get(kind)
+    if read is None:
+        spoken = getattr(kind, "__name__", kind)
+        raise UsageError(
+            f"-p {name}={text}: the parameter is a {spoken}, which a command line cannot give; "
+            "int, float, bool, str, Path and Literal work"
+        )
+    return read(text, name)
 
 
 def _first_that_fits(text: str, kinds: Sequence[Any], name: str) -> Any:
@@ -122,15 +116,21 @@ def _first_that_fits(text: str, kinds: Sequence[Any], name: str) -> Any:
     raise problem
 
 
-def _number(text: str, kind: type[int] | type[float], name: str) -> int | float:
+def _whole_number(text: str, name: str) -> int:
     try:
-        return kind(text)
+        return int(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"-p {name}={text}: give {wanted}") from None
+        raise UsageError(f"-p {name}={text}: give a whole number") from None
 
 
-def _one_of_words(text: str, name: str) -> bool:
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"-p {name}={text}: give a number") from None
+
+
+def _truth(text: str, name: str) -> bool:
     try:
         return _WORDS[text.strip().lower()]
     except KeyError:
@@ -147,3 +147,25 @@ def _one_of(text: str, choices: Sequence[object], name: str) -> object:
 def _none(text: str, name: str) -> None:
     if text.strip().lower() not in ("", "none"):
         raise UsageError(f"-p {name}={text}: give none")
+
+
+def _text(text: str, _: str) -> str:
+    return text
+
+
+def _path(text: str, _: str) -> Path:
+    return Path(text)
+
+
+_READERS: Mapping[Any, Callable[[str, str], Any]] = {
+    bool: _truth,
+    float: _number,
+    int: _whole_number,
+    types.NoneType: _none,
+    Path: _path,
+    type(Path()): _path,
+    str: _text,
+    object: _text,
+    Any: _text,
+    inspect.Parameter.empty: _text,
+}

@@ -15,7 +15,6 @@ from genai_pipeline.cli import _dry_run
 from genai_pipeline.cli._parameters import bind
 from genai_pipeline.cli._sample import Sample, total
 from genai_pipeline.cli._target import Target, UsageError, in_own_code
-from genai_pipeline.errors import PipelineError
 from genai_pipeline.events import StopRequested, listen
 from genai_pipeline.pipeline import Pipeline
 from genai_pipeline.report import Report, RunFailed

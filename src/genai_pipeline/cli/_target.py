@@ -28,7 +28,7 @@ class UsageError(Exception):
     """Raised when the command line asks for something that is not there."""
 
 
-class LoadFailed(Exception):
+class LoadFailed(Exception):  # noqa: N818 - named as the errors of the library are
     """Raised when the user's own code raised while it was loaded; its cause says what."""
 
 

@@ -56,14 +56,14 @@ def span(duration: float) -> str:
 
 
 def seconds(duration: float) -> str:
-    """Answer a latency with its unit: ``3.2 ms``, ``1.25 s``, ``2:05``."""
+    """Answer a latency to two digits, with its unit: ``3.2 ms``, ``1.2 s``, ``2:05``."""
     if duration >= 2 * _MINUTE:
         return span(duration)
-    if duration >= 1:
-        return f"{_three(duration)} s"
-    if duration >= 1e-3:  # noqa: PLR2004
-        return f"{_three(duration * 1e3)} ms"
-    return f"{_three(duration * 1e6)} µs"
+    duration = float(f"{duration:.2g}")
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if duration * scale >= 1:
+            return f"{round(duration * scale, 1):g} {unit}"
+    return f"{round(duration * 1e6, 2):g} µs"
 
 
 def money(dollars: Decimal) -> str:

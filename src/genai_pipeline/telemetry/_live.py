@@ -35,6 +35,7 @@ __all__ = ["LiveDisplay", "Panel", "print_lines"]
 _PAUSE = 1 / 8
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NARROW = 64
+_LABEL = len("  handed back")
 _TONES = {"good": "bold green", "bad": "yellow", "plain": "", "dim": "dim"}
 
 
@@ -129,7 +130,8 @@ class Panel:
 
     def _figures(self, *, narrow: bool) -> RenderableType:
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="dim", no_wrap=True)
+        # As wide as the widest label, so that nothing shifts when rows come and go.
+        grid.add_column(style="dim", no_wrap=True, min_width=None if narrow else _LABEL)
         grid.add_column(overflow="ellipsis", no_wrap=True)
         for label, text, style in self._rows(narrow=narrow):
             grid.add_row(f"  {label}", Text(text, style=style))
@@ -182,8 +184,15 @@ def print_lines(lines: Iterable[Line], stream: TextIO) -> None:
         console.print(Text(str(line), style=_TONES[line.tone]), soft_wrap=True)
 
 
+class _Terminal(Console):
+    """A console that lets a broken pipe be an error, rather than end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError("whoever read the display went away")
+
+
 def _console(stream: TextIO, *, force: bool) -> Console:
-    return Console(
+    return _Terminal(
         file=stream,
         force_terminal=True if force else None,
         highlight=False,

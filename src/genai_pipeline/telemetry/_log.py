@@ -19,6 +19,18 @@ Level: TypeAlias = Literal["debug", "info", "warning"]
 _LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30}
 
 
+class _Printer:
+    """Prints lines; to whatever is standard error at that moment, unless told otherwise."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._stream or sys.stderr, flush=True)
+
+    debug = info = warning = _print
+
+
 def _logger() -> Any:
     return structlog.get_logger("genai_pipeline")
 
@@ -40,13 +52,13 @@ class LogEvents:
     @classmethod
     def to_stream(cls, stream: TextIO | None = None, *, level: Level = "info") -> Self:
         """Write lines of ``key=value`` to *stream* (standard error), from *level* upwards."""
-        processors = [
+        processors: list[Any] = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ]
         logger = structlog.wrap_logger(
-            structlog.PrintLogger(stream or sys.stderr),
+            _Printer(stream),
             processors=processors,
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         )

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 
 from genai_pipeline import _options
 from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.report import Report
 from genai_pipeline.telemetry._snapshot import Observer, Snapshot
 
@@ -115,13 +116,19 @@ class Progress:
             try:
                 while True:
                     await self.clock.sleep(pause)
-                    report = self.report()
+                    report = self._look()
                     if report is not None:
                         pause = display.show(observer.look(report))
             finally:
                 display.close()
         except Exception as error:  # noqa: BLE001 - whatever breaks the display, the run goes on
             logging.getLogger("genai_pipeline").debug("the display ended: %r", error)
+
+    def _look(self) -> Report | None:
+        try:
+            return self.report()
+        except ConfigurationError:
+            return None  # the run has not begun
 
 
 def chosen_mode(mode: Mode, stream: TextIO) -> Mode:

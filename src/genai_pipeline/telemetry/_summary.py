@@ -11,7 +11,7 @@ from genai_pipeline.report import Report
 from genai_pipeline.telemetry import _figures as figures
 from genai_pipeline.telemetry._mends import LIMITS, mend
 
-__all__ = ["Line", "summary"]
+__all__ = ["Line", "Tone", "summary"]
 
 Tone: TypeAlias = Literal["good", "bad", "plain", "dim"]
 
