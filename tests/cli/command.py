@@ -156,6 +156,9 @@ def environment(**changes: str | None) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COVERAGE_PROCESS_START")
     }
+    if "PYTHONPATH" in known:  # the process has another current folder
+        folders = known["PYTHONPATH"].split(os.pathsep)
+        known["PYTHONPATH"] = os.pathsep.join(str(Path(each).absolute()) for each in folders)
     for name, change in changes.items():
         if change is None:
             known.pop(name, None)

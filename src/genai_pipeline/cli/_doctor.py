@@ -67,13 +67,7 @@ def _findings() -> Iterator[Finding]:
     yield from _library()
     yield from _extras()
     for measure in _machine.measures():
-        yield Finding(
-            section="machine",
-            name=measure.name,
-            text=measure.text,
-            state=measure.state,
-            mend=measure.mend,
-        )
+        yield Finding(section="machine", **attrs.asdict(measure))
     yield from _event_loops()
     yield from _plugins()
     yield _local_model()
