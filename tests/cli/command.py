@@ -23,8 +23,12 @@ __all__ = ["JOBS", "Terminal", "command", "environment", "start"]
 _PATIENCE = 30.0
 
 JOBS = '''
+import pathlib
+
 import anyio
 import genai_pipeline as gp
+
+begun = pathlib.Path("begun")
 
 
 class Numbers:
@@ -60,6 +64,7 @@ class Lines:
         os.replace(self.path + ".part", self.path)
 
     async def __call__(self, record):
+        begun.touch()
         self.file.write(f"{record.value}\\n")
 
 
@@ -69,6 +74,7 @@ async def slowly(number):
 
 
 async def never(number):
+    begun.touch()
     await anyio.sleep_forever()
 
 

@@ -44,14 +44,14 @@ def account(folder: Path) -> dict[str, Any]:
 def test_first_signal(jobs: Path, backend: str, number: signal.Signals) -> None:
     """A run of 10,000 slow records exits within its grace with 75, its output whole."""
     process = start("run", "jobs.py:slow", "--report", "r.json", "--backend", backend, cwd=jobs)
-    when_begun(process, jobs / "slow.txt.part")
+    when_begun(process, jobs / "begun")
     began = time.monotonic()
     process.send_signal(number)
     err = told(process)
     assert time.monotonic() - began < 5, "it took longer than the grace"
     assert process.returncode == 75
     assert f"signal {number.name}: reading no more" in err
-    assert f"jobs:slow: stopped after" in err
+    assert "jobs:slow: stopped after" in err
     found = account(jobs)
     assert (found["outcome"], found["stopped"]) == ("stopped", f"signal {number.name}")
     lines = (jobs / "slow.txt").read_text().splitlines()
@@ -63,7 +63,7 @@ def test_first_signal(jobs: Path, backend: str, number: signal.Signals) -> None:
 def test_second_signal(jobs: Path, backend: str) -> None:
     """A second signal does not wait for the grace; all that was read is handed back."""
     process = start("run", "jobs.py:stuck", "--report", "r.json", "--backend", backend, cwd=jobs)
-    when_begun(process, jobs / "x.part")
+    when_begun(process, jobs / "begun")
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
@@ -79,13 +79,53 @@ def test_second_signal(jobs: Path, backend: str) -> None:
     assert found["handed_back"] == found["read"] == 9
 
 
-def test_signal_before_the_run(jobs: Path) -> None:
-    """Ctrl-C while the pipeline is being made ends the process at once, in one line."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_before_the_run(jobs: Path, number: signal.Signals) -> None:
+    """A signal while the pipeline is being made ends the process at once, in one line."""
     (jobs / "heavy.py").write_text(
         "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"
     )
     process = start("run", "heavy.py", cwd=jobs)
     when_begun(process, jobs / "loading")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert told(process) == "genai-pipeline: interrupted\n"
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_opening(jobs: Path, number: signal.Signals, backend: str) -> None:
+    """A signal while the sink is being opened ends the process too, and closes what is open."""
+    (jobs / "opening.py").write_text(_OPENING)
+    process = start("run", "opening.py", "--backend", backend, cwd=jobs)
+    when_begun(process, jobs / "opening")
+    process.send_signal(number)
+    assert told(process) == "genai-pipeline: interrupted\n"
+    assert process.returncode == 130
+    assert (jobs / "closed").exists()
+
+
+_OPENING = """
+import pathlib
+import anyio
+import genai_pipeline as gp
+from jobs import Numbers, slowly
+
+
+class Sink:
+    async def __aenter__(self):
+        try:
+            pathlib.Path("opening").touch()
+            await anyio.sleep(60)
+        finally:
+            pathlib.Path("closed").touch()
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def __call__(self, record):
+        pass
+
+
+pipeline = gp.Pipeline(source=Numbers(3), stage=gp.map(slowly), sink=Sink())
+"""

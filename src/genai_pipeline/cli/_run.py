@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
@@ -22,15 +26,33 @@ def run(options: argparse.Namespace) -> int:
     """Run the pipeline that *options* name; answer the exit code."""
     outcome, name, began = Outcome(), options.target, datetime.now(UTC)
     try:
-        _check(options)
-        target = _target(options)
-        name = target.name
-        anyio.run(Session(options, target).execute, outcome, backend=options.backend)
+        with _terminated_as_interrupted():
+            _check(options)
+            target = _target(options)
+            name = target.name
+            anyio.run(Session(options, target).execute, outcome, backend=options.backend)
     except (Exception, BaseExceptionGroup) as error:
         if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
             raise KeyboardInterrupt from error
         outcome.error = error
     return tell(outcome, options, name=name, began=began)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """
+    Let SIGTERM do what Ctrl-C does, until the run itself listens.
+
+    Otherwise a SIGTERM while sinks are opened would end the process with none of them closed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from genai_pipeline.telemetry._summary import Line
 try:
     from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
     from rich.live import Live
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -35,7 +36,7 @@ __all__ = ["LiveDisplay", "Panel", "print_lines"]
 _PAUSE = 1 / 8
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NARROW = 64
-_LABEL = len("  handed back")
+_LABEL = len("handed back")
 _TONES = {"good": "bold green", "bad": "yellow", "plain": "", "dim": "dim"}
 
 
@@ -110,7 +111,7 @@ class Panel:
             row.add_column(justify="right", no_wrap=True)
             cells.append(Text(figures.percent(snapshot.share), style="bold"))
         row.add_column(justify="right", no_wrap=True)
-        cells.append(Text(self._time(), style="dim"))
+        cells.append(Text(self._time(narrow=narrow), style="dim"))
         row.add_row(*cells)
         return row
 
@@ -123,23 +124,25 @@ class Panel:
             animation_time=report.elapsed,
         )
 
-    def _time(self) -> str:
+    def _time(self, *, narrow: bool) -> str:
         passed = figures.span(self.snapshot.report.elapsed)
-        left = self.snapshot.left
-        return passed if left is None else f"{passed} · {figures.span(left)} left"
+        if self.snapshot.left is None:
+            return passed
+        left = f"{figures.span(self.snapshot.left)} left"
+        return left if narrow else f"{passed} · {left}"
 
     def _figures(self, *, narrow: bool) -> RenderableType:
         grid = Table.grid(padding=(0, 2, 0, 0))
         # As wide as the widest label, so that nothing shifts when rows come and go.
-        grid.add_column(style="dim", no_wrap=True, min_width=None if narrow else _LABEL)
+        grid.add_column(style="dim", no_wrap=True, min_width=_LABEL)
         grid.add_column(overflow="ellipsis", no_wrap=True)
         for label, text, style in self._rows(narrow=narrow):
-            grid.add_row(f"  {label}", Text(text, style=style))
-        return grid
+            grid.add_row(label, Text(text, style=style))
+        return grid if narrow else Padding(grid, (0, 0, 0, 2))
 
     def _rows(self, *, narrow: bool) -> Iterator[tuple[str, str, str]]:
         snapshot, report = self.snapshot, self.snapshot.report
-        yield "records", done(snapshot), ""
+        yield "records", _short(snapshot) if narrow else done(snapshot), ""
         recent = figures.per_second(snapshot.recent_rate)
         yield "rate", f"{recent}, {figures.count(report.in_flight)} in flight", ""
         yield "written", figures.count(report.written), "green"
@@ -175,6 +178,11 @@ class Panel:
             yield "stopping", report.stopped, "bold yellow"
         elif report.limited_by is not None:
             yield "limited by", LIMITS[report.limited_by].partition(":")[0], ""
+
+
+def _short(snapshot: Snapshot) -> str:
+    ended, total = figures.count(snapshot.report.ended), snapshot.total
+    return ended if total is None else f"{ended} of {figures.count(total)}"
 
 
 def print_lines(lines: Iterable[Line], stream: TextIO) -> None:
