@@ -86,8 +86,11 @@ def _of_folder(folder: Path) -> type[Any]:
 
 def _made(kind: type[Any], path: str, instead_of: object, option: str) -> Any:
     try:
-        if type(instead_of) is kind and attrs.has(kind):
-            return attrs.evolve(cast("Any", instead_of), path=path)
-        return kind(path)
+        if type(instead_of) is not kind:
+            return kind(path)
+        changes: dict[str, Any] = {"path": path}
+        if getattr(instead_of, "segment", None) is not None:
+            changes["segment"] = None  # the command line names a file, not a folder of segments
+        return attrs.evolve(cast("Any", instead_of), **changes)
     except ConfigurationError as error:
         raise ConfigurationError(f"{option} {path}: {error}") from error

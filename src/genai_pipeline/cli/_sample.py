@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
@@ -12,23 +11,25 @@ from genai_pipeline._lifespan import Composite
 from genai_pipeline.errors import Stopped
 from genai_pipeline.records import Delivery
 
-__all__ = ["HandedBack", "Sample", "total"]
+__all__ = ["HandedBack", "Narrowed", "Sample"]
 
 
 @attrs.frozen(eq=False, slots=False)
-class Sample(Composite):
-    """Reads only the first *most* records of *source*, and asks it for no more."""
+class Narrowed(Composite):
+    """A source made of another."""
 
     source: Any
-    most: int
 
     def parts(self) -> Iterable[object]:
         """Answer the source: what is entered and left with this."""
         return (self.source,)
 
-    def __length_hint__(self) -> int:
-        known = total(self.source)
-        return self.most if known is None else min(self.most, known)
+
+@attrs.frozen(eq=False, slots=False)
+class Sample(Narrowed):
+    """Reads only the first *most* records of *source*, and asks it for no more."""
+
+    most: int
 
     async def __aiter__(self) -> AsyncGenerator[Delivery[Any], None]:
         """Begin a fresh reading."""
@@ -45,18 +46,8 @@ class Sample(Composite):
 
 
 @attrs.frozen(eq=False, slots=False)
-class HandedBack(Composite):
+class HandedBack(Narrowed):
     """Reads *source* and hands every record back to it, however it ends."""
-
-    source: Any
-
-    def parts(self) -> Iterable[object]:
-        """Answer the source: what is entered and left with this."""
-        return (self.source,)
-
-    def __length_hint__(self) -> int:
-        known = total(self.source)
-        return NotImplemented if known is None else known
 
     async def __aiter__(self) -> AsyncGenerator[Delivery[Any], None]:
         """Begin a fresh reading."""
@@ -76,12 +67,6 @@ class _Refusal:
 
     async def __call__(self, error: Exception | None) -> None:
         await self.delivery.settle(error or Stopped("a dry run finishes no record"))
-
-
-def total(source: object) -> int | None:
-    """Answer how many records *source* says it has; `None` when it does not say."""
-    known = operator.length_hint(source, -1)
-    return None if known < 0 else known
 
 
 async def _close(deliveries: Any) -> None:

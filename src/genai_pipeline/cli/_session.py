@@ -7,14 +7,16 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import attrs
 
 from genai_pipeline.cli import _dry_run
 from genai_pipeline.cli._parameters import bind
-from genai_pipeline.cli._sample import Sample, total
+from genai_pipeline.cli._sample import Sample
 from genai_pipeline.cli._target import Target, UsageError, in_own_code
+from genai_pipeline.cli._total import total
 from genai_pipeline.events import StopRequested, listen
 from genai_pipeline.pipeline import Pipeline
 from genai_pipeline.report import Report, RunFailed
@@ -127,7 +129,7 @@ class Session:
         return Progress(
             report=pipeline.report,
             mode=self._mode(),
-            total=total(pipeline.source),
+            total=partial(total, pipeline.source),
             name=self.target.name,
             clock=pipeline.clock,
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from genai_pipeline._lifespan import every_part
 from genai_pipeline._wrap import name_of
 from genai_pipeline.cli import _dry_run, _report_file
 from genai_pipeline.cli._exits import Exit
@@ -77,8 +78,11 @@ def _summary(
 
 def _place(edge: object) -> str:
     """Answer where a sink writes to, as far as it tells."""
-    path = getattr(edge, "path", None)
-    return os.fspath(path) if isinstance(path, str | os.PathLike) else name_of(cast("Any", edge))
+    for part in every_part(edge):
+        path = getattr(part, "path", None)
+        if isinstance(path, str | os.PathLike):
+            return os.fspath(path)
+    return name_of(cast("Any", edge))
 
 
 def _print(lines: Iterable[Line], options: argparse.Namespace) -> None:

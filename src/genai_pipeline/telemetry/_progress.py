@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Literal, Protocol, Self, TextIO, TypeAlias
+from typing import Any, Literal, Protocol, Self, TextIO, TypeAlias
 
 import anyio
 import attrs
@@ -41,6 +41,11 @@ class Display(Protocol):
         ...
 
 
+def _is_total(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    if not callable(value):
+        _options.optional(_options.at_least(0))(owner, option, value)
+
+
 @attrs.define(kw_only=True, eq=False)
 class Progress:
     """
@@ -66,8 +71,13 @@ class Progress:
     ``json`` writes an object each second; ``auto`` is live where that works, else plain.
     """
 
-    total: int | None = attrs.field(default=None, validator=_options.optional(_options.at_least(0)))
-    """How many records there are, if that is known: for the share and the time left."""
+    total: int | Callable[[], Awaitable[int | None]] | None = attrs.field(
+        default=None, validator=_is_total
+    )
+    """
+    How many records there are, if that is known: for the share and the time left. May be an
+    async function that finds out while the run goes on.
+    """
 
     name: str = "run"
     stream: TextIO | None = None
@@ -81,7 +91,9 @@ class Progress:
         if display is not None:
             self._group = anyio.create_task_group()
             await self._group.__aenter__()
-            self._group.start_soon(self._refresh, display)
+            observer = Observer(name=self.name, total=None)
+            self._group.start_soon(self._find_total, observer)
+            self._group.start_soon(self._refresh, display, observer)
         return self
 
     async def __aexit__(
@@ -109,8 +121,13 @@ class Progress:
             return _lines.PlainLines(stream)
         return _lines.JsonLines(stream) if mode == "json" else None
 
-    async def _refresh(self, display: Display) -> None:
-        observer = Observer(name=self.name, total=self.total)
+    async def _find_total(self, observer: Observer) -> None:
+        try:
+            observer.total = await self.total() if callable(self.total) else self.total
+        except Exception as error:  # noqa: BLE001 - the run goes on without a total
+            logging.getLogger("genai_pipeline").debug("nobody knows the total: %r", error)
+
+    async def _refresh(self, display: Display, observer: Observer) -> None:
         try:
             pause = display.open()
             try:
