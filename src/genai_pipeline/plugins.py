@@ -41,7 +41,8 @@ class Plugin:
     distribution: str
     """The distribution that offers it, with its version; empty when that is unknown."""
 
-    _entry: EntryPoint = attrs.field(repr=False, eq=False)
+    entry: EntryPoint = attrs.field(repr=False, eq=False)
+    """What the distribution's metadata says."""
 
     def load(self) -> type[Any]:
         """
@@ -51,7 +52,7 @@ class Plugin:
         fails in any way or gives something that is no class.
         """
         try:
-            found = self._entry.load()
+            found = self.entry.load()
         except Exception as error:
             raise ConfigurationError(
                 f"{self} cannot be imported: {type(error).__name__}: {error}; "

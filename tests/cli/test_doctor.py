@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.cli import main
 from genai_pipeline.cli import _machine as machine
-from genai_pipeline.cli import _versions as versions
+from genai_pipeline.cli import main
 from tests.cli.test_plugins import install
 
 Captured = pytest.CaptureFixture[str]
@@ -31,7 +30,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
     """Answer a function that sets what our metadata says we need."""
 
     def set_to(lines: list[str]) -> None:
-        monkeypatch.setattr(versions.metadata, "requires", lambda _: lines)
+        monkeypatch.setattr("importlib.metadata.requires", lambda _: lines)
 
     return set_to
 
@@ -73,9 +72,7 @@ def test_extras(declare: Callable[[list[str]], None], capsys: Captured) -> None:
     assert found["zstd"]["mend"] == "pip install 'genai_pipeline[zstd]'"
 
 
-def test_broken_plugin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     """A plug-in that cannot be imported is named, and is a fault."""
     install(tmp_path, "acme-ill", "[genai_pipeline.sinks]\nill = acme_ill:Acme\n", "1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
@@ -121,6 +118,6 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 1 << 20
 
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
     found = {measure.name: measure for measure in machine.measures()}["current folder"]
     assert (found.state, found.mend) == ("missing", "free some space")

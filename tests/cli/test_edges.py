@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline import sinks, sources
-from genai_pipeline.cli import main
 from genai_pipeline.cli import _edges as edges
+from genai_pipeline.cli import main
 from genai_pipeline.cli._sample import HandedBack, Sample
 from genai_pipeline.cli._target import UsageError
 from genai_pipeline.cli._total import total

@@ -16,7 +16,7 @@ from genai_pipeline.cli._target import UsageError
 def make(  # noqa: PLR0917 - a function as users write them
     count: int,
     ratio: float = 0.5,
-    loud: bool = False,  # noqa: FBT001, FBT002 - a function as users write them
+    loud: bool = False,
     name: str = "x",
     path: Path = Path(),
     limit: int | None = None,
@@ -27,7 +27,7 @@ def make(  # noqa: PLR0917 - a function as users write them
     """Take one parameter of each type."""
 
 
-def untyped(count=3, name="x", maybe=None, *, plain: Any = 1):  # type: ignore[no-untyped-def] # noqa: ANN201, ANN001, D103
+def untyped(count=3, name="x", maybe=None, *, plain: Any = 1):  # type: ignore[no-untyped-def] # noqa: ANN201, ANN001
     ...
 
 
@@ -105,7 +105,7 @@ def test_type_that_no_text_can_be() -> None:
 
 
 @given(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text())
-def test_what_is_written_is_read(count: int, ratio: float, loud: bool, name: str) -> None:  # noqa: FBT001
+def test_what_is_written_is_read(count: int, ratio: float, loud: bool, name: str) -> None:
     """Any value, written as Python writes it, comes back as it was."""
     given = [f"count={count}", f"ratio={ratio!r}", f"loud={loud}", f"name={name}"]
     assert bind(make, given, name="make") == {

@@ -42,7 +42,7 @@ def test_found_and_loaded(site: Path) -> None:
 def test_not_installed(site: Path) -> None:
     """A name that is not there is told with those that are."""
     install(site, "acme-two", "[genai_pipeline.stores]\nacme2 = acme_two:Acme\n")
-    with pytest.raises(ConfigurationError, match="'other' of stores is not installed; .*'acme2'"):
+    with pytest.raises(ConfigurationError, match=r"'other' of stores is not installed; .*'acme2'"):
         plugins.load("stores", "other")
 
 

@@ -64,7 +64,8 @@ def test_money(dollars: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.0, "0 %"), (0.001, "<1 %"), (0.62, "62 %"), (0.9999, "99 %"), (1, "100 %")]
+    ("share", "text"),
+    [(0.0, "0 %"), (0.001, "<1 %"), (0.62, "62 %"), (0.9999, "99 %"), (1, "100 %")],
 )
 def test_percent(share: float, text: str) -> None:
     """A hundred percent is all, and nothing else is."""
@@ -72,7 +73,8 @@ def test_percent(share: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "text"), [(0, "0 B"), (1536, "1.50 KiB"), (3 << 30, "3.00 GiB"), (5 << 50, "5120 TiB")]
+    ("octets", "text"),
+    [(0, "0 B"), (1536, "1.50 KiB"), (3 << 30, "3.00 GiB"), (5 << 50, "5120 TiB")],
 )
 def test_size(octets: int, text: str) -> None:
     """Bytes have a binary unit."""

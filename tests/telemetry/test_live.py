@@ -33,7 +33,7 @@ def test_everything_is_shown() -> None:
         "catalogue",
         "62 %",
         "0:12 · 0:07 left",
-        "6,200 of 10,000 done",
+        "6,200 of 10,000",
         "512/s, 64 in flight",
         "6,100",
         "1.23 M tokens in, 88.0 k out, $0.421",
@@ -48,7 +48,7 @@ def test_everything_is_shown() -> None:
 def test_total_unknown() -> None:
     """Without a total there is neither a share nor a time left, and no error."""
     text = "\n".join(drawn(100, total=None))
-    assert "6,200 done" in text
+    assert "records      6,200\n" in text
     assert "% ·" not in text
     assert "left" not in text
 
@@ -58,7 +58,7 @@ def test_nothing_yet() -> None:
     stream = io.StringIO()
     empty = Snapshot(name="x", report=report(), total=0, recent_rate=0.0)
     Console(file=stream, width=80).print(Panel(empty))
-    assert "0 done" in stream.getvalue()
+    assert "0 of 0" in stream.getvalue()
 
 
 def test_stopping() -> None:

@@ -13,7 +13,7 @@ from genai_pipeline import events
 from genai_pipeline.errors import RateLimited
 from genai_pipeline.telemetry import LogEvents
 
-_TIMES = {"read": 1, "written": 1, "filtered": 0, "dead": 0, "handed_back": 0, "seconds": 1.0}
+_ENDED = events.RunEnded(read=1, written=1, filtered=0, dead=0, handed_back=0, seconds=1.0)
 _LIMITED = RateLimited("slow down", retry_after=2)
 
 
@@ -21,7 +21,7 @@ _LIMITED = RateLimited("slow down", retry_after=2)
     ("event", "level", "name"),
     [
         (events.RunStarted(max_in_flight=4), "info", "run_started"),
-        (events.RunEnded(**_TIMES), "info", "run_ended"),
+        (_ENDED, "info", "run_ended"),
         (events.StopRequested(reason="signal", grace=1.0), "warning", "stop_requested"),
         (events.SourceFailed(error=_LIMITED, retry_in=1.0), "warning", "source_failed"),
         (events.RecordSettled(key="1", outcome="written", seconds=1), "debug", "record_settled"),

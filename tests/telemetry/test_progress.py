@@ -85,6 +85,32 @@ async def test_auto_is_plain_without_a_terminal(clock: FakeClock) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+async def test_total_that_is_found_out(clock: FakeClock) -> None:
+    """A total that has to be looked for shows when it is found."""
+
+    async def look() -> int:
+        await clock.sleep(2.5)
+        return 100
+
+    progress, stream = shown(clock, "json", total=look)
+    async with progress:
+        await clock.sleep(3.5)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["total"] for line in lines] == [None, None, 100]
+
+
+async def test_total_that_cannot_be_found(clock: FakeClock) -> None:
+    """When looking for the total fails, the run is shown without."""
+
+    async def look() -> int:
+        raise OSError("the file is gone")
+
+    progress, stream = shown(clock, "json", total=look)
+    async with progress:
+        await clock.sleep(1.5)
+    assert json.loads(stream.getvalue())["total"] is None
+
+
 async def test_errors_pass_unwrapped(clock: FakeClock) -> None:
     """What the block raises comes out as it is, in no group."""
     progress, _ = shown(clock)

@@ -53,4 +53,4 @@ def test_any_course(steps: list[tuple[float, int]]) -> None:
         elapsed, ended = elapsed + passed, ended + count
         snapshot = observer.look(report(elapsed=elapsed, read=ended, written=ended))
         assert snapshot.recent_rate >= 0
-    assert len(observer._looks) <= 128  # noqa: SLF001 - bounded memory is the fact to prove
+    assert len(observer._looks) <= 128

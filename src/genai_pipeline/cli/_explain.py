@@ -81,7 +81,7 @@ def _lines(error: BaseException) -> Iterator[str]:
     noun = "the run failed" if isinstance(error, RunFailed) else "failed"
     yield f"genai-pipeline: error: {noun}"
     for each in found[:_KINDS_TOLD]:
-        times = f"{each['count']} × " if each["count"] != 1 else ""
+        times = f"{each['count']} times " if each["count"] != 1 else ""
         yield f"  {times}{each['error']}: {each['message']}"
         if each["where"]:
             yield f"      raised in {each['where']}"

@@ -7,8 +7,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.util import find_spec
+from types import FrameType
 
 import anyio
 
@@ -16,6 +16,7 @@ from genai_pipeline.cli import _report_file
 from genai_pipeline.cli._session import Outcome, Session
 from genai_pipeline.cli._target import Target, UsageError, find
 from genai_pipeline.cli._tell import tell
+from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.pipeline import Pipeline
 
@@ -24,7 +25,7 @@ __all__ = ["run"]
 
 def run(options: argparse.Namespace) -> int:
     """Run the pipeline that *options* name; answer the exit code."""
-    outcome, name, began = Outcome(), options.target, datetime.now(UTC)
+    outcome, name, began = Outcome(), options.target, SystemClock().wall()
     try:
         with _terminated_as_interrupted():
             _check(options)
@@ -48,11 +49,18 @@ def _terminated_as_interrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    # Called rather than raised, since a signal raised here may wait until a sleep is over.
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
 
 
 def _check(options: argparse.Namespace) -> None:

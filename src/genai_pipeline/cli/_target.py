@@ -28,7 +28,7 @@ class UsageError(Exception):
     """Raised when the command line asks for something that is not there."""
 
 
-class LoadFailed(Exception):  # noqa: N818 - named as the errors of the library are
+class LoadFailed(Exception):
     """Raised when the user's own code raised while it was loaded; its cause says what."""
 
 

@@ -17,6 +17,7 @@ from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import exit_of, explain, failures
 from genai_pipeline.cli._session import Outcome
 from genai_pipeline.cli._versions import version
+from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import StorageFailed
 from genai_pipeline.report import Report
 from genai_pipeline.telemetry import summary
@@ -33,7 +34,7 @@ _WORDS = {
 }
 
 
-def tell(outcome: Outcome, options: argparse.Namespace, *, name: str, began: datetime) -> int:
+def tell(outcome: Outcome, options: argparse.Namespace, *, name: str, began: float) -> int:
     """Print the summary and what went wrong, write the report; answer the exit code."""
     code = _code(outcome, fail_on_dead=options.fail_on_dead)
     if outcome.report is not None and not options.quiet:
@@ -96,7 +97,7 @@ def _print(lines: Iterable[Line], options: argparse.Namespace) -> None:
 
 
 def _account(
-    outcome: Outcome, options: argparse.Namespace, code: Exit, began: datetime
+    outcome: Outcome, options: argparse.Namespace, code: Exit, began: float
 ) -> dict[str, Any]:
     report = outcome.report
     if report is not None and options.dry_run:
@@ -106,10 +107,14 @@ def _account(
         "outcome": _WORDS.get(code, "failed"),
         "exit_code": int(code),
         "dry_run": options.dry_run,
-        "began_at": began.isoformat(),
-        "ended_at": datetime.now(UTC).isoformat(),
+        "began_at": _iso(began),
+        "ended_at": _iso(SystemClock().wall()),
         "versions": {"genai_pipeline": version(), "python": platform.python_version()},
         "backend": options.backend,
         "failures": [] if outcome.error is None else failures(outcome.error),
         **({} if report is None else report.to_dict()),
     }
+
+
+def _iso(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat()

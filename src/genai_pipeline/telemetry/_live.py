@@ -14,7 +14,7 @@ import attrs
 
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.telemetry import _figures as figures
-from genai_pipeline.telemetry._lines import done, spent
+from genai_pipeline.telemetry._lines import spent
 from genai_pipeline.telemetry._mends import LIMITS
 from genai_pipeline.telemetry._snapshot import Snapshot
 from genai_pipeline.telemetry._summary import Line
@@ -59,7 +59,7 @@ class LiveDisplay:
     def open(self) -> float:
         """Begin; answer the seconds until the first drawing."""
         console = _console(self.stream, force=self.force)
-        self._live = Live(
+        self._live = live = Live(
             console=console,
             auto_refresh=False,
             transient=True,
@@ -67,8 +67,8 @@ class LiveDisplay:
             redirect_stderr=True,
             vertical_overflow="crop",
         )
-        self._live.start()
-        console.show_cursor(True)  # noqa: FBT003 - rich's signature
+        live.start()
+        console.show_cursor(True)
         return 0.0
 
     def show(self, snapshot: Snapshot) -> float:
@@ -121,6 +121,8 @@ class Panel:
             total=None if share is None else 1.0,
             completed=share or 0.0,
             pulse=share is None,
+            complete_style="cyan",
+            pulse_style="cyan",
             animation_time=report.elapsed,
         )
 
@@ -142,7 +144,7 @@ class Panel:
 
     def _rows(self, *, narrow: bool) -> Iterator[tuple[str, str, str]]:
         snapshot, report = self.snapshot, self.snapshot.report
-        yield "records", _short(snapshot) if narrow else done(snapshot), ""
+        yield "records", _share(snapshot), ""
         recent = figures.per_second(snapshot.recent_rate)
         yield "rate", f"{recent}, {figures.count(report.in_flight)} in flight", ""
         yield "written", figures.count(report.written), "green"
@@ -180,7 +182,7 @@ class Panel:
             yield "limited by", LIMITS[report.limited_by].partition(":")[0], ""
 
 
-def _short(snapshot: Snapshot) -> str:
+def _share(snapshot: Snapshot) -> str:
     ended, total = figures.count(snapshot.report.ended), snapshot.total
     return ended if total is None else f"{ended} of {figures.count(total)}"
 

@@ -89,11 +89,11 @@ class Progress:
     async def __aenter__(self) -> Self:
         display = self._display()
         if display is not None:
-            self._group = anyio.create_task_group()
-            await self._group.__aenter__()
+            self._group = group = anyio.create_task_group()
+            await group.__aenter__()
             observer = Observer(name=self.name, total=None)
-            self._group.start_soon(self._find_total, observer)
-            self._group.start_soon(self._refresh, display, observer)
+            group.start_soon(self._find_total, observer)
+            group.start_soon(self._refresh, display, observer)
         return self
 
     async def __aexit__(

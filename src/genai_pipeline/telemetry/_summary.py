@@ -32,11 +32,11 @@ class Line:
 def summary(
     report: Report, *, title: str = "", written_to: str = "", dead_letters_to: str = ""
 ) -> list[Line]:
-    """
+    r"""
     Answer the lines that tell how a run went: counts that add up, speed, stages, money, errors.
 
     *written_to* and *dead_letters_to* say where the outputs are, if that is to be shown.
-    ``print(*summary(report), sep="\\n")`` prints them.
+    ``print(*summary(report), sep="\n")`` prints them.
     """
     lines = [_headline(report, title), _row("records", _counts(report))]
     lines += [_row("throughput", _throughput(report))]
