@@ -160,7 +160,7 @@ def environment(**changes: str | None) -> dict[str, str]:
     known = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "COVERAGE_PROCESS_START")
+        if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
     }
     if "PYTHONPATH" in known:  # the process has another current folder
         folders = known["PYTHONPATH"].split(os.pathsep)

@@ -14,7 +14,7 @@ from genai_pipeline.cli import main
 from genai_pipeline.cli._sample import HandedBack, Sample
 from genai_pipeline.cli._target import UsageError
 from genai_pipeline.cli._total import total
-from tests.cli.command import command
+from tests.cli.command import command, start
 
 Captured = pytest.CaptureFixture[str]
 
@@ -81,6 +81,21 @@ def test_standard_output(shout: Path) -> None:
     assert "written to    standard output" in done.stderr
 
 
+def test_reader_of_the_output_goes_away(shout: Path) -> None:
+    """When whoever reads standard output has enough, the run stops with 74, and says so."""
+    (shout / "in.jsonl").write_text('{"id": "a", "text": "x"}\n' * 5_000)
+    with start("run", "shout.py", "--output", "-", cwd=shout) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 74
+    assert "whoever read it has gone" in err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
 def test_dead_letters(shout: Path, capsys: Captured) -> None:
     """Records that fail, and lines that cannot be read, go where the option says."""
     (shout / "in.jsonl").write_text('{"id": "a", "text": 3}\nnot json\n{"id": "c", "text": "z"}\n')
@@ -120,15 +135,17 @@ def test_unknown_format(option: str, path: str, reason: str, capsys: Captured) -
 @pytest.mark.usefixtures("shout")
 def test_input_that_is_not_there(capsys: Captured) -> None:
     """An input file that does not exist is named."""
-    assert main(["run", "shout.py", "--input", "absent.jsonl"]) in (1, 78)
-    assert "absent.jsonl" in capsys.readouterr().err
+    assert main(["run", "shout.py", "--input", "absent.jsonl"]) == 78
+    err = capsys.readouterr().err
+    assert "'absent.jsonl' does not exist" in err
+    assert "read =" not in err, "nothing was read, so there is nothing to sum up"
 
 
 @pytest.mark.usefixtures("shout")
 def test_output_in_a_missing_folder(capsys: Captured) -> None:
     """An output that cannot be is refused before anything is read."""
-    assert main(["run", "shout.py", "--output", "absent/out.jsonl"]) in (74, 78)
-    assert "absent" in capsys.readouterr().err
+    assert main(["run", "shout.py", "--output", "absent/out.jsonl"]) == 78
+    assert "absent does not exist; make it" in capsys.readouterr().err
 
 
 def test_texts(jobs: Path) -> None:

@@ -13,6 +13,9 @@ import pytest
 from tests.cli.command import JOBS, environment
 
 _ROOT = Path(__file__).parents[2]
+_UNMEASURED = dict.fromkeys(("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"))
+"""What is run is a copy, and no part of what coverage is measured of."""
+
 _ENTRY = """
 import sys
 from importlib.metadata import entry_points
@@ -43,7 +46,7 @@ def installed(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-c", _ENTRY, *arguments],
         cwd=cwd,
-        env=environment(PYTHONPATH=str(site)),
+        env=environment(PYTHONPATH=str(site), **_UNMEASURED),
         capture_output=True,
         text=True,
         timeout=30,

@@ -37,8 +37,9 @@ _WORDS = {
 def tell(outcome: Outcome, options: argparse.Namespace, *, name: str, began: float) -> int:
     """Print the summary and what went wrong, write the report; answer the exit code."""
     code = _code(outcome, fail_on_dead=options.fail_on_dead)
-    if outcome.report is not None and not options.quiet:
-        _print(_summary(outcome, outcome.report, options, name), options)
+    report = outcome.report
+    if report is not None and not options.quiet and (report.read or outcome.error is None):
+        _print(_summary(outcome, report, options, name), options)
     if outcome.error is not None:
         explain(outcome.error, sys.stderr, verbose=options.verbose > 0)
     if options.report is None or code == Exit.USAGE:

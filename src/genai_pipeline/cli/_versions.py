@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import metadata
+from pathlib import Path
 
 import attrs
 
@@ -24,6 +24,10 @@ class Package:
 
 def version() -> str:
     """Answer our version; ``unknown`` when we run from files that were never installed."""
+    # The name of the folder beside us says it, which is ten times quicker than to read in it.
+    beside = list(Path(__file__).parents[2].glob("genai_pipeline-*.dist-info"))
+    if len(beside) == 1:
+        return beside[0].name.removesuffix(".dist-info").partition("-")[2]
     return _installed("genai_pipeline") or "unknown"
 
 
@@ -43,6 +47,8 @@ def extras() -> dict[str, list[Package]]:
 
 def _declared() -> Iterator[tuple[str, str | None]]:
     """Yield each requirement in our metadata, with the extra it belongs to."""
+    from importlib import metadata  # noqa: PLC0415 - quick start
+
     try:
         lines = metadata.requires("genai_pipeline") or []
     except metadata.PackageNotFoundError:
@@ -55,6 +61,8 @@ def _declared() -> Iterator[tuple[str, str | None]]:
 
 
 def _installed(name: str) -> str | None:
+    from importlib import metadata  # noqa: PLC0415 - quick start
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -22,7 +22,7 @@ _MENDS = {
     "Refused": "the model declined; change the prompt or the input",
     "Rejected": "a policy refused the call for now; run again later",
     "Stopped": "run again to finish what is left",
-    "StorageFailed": "free space or choose another path, then run again",
+    "StorageFailed": "mend what the message names, or write elsewhere; then run again",
     "TooManyFailures": "look at the first errors, mend their cause, then run again",
     "Truncated": "raise max_output_tokens",
     "WorkerDied": "look for a crash in native code or a lack of memory",

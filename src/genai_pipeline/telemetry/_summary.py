@@ -98,7 +98,8 @@ def _money(report: Report) -> Iterator[Line]:
 
 
 def _stages(report: Report) -> Iterator[Line]:
-    if not report.stages:
+    stages = [stage for stage in report.stages if stage.calls]
+    if not stages:
         return
     heads = ("stage", "calls", "p50", "p95", "p99", "longest")
     rows = [
@@ -107,7 +108,7 @@ def _stages(report: Report) -> Iterator[Line]:
             figures.count(stage.calls),
             *(figures.seconds(each) for each in (stage.p50, stage.p95, stage.p99, stage.longest)),
         )
-        for stage in report.stages
+        for stage in stages
     ]
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     yield Line(_columns(heads, widths), "dim")
