@@ -85,6 +85,25 @@ def test_output_is_redirected_only_while_open() -> None:
     assert sys.stderr is before
 
 
+def test_slow_terminal() -> None:
+    """A terminal that takes long to draw on is drawn on more rarely."""
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            clock[0] += 0.01
+            return super().write(text)
+
+    clock = [0.0]
+    display = LiveDisplay(Slow(), force=True)
+    snapshot = Snapshot(name="x", report=rich_report(), total=None, recent_rate=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genai_pipeline.telemetry._live.perf_counter", lambda: clock[0])
+        display.open()
+        assert display.show(snapshot) == pytest.approx(0.25)
+        clock[0] -= 1000
+        display.close()
+
+
 def test_cursor_stays_visible() -> None:
     """The cursor is never left hidden, not even while the display is drawn."""
     stream = io.StringIO()

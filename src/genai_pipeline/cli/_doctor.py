@@ -147,6 +147,9 @@ def _local_model() -> Finding:
         files = find_model_files()
     except ConfigurationError as error:
         return Finding(section=section, name=name, text=str(error), state="note")
+    except Exception as error:  # noqa: BLE001 - whatever is broken here is what we look for
+        text = f"cannot be looked for: {type(error).__name__}: {error}"
+        return Finding(section=section, name=name, text=text, state="missing")
     return Finding(section=section, name=name, text=str(files.weights))
 
 

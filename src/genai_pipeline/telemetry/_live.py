@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import TextIO
 
 import attrs
@@ -34,6 +35,10 @@ except ImportError as error:
 __all__ = ["LiveDisplay", "Panel", "print_lines"]
 
 _PAUSE = 1 / 8
+_LONGEST_PAUSE = 1.0
+_SHARE = 0.04
+"""The share of the time that drawing may take; on a busy machine it draws more rarely."""
+
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NARROW = 64
 _LABEL = len("handed back")
@@ -43,7 +48,7 @@ _TONES = {"good": "bold green", "bad": "yellow", "plain": "", "dim": "dim"}
 @attrs.define
 class LiveDisplay:
     """
-    Draws a few lines over and over, eight times a second, and wipes them at the end.
+    Draws a few lines over and over, up to eight times a second, and wipes them at the end.
 
     What the program prints meanwhile to the same terminal appears above. The state of the
     terminal is never changed, the cursor not even hidden, so nothing is left to restore
@@ -73,9 +78,10 @@ class LiveDisplay:
 
     def show(self, snapshot: Snapshot) -> float:
         """Draw; answer the seconds until the next drawing."""
+        began = perf_counter()
         if self._live is not None:
             self._live.update(Panel(snapshot), refresh=True)
-        return _PAUSE
+        return min(_LONGEST_PAUSE, max(_PAUSE, (perf_counter() - began) / _SHARE))
 
     def close(self) -> None:
         """Wipe the display and give standard output and error back."""
