@@ -224,9 +224,12 @@ class Runner:
             if received is None:
                 return
             async for number in received:
-                if self._stopped is not None:
+                reason = f"signal {number.name}"
+                if self._stopped is None:
+                    self.stop(reason)
+                else:
+                    emit(StopRequested(reason=reason, grace=0.0, again=True))
                     self._work.cancel_scope.cancel()
-                self.stop(f"signal {number.name}")
 
     async def _stop_within_grace(self) -> None:
         await self._stopping.wait()
