@@ -87,7 +87,7 @@ class Chain(Composite):
                 except Rejected as rejection:
                     await walk.run.park(rejection, self._names[index], walk)
                     began = now()
-                except Exception as error:
+                except BaseException as error:
                     walk.failed_in(self._names[index], error)
                     raise
             ended = now()

@@ -24,6 +24,7 @@ Every error this library raises, classified by *who must act*.
     │   ├── StorageFailed        a disk is full, read-only or failing
     │   ├── TooManyFailures      more records failed than ``max_failures`` allows
     │   └── ConfigurationError   an option or a combination of options is wrong
+    ├── AccountingError      the counts of a run do not add up: a bug of this library
     ├── DeadlineExceeded     the time the caller gave has passed
     └── Stopped              the run ended before the record was finished
 
@@ -39,6 +40,7 @@ import math
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
+    "AccountingError",
     "AttemptTimeout",
     "AuthenticationFailed",
     "Category",
@@ -258,6 +260,12 @@ class ConfigurationError(Systemic):
 
     The message names the option, the value that was given and what is allowed.
     """
+
+
+class AccountingError(PipelineError):
+    """Raised when the counts of a run do not add up, which is a bug; please report it."""
+
+    category: ClassVar[Category] = "system"
 
 
 class DeadlineExceeded(PipelineError):

@@ -16,7 +16,7 @@ import anyio
 import attrs
 
 from genai_pipeline.clock import Clock
-from genai_pipeline.errors import Rejected
+from genai_pipeline.errors import DeadlineExceeded, Rejected
 from genai_pipeline.records import Record
 
 __all__ = ["Fate", "Run", "SharedFate", "Walk", "current_record", "current_walk", "time_left"]
@@ -51,16 +51,19 @@ class Run(Protocol):
 class SharedFate:
     """The end of one record that carries others; they wait for it."""
 
-    __slots__ = ("_event", "_fate")
+    __slots__ = ("_event", "_fate", "stage")
 
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._fate: Fate | None = None
+        self.stage: str | None = None
+        """The stage that failed, if one did and it is known."""
 
-    def decide(self, fate: Fate) -> None:
+    def decide(self, fate: Fate, stage: str | None = None) -> None:
         """Tell everyone who waits; only the first call counts."""
         if self._fate is None:
             self._fate = fate
+            self.stage = stage
             self._event.set()
 
     async def wait(self) -> Fate:
@@ -85,7 +88,8 @@ class Walk:
 
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None
-    _failed: tuple[Exception, str] | None = None
+    ended: bool = False
+    _failed: tuple[BaseException, str] | None = None
 
     def carry(self, fate: SharedFate) -> None:
         """Let the end of this walk, once its output is durable, decide *fate*."""
@@ -95,14 +99,18 @@ class Walk:
         """Let this walk end as *fate* does, since another record carries its value on."""
         self.joined = [*(self.joined or ()), fate]
 
-    def failed_in(self, stage: str, error: Exception) -> None:
-        """Note the innermost *stage* that raised *error*."""
+    def failed_in(self, stage: str, error: BaseException) -> None:
+        """Note the innermost *stage* that *error*, or a cancellation, came out of."""
         if self._failed is None or self._failed[0] is not error:
             self._failed = (error, stage)
 
     def stage_of(self, error: Exception) -> str | None:
-        """Answer the stage that raised *error*, if it was noted."""
-        return self._failed[1] if self._failed and self._failed[0] is error else None
+        """Answer the stage that raised *error*, or that ran when the time was up."""
+        if self._failed is not None:
+            raised, stage = self._failed
+            if raised is error or isinstance(error, DeadlineExceeded):
+                return stage
+        return None
 
 
 _current: ContextVar[Walk | None] = ContextVar("genai_pipeline_walk", default=None)

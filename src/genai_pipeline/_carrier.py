@@ -1,0 +1,254 @@
+"""Carrying one delivery from its source to its one end."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import anyio
+import attrs
+
+from genai_pipeline._tally import Tally
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import (
+    DeadlineExceeded,
+    Rejected,
+    Stopped,
+    Systemic,
+    classify,
+)
+from genai_pipeline.events import Outcome, RecordSettled, emit, listened
+from genai_pipeline.records import DeadLetter, Delivery, Record, accept
+from genai_pipeline.types import Sink, Stage
+from genai_pipeline.walk import Fate, Run, Walk, set_walk
+
+__all__ = ["Carrier", "Engine"]
+
+_FAN_OUT = 16
+_TRACE_CHARACTERS = 4000
+_SETTLE_SECONDS = 30.0
+
+
+class Engine(Run, Protocol):
+    """What a carrier needs of the run, beyond what every walk may ask."""
+
+    deadline: float
+
+    def passed(self, walk: Walk, /) -> None:
+        """Note that *walk* has written what it had to write."""
+        ...
+
+    def fail(self, error: Exception, /, *, stop: str | None) -> None:
+        """Note an error to be raised at the end, and stop for the reason given, if any."""
+        ...
+
+    def count_failure(self) -> None:
+        """Note that a record failed, which may be one too many."""
+        ...
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Carrier:
+    """Walks deliveries through the stage and the sink, and settles each exactly once."""
+
+    engine: Engine
+    clock: Clock
+    tally: Tally
+    stage: Stage[Any, Any]
+    sink: Sink[Any]
+    dead_letters: Sink[DeadLetter] | None
+    record_timeout: float | None
+    ordered: bool
+
+    async def carry(self, delivery: Delivery[Any], ordinal: int) -> None:
+        """Take *delivery* to its end; when cancelled, hand it back first."""
+        began = self.clock.now()
+        limit = math.inf if self.record_timeout is None else began + self.record_timeout
+        walk = Walk(self.engine, delivery.record, ordinal, min(limit, self.engine.deadline))
+        set_walk(walk)
+        try:
+            if delivery.error is not None:
+                walk.failed_in("source", delivery.error)
+                fate: Fate = delivery.error
+            elif limit == math.inf:
+                fate = await self._walk(walk)
+            else:
+                fate = await self._walk_until(limit, walk)
+            self._release(walk, fate)
+            if walk.joined:
+                fate = await self._join(walk, fate)
+            await self._end(delivery, walk, fate, began)
+        except BaseException:
+            if not walk.ended:
+                error = Stopped("the run was cancelled before the record was finished")
+                self._release(walk, error)
+                await self._settle(delivery, walk, "handed_back", error, began)
+            raise
+
+    async def _walk(self, walk: Walk) -> Fate:
+        try:
+            outputs = await self.stage(walk.record)
+            if outputs:
+                await self._write(outputs, walk)
+        except Exception as error:  # noqa: BLE001 - an error is a way to end
+            return error
+        return "written" if outputs else "filtered"
+
+    async def _walk_until(self, limit: float, walk: Walk) -> Fate:
+        fate: Fate | None = None
+        with self.clock.cancel_at(limit):
+            fate = await self._walk(walk)
+        if fate is None:
+            return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
+        return fate
+
+    async def _write(self, outputs: Sequence[Record[Any]], walk: Walk) -> None:
+        began = self.clock.now()
+        if len(outputs) == 1 or self.ordered:
+            for record in outputs:
+                await self._put(record, walk)
+        else:
+            await self._put_all(outputs, walk)
+        self.engine.observe("sink", self.clock.now() - began)
+
+    async def _put_all(self, outputs: Sequence[Record[Any]], walk: Walk) -> None:
+        waiting = iter(outputs)
+        failures: list[Exception] = []
+
+        async def put() -> None:
+            for record in waiting:
+                try:
+                    await self._put(record, walk)
+                except Exception as error:  # noqa: BLE001 - raised below, outside the group
+                    failures.append(error)
+                if failures:
+                    return
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(_FAN_OUT, len(outputs))):
+                group.start_soon(put)
+        if failures:
+            raise failures[0]
+
+    async def _put(self, record: Record[Any], walk: Walk) -> None:
+        while True:
+            try:
+                await self.sink(record)
+            except Rejected as rejection:
+                await self.engine.park(rejection, "sink", walk)
+            except Exception as error:
+                walk.failed_in("sink", error)
+                raise
+            else:
+                return
+
+    def _release(self, walk: Walk, fate: Fate) -> None:
+        """Let go those who wait for what this walk had to write."""
+        if walk.carries:
+            stage = walk.stage_of(fate) if isinstance(fate, Exception) else None
+            for shared in walk.carries:
+                shared.decide(fate, stage)
+        self.engine.passed(walk)
+
+    async def _join(self, walk: Walk, fate: Fate) -> Fate:
+        """Answer the end that the records which carry this one on came to."""
+        while walk.joined and not isinstance(fate, Exception):
+            shared = walk.joined.pop()
+            theirs = await shared.wait()
+            if isinstance(theirs, Rejected):
+                walk.attempts += 1
+                theirs = await self._walk(walk)
+                self._release(walk, theirs)
+            elif isinstance(theirs, Exception) and shared.stage is not None:
+                walk.failed_in(shared.stage, theirs)
+            if theirs != "filtered":
+                fate = theirs
+        return fate
+
+    async def _end(
+        self, delivery: Delivery[Any], walk: Walk, fate: Fate, began: float
+    ) -> None:
+        if not isinstance(fate, Exception):
+            await self._settle(delivery, walk, fate, None, began)
+        elif self._is_runs_fault(fate):
+            if isinstance(fate, Systemic):
+                self.engine.fail(fate, stop=f"{type(fate).__name__}: {fate}")
+            await self._settle(delivery, walk, "handed_back", fate, began)
+        else:
+            self.tally.errors[type(fate).__name__] += 1
+            await self._bury(delivery, walk, fate, began)
+            self.engine.count_failure()
+
+    def _is_runs_fault(self, error: Exception) -> bool:
+        if isinstance(error, DeadlineExceeded):
+            return self.clock.now() >= self.engine.deadline
+        return isinstance(error, Stopped | Systemic)
+
+    async def _bury(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        if self.dead_letters is None:
+            self.engine.fail(error, stop=None)
+            await self._settle(delivery, walk, "handed_back", error, began)
+            return
+        try:
+            await self.dead_letters(self._dead_letter(walk, error, began))
+        except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
+            self.engine.fail(failure, stop="the dead letters cannot be written")
+            await self._settle(delivery, walk, "handed_back", error, began)
+        else:
+            await self._settle(delivery, walk, "dead", error, began)
+
+    def _dead_letter(self, walk: Walk, error: Exception, began: float) -> Record[DeadLetter]:
+        wall, record = self.clock.wall(), walk.record
+        kind = type(error)
+        letter = DeadLetter(
+            key=record.key,
+            payload=record.value,
+            attributes=record.attributes,
+            error=f"{kind.__module__}.{kind.__qualname__}",
+            category=classify(error),
+            message=str(error),
+            stage=walk.stage_of(error) or "",
+            attempts=walk.attempts,
+            read_at=datetime.fromtimestamp(wall - (self.clock.now() - began), UTC),
+            failed_at=datetime.fromtimestamp(wall, UTC),
+            trace="".join(traceback.format_exception(error))[-_TRACE_CHARACTERS:],
+        )
+        return record.with_value(letter)
+
+    async def _settle(
+        self,
+        delivery: Delivery[Any],
+        walk: Walk,
+        outcome: Outcome,
+        error: Exception | None,
+        began: float,
+    ) -> None:
+        walk.ended = True
+        tally = self.tally
+        setattr(tally, outcome, getattr(tally, outcome) + 1)
+        seconds = self.clock.now() - began
+        tally.carried += seconds
+        if delivery.settle is not accept:
+            # Its source must hear of the end even when the run is cancelled at this moment.
+            with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
+                try:
+                    await delivery.settle(error if outcome == "handed_back" else None)
+                except Exception as failure:  # noqa: BLE001 - the source will deliver it again
+                    self.engine.fail(failure, stop="the source did not take back a record")
+        if listened():
+            emit(
+                RecordSettled(
+                    key=walk.record.key,
+                    outcome=outcome,
+                    seconds=seconds,
+                    error=error,
+                    stage=None if error is None else walk.stage_of(error),
+                )
+            )
+
+

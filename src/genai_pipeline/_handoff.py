@@ -1,0 +1,109 @@
+"""Between the one who reads and those who carry: a bounded queue that wakes as few as it can."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import anyio
+
+__all__ = ["Handoff"]
+
+T = TypeVar("T")
+
+
+class Handoff(Generic[T]):
+    """
+    Hands items from one reader to at most *capacity* workers, begun when there is work.
+
+    Items waiting and items being carried are *capacity* together, so the reader asks its source
+    for no more than there is room for. Waking is chained: the reader wakes one worker, a
+    worker that leaves items behind wakes the next; so a worker that never waits takes all there
+    is without a switch of tasks.
+    """
+
+    def __init__(self, capacity: int, begin_worker: Callable[[], None]) -> None:
+        self.busy = 0
+        self.closed = False
+        self._capacity = capacity
+        self._begin_worker = begin_worker
+        self._workers = 0
+        self._items: deque[T] = deque()
+        self._parked: list[anyio.Event] = []
+        self._waking = False
+        self._room: anyio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader must `wait_for_room`."""
+        return self.busy + len(self._items) >= self._capacity
+
+    def put(self, item: T) -> None:
+        """Give *item* to whichever worker is free next."""
+        self._items.append(item)
+        if not self._waking:
+            self._wake()
+
+    async def wait_for_room(self) -> None:
+        """Wait until a worker has found nothing left to take."""
+        while self.full:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    async def take(self) -> T | None:
+        """Wait for an item, which counts as busy until `release`; `None` at the end."""
+        while not self._items:
+            if self.closed:
+                return None
+            if self._room is not None:
+                self._room.set()
+                self._room = None
+            await self._park()
+        self.busy += 1
+        item = self._items.popleft()
+        if self._items and not self._waking:
+            self._wake()
+        return item
+
+    def release(self) -> None:
+        """Count one item less as busy."""
+        self.busy -= 1
+
+    def begun(self) -> None:
+        """Note that the worker that was asked for runs."""
+        self._waking = False
+
+    def close(self) -> None:
+        """Let workers end when nothing is left."""
+        self.closed = True
+        for event in self._parked:
+            event.set()
+
+    def drain(self) -> Iterator[T]:
+        """Take out whatever waits."""
+        while self._items:
+            yield self._items.popleft()
+
+    def _wake(self) -> None:
+        if self._parked:
+            self._waking = True
+            self._parked.pop().set()
+        elif self._workers < self._capacity:
+            self._waking = True
+            self._workers += 1
+            self._begin_worker()
+
+    async def _park(self) -> None:
+        event = anyio.Event()
+        self._parked.append(event)
+        try:
+            await event.wait()
+        finally:
+            if event in self._parked:
+                self._parked.remove(event)
+            else:
+                self._waking = False

@@ -1,0 +1,327 @@
+"""The engine: one reader, workers that each walk one record at a time, and an orderly stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from genai_pipeline._carrier import Carrier
+from genai_pipeline._chain import Chain
+from genai_pipeline._handoff import Handoff
+from genai_pipeline._lifespan import Lifespan
+from genai_pipeline._order import is_ordered
+from genai_pipeline._signals import received_signals
+from genai_pipeline._tally import Tally
+from genai_pipeline._turnstile import Turnstile
+from genai_pipeline.errors import (
+    DeadlineExceeded,
+    Rejected,
+    Stopped,
+    TooManyFailures,
+    Transient,
+)
+from genai_pipeline.events import (
+    RecordWaited,
+    RunEnded,
+    RunStarted,
+    SourceFailed,
+    StopRequested,
+    emit,
+    listen,
+)
+from genai_pipeline.records import Delivery
+from genai_pipeline.report import Report, RunFailed
+from genai_pipeline.walk import Walk
+
+if TYPE_CHECKING:
+    from genai_pipeline.pipeline import Pipeline
+
+__all__ = ["Runner"]
+
+_ERRORS_KEPT = 100
+_CHECKPOINT_EVERY = 64
+_SHARE_AFTER = 100
+_LEAST_WAIT = 0.01
+_DEFAULT_WAIT = 1.0
+_CLOSE_SECONDS = 30.0
+_REOPEN_FIRST, _REOPEN_MOST = 1.0, 60.0
+
+
+class _Failing(Exception):  # noqa: N818 - never seen outside
+    """Tells those who are left, on the way out, that the run failed."""
+
+
+class Runner:
+    """One run of a pipeline."""
+
+    def __init__(self, pipeline: Pipeline[Any, Any], *, endless: bool) -> None:
+        self.clock = pipeline.clock
+        self.deadline = math.inf
+        self._pipeline = pipeline
+        self._endless = endless
+        stage = pipeline.stage
+        self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=16)
+        self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
+        self._handoff: Handoff[Delivery[Any]] = Handoff(
+            pipeline.max_in_flight, lambda: self._work.start_soon(self._worker)
+        )
+        self._turnstile = Turnstile() if is_ordered(pipeline.sink) else None
+        self._carrier = Carrier(
+            engine=self,
+            clock=self.clock,
+            tally=self._tally,
+            stage=self._chain,
+            sink=pipeline.sink,
+            dead_letters=pipeline.dead_letters,
+            record_timeout=pipeline.record_timeout,
+            ordered=self._turnstile is not None,
+        )
+        self.observe = self._tally.observe
+        self._errors: list[Exception] = []
+        self._taken = 0
+        self._exhausted = False
+        self._stopped: str | None = None
+        self._closed_at: Report | None = None
+        self._stopping = anyio.Event()
+        self._reading = anyio.CancelScope()
+        self._work: anyio.abc.TaskGroup
+
+    # What the pipeline asks.
+
+    async def execute(self) -> Report:
+        """Run to the end; answer the account, or raise `RunFailed`."""
+        if self._pipeline.timeout is not None:
+            self.deadline = self.clock.now() + self._pipeline.timeout
+        with listen(self._tally.hear):
+            emit(RunStarted(max_in_flight=self._pipeline.max_in_flight))
+            try:
+                await self._live()
+            finally:
+                report = self._closed_at = self.report()
+                emit(_ended(report))
+        report.check()
+        if self._errors:
+            raise RunFailed(_summary(self._errors), self._errors, report)
+        return report
+
+    def report(self) -> Report:
+        """Answer the account so far."""
+        return self._closed_at or self._tally.report(
+            stages=(*self._chain.names, "sink"),
+            pending=self._handoff.busy + len(self._handoff),
+            in_flight=self._handoff.busy,
+            exhausted=self._exhausted,
+            stopped=self._stopped,
+        )
+
+    def stop(self, reason: str) -> None:
+        """Read no more, and let what is in flight end within the pipeline's grace."""
+        if self._stopped is None:
+            self._stopped = reason
+            emit(StopRequested(reason=reason, grace=self._pipeline.grace))
+            self._stopping.set()
+            self._reading.cancel()
+
+    # What walks and the carrier ask.
+
+    async def park(self, rejection: Rejected, stage: str, walk: Walk) -> None:
+        """Wait until a rejected call may be tried again."""
+        self._raise_if_stopping(rejection)
+        wanted = _DEFAULT_WAIT if rejection.retry_after is None else rejection.retry_after
+        seconds = max(wanted, _LEAST_WAIT)
+        began = self.clock.now()
+        if began + seconds > walk.deadline:
+            raise DeadlineExceeded(
+                f"{stage} may go on in {seconds:g} s, which is past the deadline"
+            ) from rejection
+        self._tally.rejections += 1
+        emit(
+            RecordWaited(key=walk.record.key, stage=stage, seconds=seconds, error=rejection)
+        )
+        with self.clock.cancel_at(began + seconds):
+            await self._stopping.wait()
+        self._tally.waited += self.clock.now() - began
+        self._raise_if_stopping(rejection)
+
+    def _raise_if_stopping(self, rejection: Rejected) -> None:
+        if self._stopping.is_set():
+            raise Stopped("the run stopped while the record waited") from rejection
+
+    async def turn(self, walk: Walk) -> None:
+        """Wait until every record read before this one has written what it had to write."""
+        if self._turnstile is not None:
+            await self._turnstile.wait(walk.ordinal)
+
+    def passed(self, walk: Walk) -> None:
+        """Note that *walk* has written what it had to write."""
+        if self._turnstile is not None:
+            self._turnstile.passed(walk.ordinal)
+
+    def fail(self, error: Exception, *, stop: str | None) -> None:
+        """Note an error to be raised at the end, and stop for the reason given, if any."""
+        if len(self._errors) < _ERRORS_KEPT:
+            self._errors.append(error)
+        if stop is not None:
+            self.stop(stop)
+
+    def count_failure(self) -> None:
+        """Stop the run when this failure was one too many."""
+        limit, failures, ended = (
+            self._pipeline.max_failures,
+            self._tally.failures,
+            self._tally.ended,
+        )
+        if limit is None or self._stopped is not None:
+            return
+        if isinstance(limit, float):
+            exceeded = ended >= _SHARE_AFTER and failures > limit * ended
+        else:
+            exceeded = failures > limit
+        if exceeded:
+            error = TooManyFailures(
+                f"{failures} of {ended} records failed, more than max_failures={limit!r}"
+            )
+            self.fail(error, stop=str(error))
+
+    # The life of the run.
+
+    async def _live(self) -> None:
+        pipeline, opened = self._pipeline, False
+        try:
+            async with Lifespan() as lifespan:
+                # What is written to comes first, so that a bad path is found before any cost.
+                for part in (pipeline.sink, pipeline.dead_letters, self._chain, pipeline.source):
+                    await lifespan.enter(part)
+                opened = True
+                await self._run_tasks()
+                if self._errors:
+                    raise _Failing
+        except _Failing:
+            return
+        except Exception as error:
+            if not opened:
+                raise
+            self.fail(error, stop=None)
+
+    async def _run_tasks(self) -> None:
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._stop_on_signals)
+            services.start_soon(self._stop_within_grace)
+            services.start_soon(self._stop_at_deadline)
+            try:
+                async with anyio.create_task_group() as self._work:
+                    self._work.start_soon(self._read)
+            finally:
+                await self._hand_back_waiting()
+            services.cancel_scope.cancel()
+
+    async def _stop_on_signals(self) -> None:
+        with received_signals(self._pipeline.stop_signals) as received:
+            if received is None:
+                return
+            async for number in received:
+                if self._stopped is not None:
+                    self._work.cancel_scope.cancel()
+                self.stop(f"signal {number.name}")
+
+    async def _stop_within_grace(self) -> None:
+        await self._stopping.wait()
+        await self._hand_back_waiting()
+        await self.clock.sleep(self._pipeline.grace)
+        self._work.cancel_scope.cancel()
+
+    async def _stop_at_deadline(self) -> None:
+        if self._pipeline.timeout is not None:
+            await self.clock.sleep(self.deadline - self.clock.now())
+            self.stop(f"timeout={self._pipeline.timeout}")
+            self._work.cancel_scope.cancel()
+
+    async def _hand_back_waiting(self) -> None:
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            for delivery in self._handoff.drain():
+                self._tally.handed_back += 1
+                try:
+                    await delivery.settle(Stopped("the run stopped before the record's turn"))
+                except Exception as error:  # noqa: BLE001 - the source will deliver it again
+                    self.fail(error, stop=None)
+
+    # The tasks that do the work.
+
+    async def _read(self) -> None:
+        try:
+            with self._reading:
+                if self._endless:
+                    await self._read_again_and_again()
+                else:
+                    await self._read_once()
+        except Exception as error:  # noqa: BLE001 - reported at the end
+            emit(SourceFailed(error=error, retry_in=None))
+            self.fail(error, stop=f"the source failed: {error}")
+        finally:
+            self._handoff.close()
+
+    async def _read_once(self) -> None:
+        handoff, tally = self._handoff, self._tally
+        deliveries = aiter(self._pipeline.source)
+        try:
+            async for delivery in deliveries:
+                tally.read += 1
+                handoff.put(delivery)
+                if handoff.full:
+                    await handoff.wait_for_room()
+        finally:
+            await _close(deliveries)
+        self._exhausted = True
+
+    async def _read_again_and_again(self) -> None:
+        wait = _REOPEN_FIRST
+        while not self._exhausted:
+            read = self._tally.read
+            try:
+                await self._read_once()
+            except Transient as error:
+                wait = _REOPEN_FIRST if self._tally.read > read else wait
+                seconds = max(wait, error.retry_after or 0)
+                emit(SourceFailed(error=error, retry_in=seconds))
+                await self.clock.sleep(seconds)
+                wait = min(wait * 2, _REOPEN_MOST)
+
+    async def _worker(self) -> None:
+        handoff, carrier = self._handoff, self._carrier
+        handoff.begun()
+        while (delivery := await handoff.take()) is not None:
+            self._taken += 1
+            try:
+                await carrier.carry(delivery, self._taken - 1)
+            finally:
+                handoff.release()
+            if self._taken % _CHECKPOINT_EVERY == 0:
+                await anyio.lowlevel.checkpoint()
+
+
+async def _close(deliveries: AsyncIterator[Any]) -> None:
+    close = getattr(deliveries, "aclose", None)
+    if close is not None:
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await close()
+
+
+def _ended(report: Report) -> RunEnded:
+    return RunEnded(
+        read=report.read,
+        written=report.written,
+        filtered=report.filtered,
+        dead=report.dead,
+        handed_back=report.handed_back,
+        seconds=report.elapsed,
+    )
+
+
+def _summary(errors: Sequence[Exception]) -> str:
+    kinds = ", ".join(dict.fromkeys(type(error).__name__ for error in errors))
+    return f"the run failed: {kinds}"

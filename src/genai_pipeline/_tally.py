@@ -1,0 +1,142 @@
+"""The counts of a run while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+
+import attrs
+
+from genai_pipeline._histogram import Histogram
+from genai_pipeline.clock import Clock
+from genai_pipeline.events import CallFinished, Event
+from genai_pipeline.report import Limit, Report, StageReport
+
+__all__ = ["Tally"]
+
+_QUOTA_SHARE = 0.2
+_CPU_SHARE = 0.8
+_BUSY_SHARE = 0.5
+
+
+@attrs.define(eq=False)
+class Tally:
+    """Counts what happens, and answers a `Report` of it at any time."""
+
+    clock: Clock
+    workers: int
+    read: int = 0
+    written: int = 0
+    filtered: int = 0
+    dead: int = 0
+    handed_back: int = 0
+    carried: float = 0.0
+    """Seconds that workers carried records, added up."""
+
+    rejections: int = 0
+    waited: float = 0.0
+    calls: int = 0
+    failed_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal | None = None
+    errors: Counter[str] = attrs.field(factory=Counter)
+    histograms: dict[str, Histogram] = attrs.field(factory=dict)
+    began: float = attrs.field(init=False)
+    _cpu: float = attrs.field(factory=time.process_time, init=False)
+    _real: float = attrs.field(factory=time.perf_counter, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.clock.now()
+
+    @property
+    def ended(self) -> int:
+        """Records that reached an end."""
+        return self.written + self.filtered + self.dead + self.handed_back
+
+    @property
+    def failures(self) -> int:
+        """Records that failed."""
+        return self.errors.total()
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Note that *stage* took *seconds*."""
+        try:
+            self.histograms[stage].add(seconds)
+        except KeyError:
+            self.histograms.setdefault(stage, Histogram()).add(seconds)
+
+    def hear(self, event: Event) -> None:
+        """Count the calls of providers; a listener."""
+        if isinstance(event, CallFinished):
+            self.calls += 1
+            self.failed_calls += event.error is not None
+            self.input_tokens += event.input_tokens
+            self.output_tokens += event.output_tokens
+            if event.cost is not None:
+                self.cost = event.cost + (self.cost or 0)
+
+    def report(
+        self,
+        *,
+        stages: Sequence[str],
+        pending: int,
+        in_flight: int,
+        exhausted: bool,
+        stopped: str | None,
+    ) -> Report:
+        """Answer the account so far."""
+        return Report(
+            read=self.read,
+            written=self.written,
+            filtered=self.filtered,
+            dead=self.dead,
+            handed_back=self.handed_back,
+            pending=pending,
+            elapsed=self.clock.now() - self.began,
+            in_flight=in_flight,
+            exhausted=exhausted,
+            stopped=stopped,
+            stages=tuple(
+                _stage_report(name, self.histograms[name])
+                for name in stages
+                if name in self.histograms
+            ),
+            errors=dict(self.errors),
+            rejections=self.rejections,
+            waited=self.waited,
+            calls=self.calls,
+            failed_calls=self.failed_calls,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost=self.cost,
+            limited_by=self._limited_by(),
+        )
+
+    def _limited_by(self) -> Limit | None:
+        elapsed = self.clock.now() - self.began
+        if not self.ended or elapsed <= 0:
+            return None
+        cpu = time.process_time() - self._cpu
+        if self.waited > _QUOTA_SHARE * max(self.carried, self.waited):
+            return "quota"
+        if cpu > _CPU_SHARE * (time.perf_counter() - self._real):
+            return "cpu"
+        if self.carried < _BUSY_SHARE * elapsed * self.workers:
+            return "source"
+        sink = self.histograms.get("sink")
+        return "sink" if sink and sink.total > _BUSY_SHARE * self.carried else "workers"
+
+
+def _stage_report(name: str, histogram: Histogram) -> StageReport:
+    return StageReport(
+        name=name,
+        calls=histogram.count,
+        total=histogram.total,
+        p50=histogram.percentile(0.50),
+        p95=histogram.percentile(0.95),
+        p99=histogram.percentile(0.99),
+        longest=histogram.longest,
+    )

@@ -1,0 +1,168 @@
+"""`Pipeline`: a source, a stage, a sink, and how to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from signal import SIGINT, SIGTERM, Signals
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from genai_pipeline import _options
+from genai_pipeline._options import check
+from genai_pipeline._runner import Runner
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.records import DeadLetter
+from genai_pipeline.report import Report
+from genai_pipeline.types import Sink, Source, Stage
+
+__all__ = ["Pipeline"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def _is_source(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = hasattr(type(value), "__aiter__")
+    allowed = "a source; gp.sources.Values(...) makes one of any iterable"
+    check(fine, owner, option.name, value, allowed)
+
+
+def _is_handler(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = callable(value) and not isinstance(value, type)
+    kind = "stage; gp.map(fn) makes one of a function" if option.name == "stage" else "sink"
+    check(fine, owner, option.name, value, f"a {kind}")
+
+
+def _is_share_or_count(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = value is None or (
+        0 < value <= 1
+        if isinstance(value, float)
+        else isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    )
+    allowed = "a count (int, 0 or more), a share (float above 0, up to 1.0) or None"
+    check(fine, owner, option.name, value, allowed)
+
+
+class _Current:
+    """The run that goes on, or the last one."""
+
+    runner: Runner | None = None
+    running = False
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Pipeline(Generic[A, B]):
+    """
+    Records from *source* walk through *stage* and end in *sink*, or among the dead letters.
+
+    Every record that is read has exactly one end: written, filtered, dead-lettered, or handed
+    back to the source; the `Report` adds up. The promise is at-least-once: a record is settled
+    at its source only when its output is durable in the sink, so after a crash a source that
+    remembers delivers again what was not settled.
+
+    All options are validated here: a wrong one raises `ConfigurationError`.
+    """
+
+    source: Source[A] = attrs.field(validator=_is_source)
+    stage: Stage[A, B] = attrs.field(validator=_is_handler)
+    sink: Sink[B] = attrs.field(validator=_is_handler)
+
+    dead_letters: Sink[DeadLetter] | None = attrs.field(
+        default=None, validator=_options.optional(_is_handler)
+    )
+    """
+    Where records go that failed for good. Without it they are handed back to the source, and
+    the run raises `RunFailed` at the end.
+    """
+
+    max_in_flight: int = attrs.field(default=64, validator=_options.at_least(1))
+    """Records that are worked on at the same time, and read ahead, together."""
+
+    max_failures: int | float | None = attrs.field(default=0.5, validator=_is_share_or_count)
+    """
+    Stop the run when more records fail: a count (``10``), or a share (``0.1``) of the records
+    that have ended, which counts once 100 have. `None` is no limit.
+    """
+
+    grace: float = attrs.field(default=25.0, validator=_options.seconds)
+    """Seconds that records in flight may take to end after a stop was asked for."""
+
+    record_timeout: float | None = attrs.field(
+        default=None, validator=_options.optional(_options.positive)
+    )
+    """Seconds one record may take, stages, waits and sink together; then it is dead."""
+
+    timeout: float | None = attrs.field(
+        default=None, validator=_options.optional(_options.positive)
+    )
+    """Seconds the whole run may take; then what is in flight is handed back at once."""
+
+    stop_signals: Sequence[Signals] = (SIGINT, SIGTERM)
+    """
+    Signals that stop a run (in the main thread): the first in order, the second at once.
+    """
+
+    clock: Clock = attrs.field(factory=SystemClock)
+
+    _current: _Current = attrs.field(factory=_Current, init=False, repr=False)
+
+    async def run(self) -> Report:
+        """
+        Read the source to its end; answer the account.
+
+        A stop that was asked for (`stop`, a signal, ``timeout``) is no failure: the report says
+        ``stopped``, and ``exhausted`` whether anything was left to read.
+
+        Raises:
+            RunFailed: something went wrong; the group holds the errors, ``report`` the account.
+            ConfigurationError: the pipeline runs already, or a part cannot be opened.
+        """
+        return await self._execute(endless=False)
+
+    async def serve(self) -> Report:
+        """
+        Read a source that has no end, until a stop is asked for; answer the account.
+
+        As `run`, but when reading fails with a `Transient` error, the source is iterated anew
+        after a pause that grows from 1 s to 60 s. Needs ``dead_letters``.
+        """
+        if self.dead_letters is None:
+            raise ConfigurationError(
+                "Pipeline: serve() needs dead_letters=, since a run without an end cannot "
+                "report failures at its end"
+            )
+        return await self._execute(endless=True)
+
+    async def _execute(self, *, endless: bool) -> Report:
+        current = self._current
+        if current.running:
+            raise ConfigurationError("Pipeline: it runs already; make another one to run both")
+        current.running = True
+        try:
+            current.runner = Runner(self, endless=endless)
+            return await current.runner.execute()
+        finally:
+            current.running = False
+
+    def report(self) -> Report:
+        """
+        Answer the account of the run that goes on, or of the last one; its counts add up.
+
+        Raises `ConfigurationError` before the first run.
+        """
+        if self._current.runner is None:
+            raise ConfigurationError("Pipeline: no report before the first run()")
+        report = self._current.runner.report()
+        report.check()
+        return report
+
+    def stop(self, reason: str = "asked to stop") -> None:
+        """
+        Ask the run that goes on to stop: read no more, end what is in flight within ``grace``.
+
+        Call it in the event loop of the run; without a run it does nothing.
+        """
+        if self._current.running and self._current.runner is not None:
+            self._current.runner.stop(reason)

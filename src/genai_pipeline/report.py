@@ -1,0 +1,157 @@
+"""The account of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from genai_pipeline.errors import AccountingError
+
+__all__ = ["Limit", "Report", "RunFailed", "StageReport"]
+
+Limit: TypeAlias = Literal["source", "workers", "quota", "sink", "cpu"]
+"""
+What a run was limited by: waiting for the source, all workers being busy in stages, waiting for
+a provider's or a policy's quota, waiting for the sink, or this process's CPU.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class StageReport:
+    """How long one stage took, in seconds; percentiles are good to 4 %."""
+
+    name: str
+    calls: int
+    total: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """
+    What became of the records of one run.
+
+    The accounting law, which `check` asserts: ``read = written + filtered + dead + handed_back
+    + pending``. At the end of a run, nothing is pending.
+    """
+
+    read: int
+    """Records that the source delivered."""
+
+    written: int
+    """Records whose every output is in the sink."""
+
+    filtered: int
+    """Records that a stage dropped on purpose."""
+
+    dead: int
+    """Records among the dead letters."""
+
+    handed_back: int
+    """Records returned to the source: unfinished at a stop, or failed without dead letters."""
+
+    pending: int
+    """Records read and not yet ended."""
+
+    elapsed: float
+    """Seconds since the run began, on the pipeline's clock."""
+
+    in_flight: int = 0
+    """How many of the pending ones a worker carries."""
+
+    exhausted: bool = False
+    """Whether the source came to its end."""
+
+    stopped: str | None = None
+    """Why the run stopped early; `None` if it did not."""
+
+    stages: tuple[StageReport, ...] = ()
+    """Each stage in order, and the sink last."""
+
+    errors: Mapping[str, int] = attrs.field(factory=dict)
+    """How many records failed with which class of error."""
+
+    rejections: int = 0
+    """How often a stage or sink rejected a record for now, which then waited."""
+
+    waited: float = 0.0
+    """Seconds that records waited after rejections, added up."""
+
+    calls: int = 0
+    """Calls of providers, failed ones included."""
+
+    failed_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal | None = None
+    """US dollars, of the calls whose cost is known; `None` if none is."""
+
+    limited_by: Limit | None = None
+    """What kept the run from being faster, as far as can be told."""
+
+    @property
+    def ended(self) -> int:
+        """Records that reached an end."""
+        return self.written + self.filtered + self.dead + self.handed_back
+
+    @property
+    def failed(self) -> int:
+        """Records that failed: dead letters, or (without any) counted by `errors`."""
+        return sum(self.errors.values())
+
+    @property
+    def rate(self) -> float:
+        """Records ended for each second of the run."""
+        return self.ended / self.elapsed if self.elapsed > 0 else 0.0
+
+    def check(self) -> None:
+        """Raise `AccountingError` unless the counts add up."""
+        if self.read != self.ended + self.pending:
+            raise AccountingError(
+                f"read {self.read} != written {self.written} + filtered {self.filtered} + dead "
+                f"{self.dead} + handed back {self.handed_back} + pending {self.pending}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Answer the report as plain JSON types, `rate` included; money as text."""
+        plain = attrs.asdict(self)
+        plain["errors"] = dict(self.errors)
+        plain["cost"] = None if self.cost is None else str(self.cost)
+        plain["rate"] = self.rate
+        return plain
+
+    def __str__(self) -> str:
+        return (
+            f"read {self.read} = written {self.written} + filtered {self.filtered} + dead "
+            f"{self.dead} + handed back {self.handed_back} + pending {self.pending} "
+            f"in {self.elapsed:.2f} s"
+        )
+
+
+class RunFailed(ExceptionGroup[Exception]):
+    """
+    Raised at the end of a run in which something went wrong.
+
+    Holds the first errors (100 at most), so ``except* gp.AuthenticationFailed`` works; *report*
+    is the whole account.
+    """
+
+    report: Report
+
+    def __new__(cls, message: str, errors: Sequence[Exception], report: Report) -> RunFailed:
+        self = super().__new__(cls, message, errors)
+        self.report = report
+        return self
+
+    def __init__(self, message: str, errors: Sequence[Exception], report: Report) -> None:
+        super().__init__(message, errors)
+
+    def derive(self, errors: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]
+        """Keep the report when ``except*`` splits the group."""
+        return RunFailed(self.message, errors, self.report)
