@@ -132,11 +132,11 @@ def docs(session: nox.Session) -> None:
 def bench_smoke(session: nox.Session) -> None:
     """Run each benchmark shortly, to see that it runs; the figures mean nothing."""
     session.install(".[all]", *group("bench"))
-    session.run("python", "benchmarks/run.py", "--smoke")
+    session.run("python", "-m", "benchmarks", "--smoke")
 
 
 @nox.session(python=PYTHONS[0])
 def bench(session: nox.Session) -> None:
     """Measure at full length, alone on the machine, and write ``bench.json``."""
     session.install(".[all]", *group("bench"))
-    session.run("python", "benchmarks/run.py", *(session.posargs or ["--json", "bench.json"]))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "bench.json"]))

@@ -1,0 +1,59 @@
+"""What ``import genai_pipeline`` costs a process that starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from functools import partial
+
+from benchmarks.harness import Goal, Table, take_turns
+
+_SLOWEST = 8
+
+
+def _start(code: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return (time.perf_counter() - began) * 1000
+
+
+def _slowest() -> list[str]:
+    """Answer which modules take longest by themselves, as ``-X importtime`` tells."""
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import genai_pipeline"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stderr
+    rows = []
+    for line in told.splitlines()[1:]:
+        own, _, name = line.removeprefix("import time:").split("|")
+        rows.append((int(own), name.strip()))
+    return [f"{own / 1000:.1f} ms {name}" for own, name in sorted(rows)[: -_SLOWEST - 1 : -1]]
+
+
+def measure(*, smoke: bool = False) -> list[Table]:
+    """Measure whole processes by turns, and answer the difference to one that does nothing."""
+    cases = {
+        "python -c pass": partial(_start, "pass"),
+        "import anyio, attrs": partial(_start, "import anyio, attrs"),
+        "import genai_pipeline": partial(_start, "import genai_pipeline"),
+    }
+    runs = take_turns(cases, 2 if smoke else 15)
+    bare = runs["python -c pass"]
+    added = {
+        case: [value - base for value, base in zip(values, bare, strict=True)]
+        for case, values in runs.items()
+        if values is not bare
+    }
+    return [
+        Table(
+            title="Import: the time it adds to the start of a process",
+            unit="ms",
+            runs=added,
+            baseline="import genai_pipeline",
+            goals=(Goal("import genai_pipeline", at_most=60),),
+            notes=("slowest by themselves: " + ", ".join(_slowest()),),
+        )
+    ]
