@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, TypeAlias, TypeVar
 
 import anyio
 import attrs
@@ -41,7 +41,7 @@ class _Batch(Generic[I, O]):
         answer = self.answers[place]
         if isinstance(answer, Exception):
             raise answer
-        return cast("O", answer)
+        return answer
 
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)

@@ -42,7 +42,7 @@ class _Branch(Composite):
         choice = self._by(record.value)
         if hasattr(choice, "__await__"):
             choice = await choice
-        stage = self._to.get(choice, self._default)
+        stage: Stage[Any, Any] | None = self._to.get(choice, self._default)
         if stage is None:
             known = ", ".join(repr(each) for each in self._to)
             raise DataError(

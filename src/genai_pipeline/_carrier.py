@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import anyio
 import attrs
 
+from genai_pipeline._chain import Chain
 from genai_pipeline._tally import Tally
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import (
@@ -22,7 +23,7 @@ from genai_pipeline.errors import (
 )
 from genai_pipeline.events import Outcome, RecordSettled, emit, listened
 from genai_pipeline.records import DeadLetter, Delivery, Record, accept
-from genai_pipeline.types import Sink, Stage
+from genai_pipeline.types import Sink
 from genai_pipeline.walk import Fate, Run, Walk, set_walk
 
 __all__ = ["Carrier", "Engine"]
@@ -57,30 +58,41 @@ class Carrier:
     engine: Engine
     clock: Clock
     tally: Tally
-    stage: Stage[Any, Any]
+    stage: Chain
     sink: Sink[Any]
     dead_letters: Sink[DeadLetter] | None
     record_timeout: float | None
     ordered: bool
+    silent: bool
+    """Whether nobody listens to what becomes of each record."""
+
+    _note_sink: Callable[[float], None] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.tally.notes(("sink",))[0], takes_self=True)
+    )
 
     async def carry(self, delivery: Delivery[Any], ordinal: int) -> None:
         """Take *delivery* to its end; when cancelled, hand it back first."""
         began = self.clock.now()
-        limit = math.inf if self.record_timeout is None else began + self.record_timeout
-        walk = Walk(self.engine, delivery.record, ordinal, min(limit, self.engine.deadline))
+        engine = self.engine
+        walk = Walk(engine, delivery.record, ordinal, engine.deadline)
         set_walk(walk)
         try:
             if delivery.error is not None:
                 walk.failed_in("source", delivery.error)
                 fate: Fate = delivery.error
-            elif limit == math.inf:
-                fate = await self._walk(walk)
+            elif self.record_timeout is None:
+                fate = await self._work(walk)
             else:
-                fate = await self._walk_until(limit, walk)
-            self._release(walk, fate)
-            if walk.joined:
+                fate = await self._work_until(began + self.record_timeout, walk)
+            if self.ordered or walk.carries is not None:
+                self._release(walk, fate)
+            if walk.joined is not None:
                 fate = await self._join(walk, fate)
-            await self._end(delivery, walk, fate, began)
+            if self.silent and delivery.settle is accept and not isinstance(fate, Exception):
+                walk.ended = True
+                self.tally.end(fate, self.clock.now() - began)
+            else:
+                await self._end(delivery, walk, fate, began)
         except BaseException:
             if not walk.ended:
                 error = Stopped("the run was cancelled before the record was finished")
@@ -88,31 +100,38 @@ class Carrier:
                 await self._settle(delivery, walk, "handed_back", error, began)
             raise
 
-    async def _walk(self, walk: Walk) -> Fate:
+    async def _work(self, walk: Walk) -> Fate:
         try:
-            outputs = await self.stage(walk.record)
-            if outputs:
-                await self._write(outputs, walk)
+            outputs = await self.stage.walk(walk.record, walk)
+            if not outputs:
+                return "filtered"
+            now = self.clock.now
+            began = now()
+            if len(outputs) == 1:
+                try:
+                    await self.sink(outputs[0])
+                except Rejected as rejection:
+                    await self.engine.park(rejection, "sink", walk)
+                    await self._put(outputs[0], walk)
+            elif self.ordered:
+                for record in outputs:
+                    await self._put(record, walk)
+            else:
+                await self._put_all(outputs, walk)
+            self._note_sink(now() - began)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
+            walk.failed_in("sink", error)
             return error
-        return "written" if outputs else "filtered"
+        return "written"
 
-    async def _walk_until(self, limit: float, walk: Walk) -> Fate:
+    async def _work_until(self, limit: float, walk: Walk) -> Fate:
+        walk.deadline = min(limit, walk.deadline)
         fate: Fate | None = None
         with self.clock.cancel_at(limit):
-            fate = await self._walk(walk)
+            fate = await self._work(walk)
         if fate is None:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
         return fate
-
-    async def _write(self, outputs: Sequence[Record[Any]], walk: Walk) -> None:
-        began = self.clock.now()
-        if len(outputs) == 1 or self.ordered:
-            for record in outputs:
-                await self._put(record, walk)
-        else:
-            await self._put_all(outputs, walk)
-        self.engine.observe("sink", self.clock.now() - began)
 
     async def _put_all(self, outputs: Sequence[Record[Any]], walk: Walk) -> None:
         waiting = iter(outputs)
@@ -139,9 +158,6 @@ class Carrier:
                 await self.sink(record)
             except Rejected as rejection:
                 await self.engine.park(rejection, "sink", walk)
-            except Exception as error:
-                walk.failed_in("sink", error)
-                raise
             else:
                 return
 
@@ -151,7 +167,8 @@ class Carrier:
             stage = walk.stage_of(fate) if isinstance(fate, Exception) else None
             for shared in walk.carries:
                 shared.decide(fate, stage)
-        self.engine.passed(walk)
+        if self.ordered:
+            self.engine.passed(walk)
 
     async def _join(self, walk: Walk, fate: Fate) -> Fate:
         """Answer the end that the records which carry this one on came to."""
@@ -160,7 +177,7 @@ class Carrier:
             theirs = await shared.wait()
             if isinstance(theirs, Rejected):
                 walk.attempts += 1
-                theirs = await self._walk(walk)
+                theirs = await self._work(walk)
                 self._release(walk, theirs)
             elif isinstance(theirs, Exception) and shared.stage is not None:
                 walk.failed_in(shared.stage, theirs)
@@ -229,10 +246,8 @@ class Carrier:
         began: float,
     ) -> None:
         walk.ended = True
-        tally = self.tally
-        setattr(tally, outcome, getattr(tally, outcome) + 1)
         seconds = self.clock.now() - began
-        tally.carried += seconds
+        self.tally.end(outcome, seconds)
         if delivery.settle is not accept:
             # Its source must hear of the end even when the run is cancelled at this moment.
             with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
@@ -240,15 +255,18 @@ class Carrier:
                     await delivery.settle(error if outcome == "handed_back" else None)
                 except Exception as failure:  # noqa: BLE001 - the source will deliver it again
                     self.engine.fail(failure, stop="the source did not take back a record")
-        if listened():
-            emit(
-                RecordSettled(
-                    key=walk.record.key,
-                    outcome=outcome,
-                    seconds=seconds,
-                    error=error,
-                    stage=None if error is None else walk.stage_of(error),
-                )
+        if not self.silent:
+            self._announce(walk, outcome, seconds, error)
+
+    def _announce(
+        self, walk: Walk, outcome: Outcome, seconds: float, error: Exception | None
+    ) -> None:
+        emit(
+            RecordSettled(
+                key=walk.record.key,
+                outcome=outcome,
+                seconds=seconds,
+                error=error,
+                stage=None if error is None else walk.stage_of(error),
             )
-
-
+        )

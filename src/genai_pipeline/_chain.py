@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 import anyio
 
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._stages import mapped_function
 from genai_pipeline._wrap import name_of
 from genai_pipeline.errors import Rejected
 from genai_pipeline.records import Record
@@ -26,6 +27,7 @@ F = TypeVar("F")
 G = TypeVar("G")
 
 FAN_OUT = 16
+_FOLD_EVERY = 1024
 
 Records = Sequence[Record[Any]]
 
@@ -38,11 +40,12 @@ class Chain(Composite):
     stage raises `Rejected`, so that the stages before are not paid for again.
     """
 
-    __slots__ = ("_fan_out", "_names", "stages")
+    __slots__ = ("_fan_out", "_names", "_steps", "stages")
 
     def __init__(self, stages: Iterable[Stage[Any, Any]], fan_out: int) -> None:
         self.stages = tuple(_flat(stages))
         self._names = tuple(_distinct(name_of(stage) for stage in self.stages))
+        self._steps = tuple((mapped_function(stage), stage) for stage in self.stages)
         self._fan_out = fan_out
 
     @property
@@ -59,12 +62,15 @@ class Chain(Composite):
         """Answer the stages: what is entered and left with this."""
         return self.stages
 
-    async def __call__(self, record: Record[Any]) -> Records:
+    def __call__(self, record: Record[Any]) -> Awaitable[Records]:
         """Answer all that the last stage makes of *record*, in order."""
-        walk = current_walk()
+        return self.walk(record, current_walk())
+
+    def walk(self, record: Record[Any], walk: Walk | None) -> Coroutine[Any, Any, Records]:
+        """Do the same, as a part of *walk*."""
         if walk is None:
-            return await self._plain(0, record)
-        return await self._walk_on(0, record, walk)
+            return self._plain(0, record)
+        return self._walk_on(0, record, walk)
 
     async def _plain(self, position: int, record: Record[Any]) -> Records:
         outputs: Records = (record,)
@@ -76,27 +82,40 @@ class Chain(Composite):
         return outputs
 
     async def _walk_on(self, position: int, record: Record[Any], walk: Walk) -> Records:
-        now, observe = walk.run.clock.now, walk.run.observe
-        outputs: Records = (record,)
+        run, names = walk.run, self._names
+        now, notes = run.clock.now, run.notes(names)
+        value, changed = record.value, False
         began = now()
-        for index in range(position, len(self.stages)):
+        for index in range(position, len(names)):
+            function, stage = self._steps[index]
             while True:
                 try:
-                    outputs = await self.stages[index](record)
+                    if function is not None:
+                        # Several maps in a row need no record between them.
+                        result = function(value)
+                        value = await result if hasattr(result, "__await__") else result
+                        changed = True
+                        outputs: Records | None = None
+                    else:
+                        if changed:
+                            record, changed = record.with_value(value), False
+                        outputs = await stage(record)
                     break
                 except Rejected as rejection:
-                    await walk.run.park(rejection, self._names[index], walk)
+                    await walk.run.park(rejection, names[index], walk)
                     began = now()
                 except BaseException as error:
-                    walk.failed_in(self._names[index], error)
+                    walk.failed_in(names[index], error)
                     raise
             ended = now()
-            observe(self._names[index], ended - began)
+            notes[index](ended - began)
             began = ended
-            if len(outputs) != 1:
-                return await self._each(index + 1, outputs, walk)
-            record = outputs[0]
-        return outputs
+            if outputs is not None:
+                if len(outputs) != 1:
+                    return await self._each(index + 1, outputs, walk)
+                record = outputs[0]
+                value = record.value
+        return (record.with_value(value) if changed else record,)
 
     async def _each(self, position: int, records: Records, walk: Walk | None) -> Records:
         """Walk several records on, some at a time; answer all they become, in order."""
@@ -114,6 +133,8 @@ class Chain(Composite):
                         ends[ordinal] = await self._plain(position, record)
                     else:
                         ends[ordinal] = await self._walk_on(position, record, walk)
+                        if ordinal % _FOLD_EVERY == 0:
+                            walk.run.fold()
                 except Exception as error:  # noqa: BLE001 - raised below, outside the group
                     failures.append(error)
                 if failures:

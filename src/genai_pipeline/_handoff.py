@@ -37,41 +37,40 @@ class Handoff(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @property
-    def full(self) -> bool:
-        """Whether the reader must `wait_for_room`."""
-        return self.busy + len(self._items) >= self._capacity
-
-    def put(self, item: T) -> None:
-        """Give *item* to whichever worker is free next."""
-        self._items.append(item)
+    def put(self, item: T) -> bool:
+        """Give *item* to whichever worker is free next; answer whether there is room for more."""
+        items = self._items
+        items.append(item)
         if not self._waking:
             self._wake()
+        return self.busy + len(items) < self._capacity
 
     async def wait_for_room(self) -> None:
         """Wait until a worker has found nothing left to take."""
-        while self.full:
-            self._room = anyio.Event()
-            await self._room.wait()
+        while self.busy + len(self._items) >= self._capacity:
+            room = self._room = anyio.Event()
+            await room.wait()
 
-    async def take(self) -> T | None:
-        """Wait for an item, which counts as busy until `release`; `None` at the end."""
+    async def wait_for_item(self) -> bool:
+        """Wait until there may be an item to `take`; false at the end."""
         while not self._items:
             if self.closed:
-                return None
+                return False
             if self._room is not None:
                 self._room.set()
                 self._room = None
             await self._park()
+        return True
+
+    def take(self) -> T | None:
+        """Answer the next item, which counts as ``busy`` until that is lowered; `None` without one."""
+        if not self._items:
+            return None
         self.busy += 1
         item = self._items.popleft()
         if self._items and not self._waking:
             self._wake()
         return item
-
-    def release(self) -> None:
-        """Count one item less as busy."""
-        self.busy -= 1
 
     def begun(self) -> None:
         """Note that the worker that was asked for runs."""

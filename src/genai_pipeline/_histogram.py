@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 __all__ = ["Histogram"]
 
 # Sixteen buckets for each doubling, so that a percentile is off by 4 % at most. Counted in
@@ -14,26 +16,40 @@ _BUCKETS = 48 << _FINE
 class Histogram:
     """Counts durations; answers percentiles, good to 4 %."""
 
-    __slots__ = ("_counts", "count", "longest", "total")
+    __slots__ = ("_counts", "_samples", "_total", "count", "longest", "note")
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
+        self._samples: list[float] = []
         self.count = 0
-        self.total = 0.0
         self.longest = 0.0
+        self._total = 0.0
+        self.note = self._samples.append
+        """Remember one duration until `fold`; costs next to nothing, but memory."""
 
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        units = int(seconds * _UNIT) | 16
-        shift = units.bit_length() - 5
-        self._counts[min((shift << 4) + (units >> shift) - 16, _BUCKETS - 1)] += 1
-        self.count += 1
-        self.total += seconds
-        if seconds > self.longest:
-            self.longest = seconds
+    @property
+    def total(self) -> float:
+        """Seconds, all durations added up."""
+        self.fold()
+        return self._total
+
+    def fold(self) -> None:
+        """Count the remembered durations."""
+        samples, counts, last = self._samples, self._counts, _BUCKETS - 1
+        if not samples:
+            return
+        for units, times in Counter([int(seconds * _UNIT) for seconds in samples]).items():
+            shift = max(units.bit_length() - _FINE - 1, 0)
+            bucket = (shift << _FINE) + (max(units, 16) >> shift) - 16
+            counts[min(bucket, last)] += times
+        self.count += len(samples)
+        self._total += sum(samples)
+        self.longest = max(self.longest, max(samples))
+        samples.clear()
 
     def percentile(self, share: float) -> float:
         """Answer the seconds that *share* (0 to 1) of the durations did not exceed."""
+        self.fold()
         left = share * self.count
         for bucket, count in enumerate(self._counts):
             left -= count

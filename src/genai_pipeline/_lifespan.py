@@ -87,7 +87,9 @@ class Composite:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            lifespan = Lifespan.current() or await stack.enter_async_context(Lifespan())
+            lifespan = Lifespan.current()
+            if lifespan is None:
+                lifespan = await stack.enter_async_context(Lifespan())
             for part in self.parts():
                 await lifespan.enter(part)
             if not hasattr(self, "_stacks"):

@@ -33,6 +33,7 @@ from genai_pipeline.events import (
     StopRequested,
     emit,
     listen,
+    listened,
 )
 from genai_pipeline.records import Delivery
 from genai_pipeline.report import Report, RunFailed
@@ -68,7 +69,7 @@ class Runner:
         self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=16)
         self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
         self._handoff: Handoff[Delivery[Any]] = Handoff(
-            pipeline.max_in_flight, lambda: self._work.start_soon(self._worker)
+            pipeline.max_in_flight, self._begin_worker
         )
         self._turnstile = Turnstile() if is_ordered(pipeline.sink) else None
         self._carrier = Carrier(
@@ -76,12 +77,14 @@ class Runner:
             clock=self.clock,
             tally=self._tally,
             stage=self._chain,
+            silent=not listened(),
             sink=pipeline.sink,
             dead_letters=pipeline.dead_letters,
             record_timeout=pipeline.record_timeout,
             ordered=self._turnstile is not None,
         )
-        self.observe = self._tally.observe
+        self.notes = self._tally.notes
+        self.fold = self._tally.fold
         self._errors: list[Exception] = []
         self._taken = 0
         self._exhausted = False
@@ -271,8 +274,7 @@ class Runner:
         try:
             async for delivery in deliveries:
                 tally.read += 1
-                handoff.put(delivery)
-                if handoff.full:
+                if not handoff.put(delivery):
                     await handoff.wait_for_room()
         finally:
             await _close(deliveries)
@@ -291,17 +293,21 @@ class Runner:
                 await self.clock.sleep(seconds)
                 wait = min(wait * 2, _REOPEN_MOST)
 
+    def _begin_worker(self) -> None:
+        self._work.start_soon(self._worker)
+
     async def _worker(self) -> None:
-        handoff, carrier = self._handoff, self._carrier
+        handoff, carry = self._handoff, self._carrier.carry
         handoff.begun()
-        while (delivery := await handoff.take()) is not None:
-            self._taken += 1
-            try:
-                await carrier.carry(delivery, self._taken - 1)
-            finally:
-                handoff.release()
-            if self._taken % _CHECKPOINT_EVERY == 0:
-                await anyio.lowlevel.checkpoint()
+        while await handoff.wait_for_item():
+            while (delivery := handoff.take()) is not None:
+                self._taken += 1
+                try:
+                    await carry(delivery, self._taken - 1)
+                finally:
+                    handoff.busy -= 1
+                if self._taken % _CHECKPOINT_EVERY == 0:
+                    await anyio.lowlevel.checkpoint()
 
 
 async def _close(deliveries: AsyncIterator[Any]) -> None:

@@ -52,6 +52,11 @@ class _Map(_FromFunction):
         return (Record(result, record.key, record.attributes),)
 
 
+def mapped_function(stage: object) -> Callable[[Any], Any] | None:
+    """Answer the function that *stage* replaces values by, if it is a `map` and nothing else."""
+    return stage._run if type(stage) is _Map else None  # noqa: SLF001
+
+
 class _FlatMap(_FromFunction):
     __slots__ = ()
 

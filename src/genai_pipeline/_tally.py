@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import attrs
 
 from genai_pipeline._histogram import Histogram
 from genai_pipeline.clock import Clock
-from genai_pipeline.events import CallFinished, Event
+from genai_pipeline.events import CallFinished, Event, Outcome
 from genai_pipeline.report import Limit, Report, StageReport
 
 __all__ = ["Tally"]
 
+_FOLD_EVERY = 1024
 _QUOTA_SHARE = 0.2
 _CPU_SHARE = 0.8
 _BUSY_SHARE = 0.5
@@ -44,7 +45,11 @@ class Tally:
     cost: Decimal | None = None
     errors: Counter[str] = attrs.field(factory=Counter)
     histograms: dict[str, Histogram] = attrs.field(factory=dict)
+    _notes: dict[tuple[str, ...], tuple[Callable[[float], None], ...]] = attrs.field(
+        factory=dict, init=False
+    )
     began: float = attrs.field(init=False)
+    _unfolded: int = attrs.field(default=0, init=False)
     _cpu: float = attrs.field(factory=time.process_time, init=False)
     _real: float = attrs.field(factory=time.perf_counter, init=False)
 
@@ -61,12 +66,36 @@ class Tally:
         """Records that failed."""
         return self.errors.total()
 
-    def observe(self, stage: str, seconds: float) -> None:
-        """Note that *stage* took *seconds*."""
-        try:
-            self.histograms[stage].add(seconds)
-        except KeyError:
-            self.histograms.setdefault(stage, Histogram()).add(seconds)
+    def notes(self, stages: tuple[str, ...]) -> tuple[Callable[[float], None], ...]:
+        """Answer, for each of *stages*, what notes how long it took; the same each time."""
+        notes = self._notes.get(stages)
+        if notes is None:
+            for stage in stages:
+                self.histograms.setdefault(stage, Histogram())
+            notes = tuple(self.histograms[stage].note for stage in stages)
+            self._notes[stages] = notes
+        return notes
+
+    def fold(self) -> None:
+        """Count what was noted, to free its memory; call it now and then."""
+        for histogram in self.histograms.values():
+            histogram.fold()
+
+    def end(self, outcome: Outcome, seconds: float) -> None:
+        """Count a record that came to its end after *seconds*."""
+        if outcome == "written":
+            self.written += 1
+        elif outcome == "filtered":
+            self.filtered += 1
+        elif outcome == "dead":
+            self.dead += 1
+        else:
+            self.handed_back += 1
+        self.carried += seconds
+        self._unfolded += 1
+        if self._unfolded == _FOLD_EVERY:
+            self._unfolded = 0
+            self.fold()
 
     def hear(self, event: Event) -> None:
         """Count the calls of providers; a listener."""
@@ -102,7 +131,7 @@ class Tally:
             stages=tuple(
                 _stage_report(name, self.histograms[name])
                 for name in stages
-                if name in self.histograms
+                if name in self.histograms and self.histograms[name].total >= 0
             ),
             errors=dict(self.errors),
             rejections=self.rejections,

@@ -63,11 +63,14 @@ def _to_labels(labels: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def _to_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return None if schema is None else json_copy(schema, where="Request: schema")
+    return None if schema is None else _to_extra(schema)
 
 
 def _to_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    return json_copy(extra, where="Request: extra")
+    if not isinstance(extra, Mapping):
+        raise ConfigurationError(f"Request: {extra!r} is no mapping; extra= and schema= are")
+    copy: Mapping[str, Any] = json_copy(extra, where="Request")
+    return copy
 
 
 def _at_least_one(_: Request, __: Any, value: int | None) -> None:

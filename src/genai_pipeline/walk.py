@@ -9,6 +9,7 @@ for the time that is left, for the clock of the run.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -30,8 +31,12 @@ class Run(Protocol):
 
     clock: Clock
 
-    def observe(self, stage: str, seconds: float, /) -> None:
-        """Note that *stage* took *seconds*, for the report."""
+    def notes(self, stages: tuple[str, ...], /) -> tuple[Callable[[float], None], ...]:
+        """Answer, for each of *stages*, what notes how many seconds it took, for the report."""
+        ...
+
+    def fold(self) -> None:
+        """Count what was noted, to free its memory; call it every thousand notes or so."""
         ...
 
     async def park(self, rejection: Rejected, stage: str, walk: Walk, /) -> None:
@@ -133,6 +138,5 @@ def time_left() -> float:
     return math.inf if walk is None else walk.deadline - walk.run.clock.now()
 
 
-def set_walk(walk: Walk | None) -> None:
-    """Make *walk* the current one of this task; for the runner alone."""
-    _current.set(walk)
+set_walk = _current.set
+"""Make a walk the current one of this task; for the runner alone."""

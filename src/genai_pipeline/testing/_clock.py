@@ -118,8 +118,8 @@ class FakeClock:
             if due is not None:
                 self._fire(max(due, self._now))
             else:
-                self._new_timer = anyio.Event()
-                await self._new_timer.wait()
+                added = self._new_timer = anyio.Event()
+                await added.wait()
 
     def _add(self, deadline: float, wake: Callable[[], None]) -> int:
         number = next(self._numbers)
