@@ -138,7 +138,7 @@ class Runner:
         wanted = _DEFAULT_WAIT if rejection.retry_after is None else rejection.retry_after
         seconds = max(wanted, _LEAST_WAIT)
         began = self.clock.now()
-        if began + seconds > walk.deadline:
+        if began + seconds > walk.deadline and walk.deadline < self.deadline:
             raise DeadlineExceeded(
                 f"{stage} may go on in {seconds:g} s, which is past the deadline"
             ) from rejection
