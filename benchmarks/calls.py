@@ -132,14 +132,12 @@ def measure(*, smoke: bool = False) -> list[Table]:
             "genai_pipeline, trio": partial(_rate, ours, url, count, "trio"),
         }
         runs = take_turns(cases, 1 if smoke else 5)
-    median = sorted(runs["aiohttp alone"])[len(runs["aiohttp alone"]) // 2]
-    return [
-        Table(
-            title=f"Calls: {count:,} of them, {IN_FLIGHT} in flight, {LATENCY * 1000:g} ms latency",
-            unit="calls/s",
-            runs=runs,
-            baseline="aiohttp alone",
-            goals=(Goal("genai_pipeline, asyncio", at_least=round(0.8 * median)),),
-            notes=(f"the latency alone allows {IN_FLIGHT / LATENCY:,.0f}/s",),
-        )
-    ]
+    table = Table(
+        title=f"Calls: {count:,} of them, {IN_FLIGHT} in flight, {LATENCY * 1000:g} ms latency",
+        unit="calls/s",
+        runs=runs,
+        baseline="aiohttp alone",
+        goals=(Goal("genai_pipeline, asyncio", at_least=0.8, ratio=True),),
+        notes=(f"the latency alone allows {IN_FLIGHT / LATENCY:,.0f}/s",),
+    )
+    return [table]

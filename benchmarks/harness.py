@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import platform
 import statistics
@@ -25,15 +26,18 @@ class Goal:
     case: str
     at_least: float | None = None
     at_most: float | None = None
+    ratio: bool = False
+    """Whether the goal is for the ratio to the baseline, and not for the value itself."""
 
     def __str__(self) -> str:
+        unit = " x" if self.ratio else ""
         if self.at_least is not None:
-            return f"goal: {self.case} >= {self.at_least:,g}"
-        return f"goal: {self.case} <= {self.at_most:,g}"
+            return f"goal: {self.case} >= {self.at_least:,g}{unit}"
+        return f"goal: {self.case} <= {self.at_most:,g}{unit}"
 
-    def is_met(self, medians: Mapping[str, float]) -> bool:
+    def is_met(self, table: Table) -> bool:
         """Tell whether the median of the case is on the right side."""
-        value = medians[self.case]
+        value = (table.ratios if self.ratio else table.medians)[self.case]
         return (self.at_least is None or value >= self.at_least) and (
             self.at_most is None or value <= self.at_most
         )
@@ -57,17 +61,29 @@ class Table:
         """The middle of what was measured, for each case."""
         return {case: statistics.median(values) for case, values in self.runs.items()}
 
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The middle of the ratios to the baseline in the same round, for each case."""
+        base = self.runs[self.baseline]
+        return {
+            case: statistics.median(
+                value / other if other else math.inf
+                for value, other in zip(values, base, strict=True)
+            )
+            for case, values in self.runs.items()
+        }
+
     def __str__(self) -> str:
-        medians = self.medians
-        base = medians[self.baseline]
+        medians, ratios = self.medians, self.ratios
         width = max(len(case) for case in medians)
         lines = [f"{self.title} ({self.unit}; median of {len(self.runs[self.baseline])})"]
         for case, median in medians.items():
             values = self.runs[case]
-            spread = f"{min(values):,.5g} to {max(values):,.5g}"
-            ratio = f"{median / base:8.2f} x" if base else ""
-            lines.append(f"  {case:<{width}}  {median:>12,.5g} {ratio}   ({spread})")
-        lines += [f"  {goal}: {'met' if goal.is_met(medians) else 'MISSED'}" for goal in self.goals]
+            spread = f"{_plain(min(values))} to {_plain(max(values))}"
+            lines.append(
+                f"  {case:<{width}}  {_plain(median):>11} {ratios[case]:8.2f} x   ({spread})"
+            )
+        lines += [f"  {goal}: {'met' if goal.is_met(self) else 'MISSED'}" for goal in self.goals]
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -78,10 +94,15 @@ class Table:
             "unit": self.unit,
             "baseline": self.baseline,
             "medians": self.medians,
+            "ratios": self.ratios,
             "runs": dict(self.runs),
-            "goals": {str(goal): goal.is_met(self.medians) for goal in self.goals},
+            "goals": {str(goal): goal.is_met(self) for goal in self.goals},
             "notes": list(self.notes),
         }
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def take_turns(cases: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
