@@ -67,14 +67,16 @@ class Carrier:
     """Whether nobody listens to what becomes of each record."""
 
     _note_sink: Callable[[float], None] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.tally.notes(("sink",))[0], takes_self=True)
+        init=False,
+        default=attrs.Factory(lambda self: self.tally.notes(("sink",))[0], takes_self=True),
     )
 
     async def carry(self, delivery: Delivery[Any], ordinal: int) -> None:
         """Take *delivery* to its end; when cancelled, hand it back first."""
         began = self.clock.now()
         engine = self.engine
-        walk = Walk(engine, delivery.record, ordinal, engine.deadline)
+        timed = ordinal % self.tally.time_one_in == 0
+        walk = Walk(engine, delivery.record, ordinal, engine.deadline, timed)
         set_walk(walk)
         try:
             if delivery.error is not None:
@@ -83,16 +85,18 @@ class Carrier:
             elif self.record_timeout is None:
                 fate = await self._work(walk)
             else:
-                fate = await self._work_until(began + self.record_timeout, walk)
+                walk.deadline = min(began + self.record_timeout, walk.deadline)
+                fate = await self._work_in_time(walk)
             if self.ordered or walk.carries is not None:
                 self._release(walk, fate)
             if walk.joined is not None:
                 fate = await self._join(walk, fate)
-            if self.silent and delivery.settle is accept and not isinstance(fate, Exception):
-                walk.ended = True
-                self.tally.end(fate, self.clock.now() - began)
+            if isinstance(fate, Exception):
+                await self._end_badly(delivery, walk, fate, began)
+            elif delivery.settle is accept:
+                self._count(walk, fate, None, began)
             else:
-                await self._end(delivery, walk, fate, began)
+                await self._settle(delivery, walk, fate, None, began)
         except BaseException:
             if not walk.ended:
                 error = Stopped("the run was cancelled before the record was finished")
@@ -105,8 +109,7 @@ class Carrier:
             outputs = await self.stage.walk(walk.record, walk)
             if not outputs:
                 return "filtered"
-            now = self.clock.now
-            began = now()
+            began = self.clock.now() if walk.timed else 0.0
             if len(outputs) == 1:
                 try:
                     await self.sink(outputs[0])
@@ -118,16 +121,16 @@ class Carrier:
                     await self._put(record, walk)
             else:
                 await self._put_all(outputs, walk)
-            self._note_sink(now() - began)
+            if walk.timed:
+                self._note_sink(self.clock.now() - began)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
             walk.failed_in("sink", error)
             return error
         return "written"
 
-    async def _work_until(self, limit: float, walk: Walk) -> Fate:
-        walk.deadline = min(limit, walk.deadline)
+    async def _work_in_time(self, walk: Walk) -> Fate:
         fate: Fate | None = None
-        with self.clock.cancel_at(limit):
+        with self.clock.cancel_at(walk.deadline):
             fate = await self._work(walk)
         if fate is None:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
@@ -177,7 +180,7 @@ class Carrier:
             theirs = await shared.wait()
             if isinstance(theirs, Rejected):
                 walk.attempts += 1
-                theirs = await self._work(walk)
+                theirs = await self._work_in_time(walk)
                 self._release(walk, theirs)
             elif isinstance(theirs, Exception) and shared.stage is not None:
                 walk.failed_in(shared.stage, theirs)
@@ -185,18 +188,16 @@ class Carrier:
                 fate = theirs
         return fate
 
-    async def _end(
-        self, delivery: Delivery[Any], walk: Walk, fate: Fate, began: float
+    async def _end_badly(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
     ) -> None:
-        if not isinstance(fate, Exception):
-            await self._settle(delivery, walk, fate, None, began)
-        elif self._is_runs_fault(fate):
-            if isinstance(fate, Systemic):
-                self.engine.fail(fate, stop=f"{type(fate).__name__}: {fate}")
-            await self._settle(delivery, walk, "handed_back", fate, began)
+        if self._is_runs_fault(error):
+            if isinstance(error, Systemic):
+                self.engine.fail(error, stop=f"{type(error).__name__}: {error}")
+            await self._settle(delivery, walk, "handed_back", error, began)
         else:
-            self.tally.errors[type(fate).__name__] += 1
-            await self._bury(delivery, walk, fate, began)
+            self.tally.errors[type(error).__name__] += 1
+            await self._bury(delivery, walk, error, began)
             self.engine.count_failure()
 
     def _is_runs_fault(self, error: Exception) -> bool:
@@ -245,9 +246,7 @@ class Carrier:
         error: Exception | None,
         began: float,
     ) -> None:
-        walk.ended = True
-        seconds = self.clock.now() - began
-        self.tally.end(outcome, seconds)
+        self._count(walk, outcome, error, began)
         if delivery.settle is not accept:
             # Its source must hear of the end even when the run is cancelled at this moment.
             with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
@@ -255,18 +254,18 @@ class Carrier:
                     await delivery.settle(error if outcome == "handed_back" else None)
                 except Exception as failure:  # noqa: BLE001 - the source will deliver it again
                     self.engine.fail(failure, stop="the source did not take back a record")
-        if not self.silent:
-            self._announce(walk, outcome, seconds, error)
 
-    def _announce(
-        self, walk: Walk, outcome: Outcome, seconds: float, error: Exception | None
-    ) -> None:
-        emit(
-            RecordSettled(
-                key=walk.record.key,
-                outcome=outcome,
-                seconds=seconds,
-                error=error,
-                stage=None if error is None else walk.stage_of(error),
+    def _count(self, walk: Walk, outcome: Outcome, error: Exception | None, began: float) -> None:
+        walk.ended = True
+        seconds = self.clock.now() - began
+        self.tally.end(outcome, seconds)
+        if not self.silent:
+            emit(
+                RecordSettled(
+                    key=walk.record.key,
+                    outcome=outcome,
+                    seconds=seconds,
+                    error=error,
+                    stage=None if error is None else walk.stage_of(error),
+                )
             )
-        )

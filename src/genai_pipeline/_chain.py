@@ -82,10 +82,10 @@ class Chain(Composite):
         return outputs
 
     async def _walk_on(self, position: int, record: Record[Any], walk: Walk) -> Records:
-        run, names = walk.run, self._names
-        now, notes = run.clock.now, run.notes(names)
+        names, timed = self._names, walk.timed
         value, changed = record.value, False
-        began = now()
+        now = walk.run.clock.now
+        notes, began = (walk.run.notes(names), now()) if timed else ((), 0.0)
         for index in range(position, len(names)):
             function, stage = self._steps[index]
             while True:
@@ -98,24 +98,27 @@ class Chain(Composite):
                         outputs: Records | None = None
                     else:
                         if changed:
-                            record, changed = record.with_value(value), False
+                            record = Record(value, record.key, record.attributes)
+                            changed = False
                         outputs = await stage(record)
                     break
                 except Rejected as rejection:
                     await walk.run.park(rejection, names[index], walk)
-                    began = now()
+                    if timed:
+                        began = now()
                 except BaseException as error:
                     walk.failed_in(names[index], error)
                     raise
-            ended = now()
-            notes[index](ended - began)
-            began = ended
+            if timed:
+                ended = now()
+                notes[index](ended - began)
+                began = ended
             if outputs is not None:
                 if len(outputs) != 1:
                     return await self._each(index + 1, outputs, walk)
                 record = outputs[0]
                 value = record.value
-        return (record.with_value(value) if changed else record,)
+        return (Record(value, record.key, record.attributes) if changed else record,)
 
     async def _each(self, position: int, records: Records, walk: Walk | None) -> Records:
         """Walk several records on, some at a time; answer all they become, in order."""

@@ -31,7 +31,9 @@ def adapt(
     if not (thread or process):
         return function
     where = "thread" if thread else "process"
-    check(not (thread and process), owner, "thread", thread, "thread=True or process=True, not both")
+    check(
+        not (thread and process), owner, "thread", thread, "thread=True or process=True, not both"
+    )
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - the method, to look at it
     ):

@@ -16,40 +16,33 @@ _BUCKETS = 48 << _FINE
 class Histogram:
     """Counts durations; answers percentiles, good to 4 %."""
 
-    __slots__ = ("_counts", "_samples", "_total", "count", "longest", "note")
+    __slots__ = ("_counts", "_samples", "count", "longest", "note", "total")
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
         self._samples: list[float] = []
         self.count = 0
         self.longest = 0.0
-        self._total = 0.0
+        self.total = 0.0
         self.note = self._samples.append
         """Remember one duration until `fold`; costs next to nothing, but memory."""
 
-    @property
-    def total(self) -> float:
-        """Seconds, all durations added up."""
-        self.fold()
-        return self._total
-
-    def fold(self) -> None:
-        """Count the remembered durations."""
+    def fold(self, weight: int = 1) -> None:
+        """Count the remembered durations, each as *weight*."""
         samples, counts, last = self._samples, self._counts, _BUCKETS - 1
         if not samples:
             return
         for units, times in Counter([int(seconds * _UNIT) for seconds in samples]).items():
             shift = max(units.bit_length() - _FINE - 1, 0)
             bucket = (shift << _FINE) + (max(units, 16) >> shift) - 16
-            counts[min(bucket, last)] += times
-        self.count += len(samples)
-        self._total += sum(samples)
+            counts[min(bucket, last)] += times * weight
+        self.count += len(samples) * weight
+        self.total += sum(samples) * weight
         self.longest = max(self.longest, max(samples))
         samples.clear()
 
     def percentile(self, share: float) -> float:
         """Answer the seconds that *share* (0 to 1) of the durations did not exceed."""
-        self.fold()
         left = share * self.count
         for bucket, count in enumerate(self._counts):
             left -= count

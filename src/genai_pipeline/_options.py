@@ -44,9 +44,7 @@ def at_least(least: int, most: int | None = None) -> Validator:
 
     def validate(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
         fine = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        check(
-            fine and (most is None or value <= most), owner, option.name, value, allowed
-        )
+        check(fine and (most is None or value <= most), owner, option.name, value, allowed)
 
     return validate
 

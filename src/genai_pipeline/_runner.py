@@ -68,9 +68,7 @@ class Runner:
         stage = pipeline.stage
         self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=16)
         self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
-        self._handoff: Handoff[Delivery[Any]] = Handoff(
-            pipeline.max_in_flight, self._begin_worker
-        )
+        self._handoff: Handoff[Delivery[Any]] = Handoff(pipeline.max_in_flight, self._begin_worker)
         self._turnstile = Turnstile() if is_ordered(pipeline.sink) else None
         self._carrier = Carrier(
             engine=self,
@@ -143,9 +141,7 @@ class Runner:
                 f"{stage} may go on in {seconds:g} s, which is past the deadline"
             ) from rejection
         self._tally.rejections += 1
-        emit(
-            RecordWaited(key=walk.record.key, stage=stage, seconds=seconds, error=rejection)
-        )
+        emit(RecordWaited(key=walk.record.key, stage=stage, seconds=seconds, error=rejection))
         with self.clock.cancel_at(began + seconds):
             await self._stopping.wait()
         self._tally.waited += self.clock.now() - began

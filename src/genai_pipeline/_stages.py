@@ -83,9 +83,7 @@ class _Filter(_FromFunction):
 
 
 @overload
-def map(
-    fn: Callable[[A], Awaitable[B]], *, name: str | None = None
-) -> Stage[A, B]: ...
+def map(fn: Callable[[A], Awaitable[B]], *, name: str | None = None) -> Stage[A, B]: ...
 @overload
 def map(
     fn: Callable[[A], B], *, name: str | None = None, thread: bool = False, process: bool = False
@@ -137,9 +135,7 @@ def flat_map(
 
 
 @overload
-def filter(
-    fn: Callable[[A], Awaitable[bool]], *, name: str | None = None
-) -> Stage[A, A]: ...
+def filter(fn: Callable[[A], Awaitable[bool]], *, name: str | None = None) -> Stage[A, A]: ...
 @overload
 def filter(
     fn: Callable[[A], bool],

@@ -21,6 +21,7 @@ __all__ = [
     "CallFinished",
     "Event",
     "Listener",
+    "PolicyWaited",
     "RecordSettled",
     "RecordWaited",
     "RunEnded",
@@ -48,7 +49,7 @@ class RunStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class RecordSettled(Event):
-    """A record reached its one end, and its source knows."""
+    """A record reached its one end; its source is told next."""
 
     key: str
     outcome: Outcome
@@ -83,6 +84,20 @@ class CallFinished(Event):
     cost: Decimal | None = None
     finish_reason: str | None = None
     error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PolicyWaited(Event):
+    """
+    A policy let a call wait *seconds* before it went on, or gave up.
+
+    *kind* is what it waited for: a place in a ``queue``, the ``limiter``'s quota, a shared
+    ``cooldown``, the ``breaker``, or the ``backoff`` before a retry. *name* is the policy's.
+    """
+
+    kind: Literal["queue", "limiter", "cooldown", "breaker", "backoff"]
+    name: str
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)

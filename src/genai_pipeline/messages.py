@@ -97,22 +97,16 @@ class Request:
     system: str | None = attrs.field(default=None, kw_only=True)
     """Instructions that stand before the conversation."""
 
-    max_output_tokens: int | None = attrs.field(
-        default=None, kw_only=True, validator=_at_least_one
-    )
+    max_output_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_at_least_one)
     """The most the model may answer, reasoning included; `None` leaves it to the provider."""
 
     temperature: float | None = attrs.field(default=None, kw_only=True, validator=_not_negative)
     """How freely to choose, 0 to 2; `None` leaves it to the provider."""
 
-    labels: tuple[str, ...] | None = attrs.field(
-        default=None, kw_only=True, converter=_to_labels
-    )
+    labels: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_to_labels)
     """The answers allowed: ``Response.text`` is one of them to the letter."""
 
-    schema: Mapping[str, Any] | None = attrs.field(
-        default=None, kw_only=True, converter=_to_schema
-    )
+    schema: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=_to_schema)
     """A JSON Schema that the answer's text, a JSON document, must obey."""
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, converter=_to_extra)

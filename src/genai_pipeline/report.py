@@ -21,7 +21,11 @@ a provider's or a policy's quota, waiting for the sink, or this process's CPU.
 
 @attrs.frozen(kw_only=True)
 class StageReport:
-    """How long one stage took, in seconds; percentiles are good to 4 %."""
+    """
+    How long one stage took, in seconds; percentiles are good to 4 %.
+
+    Above 5,000 records a second, one record in sixteen is timed and counts as sixteen.
+    """
 
     name: str
     calls: int
@@ -83,6 +87,9 @@ class Report:
     waited: float = 0.0
     """Seconds that records waited after rejections, added up."""
 
+    waits: Mapping[str, float] = attrs.field(factory=dict)
+    """Seconds that policies let calls wait, added up by what they waited for."""
+
     calls: int = 0
     """Calls of providers, failed ones included."""
 
@@ -122,6 +129,7 @@ class Report:
         """Answer the report as plain JSON types, `rate` included; money as text."""
         plain = attrs.asdict(self)
         plain["errors"] = dict(self.errors)
+        plain["waits"] = dict(self.waits)
         plain["cost"] = None if self.cost is None else str(self.cost)
         plain["rate"] = self.rate
         return plain

@@ -9,7 +9,8 @@ for the time that is left, for the clock of the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -20,7 +21,17 @@ from genai_pipeline.clock import Clock
 from genai_pipeline.errors import DeadlineExceeded, Rejected
 from genai_pipeline.records import Record
 
-__all__ = ["Fate", "Run", "SharedFate", "Walk", "current_record", "current_walk", "time_left"]
+__all__ = [
+    "Fate",
+    "Run",
+    "SharedFate",
+    "Walk",
+    "current_deadline",
+    "current_record",
+    "current_walk",
+    "deadline_at",
+    "time_left",
+]
 
 Fate: TypeAlias = "Literal['written', 'filtered'] | Exception"
 """How a record ended: one of the good ends, or the error that ended it."""
@@ -88,6 +99,9 @@ class Walk:
     deadline: float = math.inf
     """On the clock of the run; no wait below may outlive it."""
 
+    timed: bool = True
+    """Whether the stages note how long they took; in a very fast run only some walks do."""
+
     attempts: int = 1
     """How often the call that decides was made; a retry counts it up."""
 
@@ -132,10 +146,34 @@ def current_record() -> Record[Any] | None:
     return None if walk is None else walk.record
 
 
+_limit: ContextVar[float] = ContextVar("genai_pipeline_deadline", default=math.inf)
+
+
+def current_deadline() -> float:
+    """
+    Answer when this code must be done, on the clock in use; ``math.inf`` without a deadline.
+
+    The earliest of the walk's deadline and those that `deadline_at` put around this code.
+    Whoever waits asks here first, so that no wait outlives its caller.
+    """
+    walk, limit = _current.get(), _limit.get()
+    return limit if walk is None else min(limit, walk.deadline)
+
+
+@contextmanager
+def deadline_at(deadline: float) -> Iterator[None]:
+    """Let `current_deadline` be *deadline* inside the block, unless it is earlier already."""
+    token = _limit.set(min(deadline, _limit.get()))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
 def time_left() -> float:
     """Answer the seconds this walk still has, ``math.inf`` without a deadline."""
     walk = _current.get()
-    return math.inf if walk is None else walk.deadline - walk.run.clock.now()
+    return math.inf if walk is None else current_deadline() - walk.run.clock.now()
 
 
 set_walk = _current.set

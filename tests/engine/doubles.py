@@ -28,7 +28,7 @@ class Ledger:
         self.values = list(values)
         self.settled: dict[str, list[Exception | None]] = {}
         self.read: list[str] = []
-        self.closed = False
+        self.closed = True
         self.most_unsettled = 0
         self._fails_at = fails_at
         self._error = error or OSError("the source broke")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_groups_fill_and_the_rest_lingers(clock: FakeClock) -> None:
     """Full groups go on at once, the last one when its time is up; nothing is missing."""
     source, sink = Ledger(range(10)), Kept()
-    stage = gp.gather(4, linger=5, clock=clock)
+    stage: gp.Stage[int, list[int]] = gp.gather(4, linger=5, clock=clock)
     report = await gp.Pipeline(source=source, stage=stage, sink=sink, clock=clock).run()
     assert sorted(len(group) for group in sink.values) == [2, 4, 4]
     assert sorted(value for group in sink.values for value in group) == list(range(10))
@@ -67,10 +67,9 @@ async def test_when_the_group_fails_each_member_is_dead_under_its_own_key(
 
 async def test_when_the_group_is_filtered_so_are_its_members(clock: FakeClock) -> None:
     """A group that is dropped on purpose drops its members, which is a good end."""
-    stage = gp.chain(gp.gather(3, clock=clock), gp.filter(lambda _: False))
-    report = await gp.Pipeline(
-        source=Ledger(range(6)), stage=stage, sink=Kept(), clock=clock
-    ).run()
+    group: gp.Stage[int, list[int]] = gp.gather(3, clock=clock)
+    stage = gp.chain(group, gp.filter(lambda _: False))
+    report = await gp.Pipeline(source=Ledger(range(6)), stage=stage, sink=Kept(), clock=clock).run()
     assert (report.filtered, report.written) == (6, 0)
 
 
@@ -79,7 +78,8 @@ async def test_groups_across_fan_outs_do_not_wait_for_each_other_in_a_circle(
 ) -> None:
     """Children of several records may share groups in any mix without a deadlock."""
     source, sink = Ledger([3, 3, 3, 1, 2]), Kept()
-    stage = gp.chain(gp.flat_map(range), gp.gather(2, linger=1, clock=clock))
+    group: gp.Stage[int, list[int]] = gp.gather(2, linger=1, clock=clock)
+    stage = gp.chain(gp.flat_map(range), group)
     report = await gp.Pipeline(source=source, stage=stage, sink=sink, clock=clock).run()
     assert sorted(value for group in sink.values for value in group) == sorted(
         [0, 1, 2] * 3 + [0] + [0, 1]
@@ -96,7 +96,8 @@ async def test_a_group_in_order_does_not_wait_for_its_own_members(clock: FakeClo
         return value
 
     source, sink = Ledger(range(20)), Kept()
-    stage = gp.chain(gp.map(uneven), gp.gather(4, linger=2, clock=clock))
+    group: gp.Stage[int, list[int]] = gp.gather(4, linger=2, clock=clock)
+    stage = gp.chain(gp.map(uneven), group)
     report = await gp.Pipeline(
         source=source, stage=stage, sink=gp.in_order(sink), max_in_flight=8, clock=clock
     ).run()
@@ -106,7 +107,7 @@ async def test_a_group_in_order_does_not_wait_for_its_own_members(clock: FakeClo
 
 async def test_when_its_carrier_is_cut_off_a_member_walks_again(clock: FakeClock) -> None:
     """A carrier whose time is up while it waits takes no other record with it."""
-    gather = gp.gather(3, linger=100, clock=clock)
+    gather: gp.Stage[int, list[int]] = gp.gather(3, linger=100, clock=clock)
     first_done: list[str] = []
 
     async def late(value: int) -> int:

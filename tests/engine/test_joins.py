@@ -18,6 +18,11 @@ from .doubles import Kept, Ledger
 pytestmark = pytest.mark.anyio
 
 
+def never(_: object) -> bool:
+    """Let nothing pass."""
+    return False
+
+
 async def outputs_of(stage: gp.Stage[Any, Any], value: object) -> list[Any]:
     """Call *stage* outside any pipeline."""
     return [record.value for record in await stage(gp.Record(value, "k"))]
@@ -126,7 +131,8 @@ async def test_a_branch_routes_by_key_and_by_predicate() -> None:
     async def is_long(word: str) -> bool:
         return len(word) > 3
 
-    by_predicate = gp.branch(is_long, {True: gp.flat_map(split), False: gp.filter(lambda _: False)})
+    ways: dict[bool, gp.Stage[str, str]] = {True: gp.flat_map(split), False: gp.filter(never)}
+    by_predicate = gp.branch(is_long, ways)
     assert await outputs_of(by_predicate, "long") == ["l", "o", "n", "g"]
     assert await outputs_of(by_predicate, "no") == []
 
@@ -205,7 +211,7 @@ async def test_a_worker_process_that_dies_fails_one_record() -> None:
     ("build", "words"),
     [
         (lambda: gp.chain(), "at least one stage"),  # type: ignore[call-overload]
-        (lambda: gp.chain("x"), "gp.map"),  # type: ignore[arg-type]
+        (lambda: gp.chain("x"), "gp.map"),  # type: ignore[call-overload]
         (lambda: gp.chain(gp.map(int), fan_out=0), "fan_out=0"),
         (lambda: gp.map(3), "fn=3"),  # type: ignore[call-overload]
         (lambda: gp.map(lambda x: x, process=True), "imported by name"),
@@ -233,7 +239,7 @@ async def test_async_functions_take_no_thread() -> None:
         return value
 
     with pytest.raises(gp.ConfigurationError, match=r"work is async; drop thread=True"):
-        gp.map(work, thread=True)  # type: ignore[call-overload]
+        gp.map(work, thread=True)
 
 
 async def test_a_flat_map_that_answers_one_value_is_told_so() -> None:

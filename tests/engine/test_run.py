@@ -22,6 +22,11 @@ async def double(value: int) -> int:
     return value * 2
 
 
+def is_even(value: int) -> bool:
+    """Tell whether *value* is even."""
+    return value % 2 == 0
+
+
 def fails_on(*values: int, error: type[Exception] = ValueError) -> Any:
     """Make a stage that fails on some values."""
 
@@ -36,7 +41,7 @@ def fails_on(*values: int, error: type[Exception] = ValueError) -> Any:
 async def test_records_walk_from_source_to_sink() -> None:
     """Every value goes through the stages into the sink, and the counts say so."""
     source, sink = Ledger(range(200)), Kept()
-    stage = gp.chain(gp.filter(lambda value: value % 2 == 0), gp.map(double))
+    stage = gp.chain(gp.filter(is_even), gp.map(double))
     report = await gp.Pipeline(source=source, stage=stage, sink=sink).run()
     assert sorted(sink.values) == [value * 2 for value in range(200) if value % 2 == 0]
     assert (report.read, report.written, report.filtered) == (200, 100, 100)
@@ -108,11 +113,17 @@ async def test_the_group_can_be_split_and_keeps_the_report() -> None:
 
 async def test_a_bad_input_is_a_dead_letter_that_no_stage_saw() -> None:
     """A delivery that carries an error goes among the dead letters at once."""
-    dead, seen = Kept(), []
+    dead = Kept()
+    seen: list[int] = []
     source = Ledger(
         [1, 2, 3], bad=lambda value: gp.DataError("broken", line=2) if value == 2 else None
     )
-    stage = gp.map(seen.append)
+
+    async def see(value: int) -> int:
+        seen.append(value)
+        return value
+
+    stage = gp.map(see)
     report = await gp.Pipeline(source=source, stage=stage, sink=Kept(), dead_letters=dead).run()
     assert seen == [1, 3]
     assert (report.written, report.dead) == (2, 1)
@@ -395,7 +406,7 @@ async def test_a_record_that_takes_too_long_is_dead(clock: FakeClock) -> None:
 
 async def test_one_pipeline_runs_once_at_a_time_and_again_later() -> None:
     """A second run meanwhile is refused; a later one starts afresh."""
-    refused = []
+    refused: list[int] = []
 
     async def again(value: int) -> int:
         with pytest.raises(gp.ConfigurationError, match="runs already"):

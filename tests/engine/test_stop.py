@@ -153,9 +153,7 @@ def test_a_stop_without_a_run_does_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_first_signal_stops_in_order(
-    anyio_backend: str, number: signal.Signals
-) -> None:
+async def test_the_first_signal_stops_in_order(anyio_backend: str, number: signal.Signals) -> None:
     """SIGINT and SIGTERM let records in flight end."""
     source = Ledger(range(100))
 
@@ -201,9 +199,7 @@ async def test_signals_are_left_alone_when_told_so(anyio_backend: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             return value
 
-        pipeline = gp.Pipeline(
-            source=Ledger([1]), stage=gp.map(kill), sink=Kept(), stop_signals=()
-        )
+        pipeline = gp.Pipeline(source=Ledger([1]), stage=gp.map(kill), sink=Kept(), stop_signals=())
         report = await pipeline.run()
     finally:
         signal.signal(signal.SIGTERM, before)
