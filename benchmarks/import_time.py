@@ -44,6 +44,9 @@ def measure(*, smoke: bool = False) -> list[Table]:
         "python -c pass": partial(_start, "pass"),
         "import anyio, attrs": partial(_start, "import anyio, attrs"),
         "import genai_pipeline": partial(_start, "import genai_pipeline"),
+        "and use Pipeline, map, sources and sinks": partial(
+            _start, "import genai_pipeline as gp; gp.Pipeline, gp.map, gp.sources, gp.sinks"
+        ),
     }
     runs = take_turns(cases, 2 if smoke else 21)
     bare = runs["python -c pass"]

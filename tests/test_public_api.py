@@ -178,10 +178,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         gp.Pipelin
 
 
-def test_import_pulls_in_nothing_heavy() -> None:
-    """``import genai_pipeline`` loads no HTTP client, event loop, terminal or number library."""
-    loaded = json.loads(_run("import genai_pipeline, json; print(json.dumps(sorted(sys.modules)))"))
-    assert sorted(set(loaded) & set(HEAVY)) == []
+@pytest.mark.parametrize(
+    "used", ["gp", "gp.Pipeline, gp.chain, gp.sources, gp.sinks, gp.stores, gp.providers"]
+)
+def test_import_pulls_in_nothing_heavy(used: str) -> None:
+    """Neither the import nor naming the parts loads an HTTP client, event loop or terminal."""
+    code = f"import genai_pipeline as gp, json; {used}; print(json.dumps(list(sys.modules)))"
+    loaded = set(json.loads(_run(code)))
+    assert sorted(loaded & set(HEAVY)) == []
 
 
 def test_import_opens_no_socket() -> None:
@@ -192,7 +196,7 @@ def test_import_opens_no_socket() -> None:
         "socket.socket.connect = refuse\n"
         "socket.getaddrinfo = refuse\n"
         "import genai_pipeline as gp\n"
-        "gp.sources, gp.sinks, gp.stores, gp.providers.OpenAI, gp.providers.Local\n"
+        "gp.Pipeline, gp.sources, gp.sinks, gp.stores, gp.providers.OpenAI, gp.providers.Local\n"
     )
 
 
