@@ -11,7 +11,7 @@ import pytest
 
 from genai_pipeline.errors import Stopped
 from genai_pipeline.records import Delivery, Record
-from genai_pipeline.testing.source_contract import SourceContract
+from genai_pipeline.testing import SourceContract
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.sources import Csv, JsonLines, Push, TextFiles, Values
-from genai_pipeline.testing.source_contract import SourceContract
+from genai_pipeline.testing import SourceContract
 from genai_pipeline.types import Source
 
 
