@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from genai_pipeline._options import check
+from genai_pipeline._options import check, one_of
 
 __all__ = ["KINDS", "Dice", "Fault", "Kind", "Range", "check_rates"]
 
@@ -26,7 +26,7 @@ Range: TypeAlias = tuple[float, float]
 class Fault:
     """What `Chaos` does to one call."""
 
-    kind: Kind | None = attrs.field(default=None)
+    kind: Kind | None = attrs.field(default=None, validator=one_of(None, *KINDS))
     """
     ``transient``, ``rate_limited``, ``rejected`` and ``permanent`` raise before the call is
     made; ``hang`` waits until it is cancelled; ``lost`` makes the call and then raises
@@ -41,11 +41,6 @@ class Fault:
 
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     """What the error says about when to try again."""
-
-    @kind.validator
-    def _is_known(self, _: attrs.Attribute[Any], value: object) -> None:
-        allowed = "None or one of " + ", ".join(map(repr, KINDS))
-        check(value is None or value in KINDS, self, "kind", value, allowed)
 
 
 class Dice:
