@@ -154,7 +154,9 @@ class Runner:
     async def turn(self, walk: Walk) -> None:
         """Wait until every record read before this one has written what it had to write."""
         if self._turnstile is not None:
+            began = self.clock.now()
             await self._turnstile.wait(walk.ordinal)
+            self._tally.ordering += self.clock.now() - began
 
     def passed(self, walk: Walk) -> None:
         """Note that *walk* has written what it had to write."""

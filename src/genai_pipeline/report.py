@@ -160,6 +160,9 @@ class RunFailed(ExceptionGroup[Exception]):
     def __init__(self, message: str, errors: Sequence[Exception], report: Report) -> None:
         super().__init__(message, errors)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunFailed, (self.message, self.exceptions, self.report), self.__dict__
+
     def derive(self, errors: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]
         """Keep the report when ``except*`` splits the group."""
         return RunFailed(self.message, errors, self.report)

@@ -44,6 +44,7 @@ async def test_run_writes_values_and_dead_letters(tmp_path: Path, segment: int |
         stage=mapped(_refuse_thirds),
         sink=JsonLines(tmp_path / "out", segment=segment),
         dead_letters=JsonLines(tmp_path / "dead.jsonl"),
+        max_failures=300,
     ).run()
     assert (report.read, report.written, report.dead) == (300, 200, 100)
     paths = [tmp_path / "out"] if segment is None else sorted((tmp_path / "out").glob("part-*"))
