@@ -60,7 +60,7 @@ async def test_each_fault_has_its_error(
     chat: ChatServer,
     way: str,
     kind: type[Exception],
-    sent: bool | None,  # noqa: FBT001
+    sent: bool | None,
 ) -> None:
     """A fault raises its error, which names provider and model, and the next call works."""
     good = model(chat, "ok")
@@ -135,7 +135,7 @@ async def test_the_whole_call_has_a_limit(chat: ChatServer, way: str) -> None:
 async def test_an_answer_that_stops_has_a_limit(chat: ChatServer) -> None:
     """Silence in the middle of an answer ends the call before its whole time is up."""
     provider = model(chat, "drip")
-    object.__setattr__(provider._client, "idle_timeout", 0.05)  # noqa: SLF001 - 60 s otherwise
+    object.__setattr__(provider._client, "idle_timeout", 0.05)
     with pytest.raises(errors.AttemptTimeout, match=r"stopped for 0\.05 s"):
         await provider(REQUEST)
 
@@ -144,13 +144,13 @@ async def test_a_call_that_finds_no_connection_was_not_sent(chat: ChatServer) ->
     """Waiting in our own queue ends with the timeout, and says that nothing was sent."""
     provider = model(chat, "ok", timeout=0.05, max_connections=1)
     before = len(chat.seen)
-    async with gp.wrap(provider), opened(provider._client) as http:  # noqa: SLF001
-        http._places.acquire_nowait()  # noqa: SLF001 - as a call that takes long does
+    async with gp.wrap(provider), opened(provider._client) as http:
+        http._places.acquire_nowait()
         with pytest.raises(errors.ConnectionFailed, match="max_connections") as caught:
             await provider(REQUEST)
         assert caught.value.sent is False
         assert len(chat.seen) == before
-        http._places.release()  # noqa: SLF001
+        http._places.release()
         assert (await provider(REQUEST)).text == "you said: hello"
 
 

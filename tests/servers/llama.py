@@ -49,7 +49,7 @@ def _await_health(port: int, server: subprocess.Popen[bytes]) -> None:
             raise RuntimeError(f"llama.cpp's server ended at once, with {server.returncode}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                if answer.status == 200:  # noqa: PLR2004
+                if answer.status == 200:
                     return
         except OSError:
             time.sleep(0.05)
