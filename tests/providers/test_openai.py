@@ -41,7 +41,7 @@ CANARY = "sk-canary-7f3a9b"
         ({"max_connections": 0}, "max_connections=0"),
         ({"max_answer_bytes": -1}, "max_answer_bytes"),
         ({"limit_field": "tokens"}, "limit_field='tokens'"),
-        ({"ssl_context": ssl._create_unverified_context()}, "verifies"),  # noqa: SLF001, S323
+        ({"ssl_context": ssl._create_unverified_context()}, "verifies"),
         ({"proxy": "socks5://x"}, "proxy"),
         ({"proxy": "http://[::1"}, "proxy"),
         ({"proxy": 3128}, "proxy"),
@@ -120,7 +120,7 @@ async def test_what_is_sent(chat: ChatServer) -> None:
 )
 def test_the_output_limit_has_the_servers_name(options: dict[str, Any], name: str) -> None:
     """OpenAI and Azure take the new name of the limit, others the old one, unless told."""
-    assert OpenAI("m", **options)._limit_name == name  # noqa: SLF001 - no such host in tests
+    assert OpenAI("m", **options)._limit_name == name
 
 
 async def test_the_key_is_read_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +294,7 @@ def test_importing_is_cheap() -> None:
     """Neither importing nor building a provider loads an HTTP library, nor takes long."""
     runs = []
     for _ in range(3):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
         )
         took, _, heavy = done.stdout.strip().partition(" ")
@@ -307,4 +307,4 @@ def test_unknown_names_are_no_attributes() -> None:
     """The package lists its classes and knows no others."""
     assert dir(gp.providers) == ["Local", "OpenAI"]
     with pytest.raises(AttributeError, match="Nothing"):
-        gp.providers.Nothing  # noqa: B018
+        gp.providers.Nothing

@@ -123,7 +123,7 @@ def _raise_as(kind: type[PipelineError]) -> Make:
     return make
 
 
-def _by_code(failure: Failure) -> Make | None:
+def _by_code(failure: Failure) -> Make | None:  # noqa: PLR0911 - a table
     """Answer what the codes and the message decide, of whatever status but a success."""
     codes = {code.lower() for code in failure.codes}
     caller = 400 <= failure.status < 500 and failure.status not in _AUTHENTICATION  # noqa: PLR2004
@@ -210,11 +210,11 @@ def failure_from(status: int, body: bytes, **told: Any) -> Failure:
     return failure_in(status, document, **told)
 
 
-def failure_in(status: int, document: object, **told: Any) -> Failure:
+def failure_in(status: int, document: Any, **told: Any) -> Failure:
     """Answer what a decoded error *document* says."""
     error = document.get("error", document) if isinstance(document, dict) else document
-    inner = error if isinstance(error, dict) else {}
-    outer = document if isinstance(document, dict) else {}
+    inner: dict[str, Any] = error if isinstance(error, dict) else {}
+    outer: dict[str, Any] = document if isinstance(document, dict) else {}
     texts = (
         inner.get("message"),
         outer.get("error_description"),
@@ -232,7 +232,7 @@ def failure_in(status: int, document: object, **told: Any) -> Failure:
 
 def _codes(status: int, inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
     details, cause = inner.get("details"), inner.get("innererror")
-    found = (
+    found: tuple[object, ...] = (
         inner.get("code"),
         details.get("error_code") if isinstance(details, dict) else None,
         cause.get("code") if isinstance(cause, dict) else None,
