@@ -280,20 +280,20 @@ _IMPORT = """
 import sys, time
 import genai_pipeline.messages
 import anyio, attrs
-begin = time.perf_counter()
+begin = time.process_time()
 import genai_pipeline.providers
 from genai_pipeline.providers import OpenAI
 OpenAI("m")
-took = time.perf_counter() - begin
+took = time.process_time() - begin
 heavy = [name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in sys.modules]
 print(took, heavy)
 """
 
 
 def test_importing_is_cheap() -> None:
-    """Neither importing nor building a provider loads an HTTP library, nor takes long."""
+    """Neither importing nor building a provider loads an HTTP library, nor takes 120 ms."""
     runs = []
-    for _ in range(3):
+    for _ in range(5):
         done = subprocess.run(
             [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
         )

@@ -222,7 +222,7 @@ def failure_in(status: int, document: Any, **told: Any) -> Failure:
         error,
         outer.get("detail"),
     )
-    message = next((text for text in texts if isinstance(text, str) and text), "")
+    message: str = next((text for text in texts if isinstance(text, str) and text), "")
     if not message and outer.get("detail"):
         message = json.dumps(outer["detail"])[:_MESSAGE_LENGTH]
     return Failure(
