@@ -14,9 +14,9 @@ from tests.telemetry.reports import report, rich_report
 
 pytest.importorskip("rich", reason="the live display is what the extra cli is for")
 
-from rich.console import Console  # noqa: E402 - not there without the extra
+from rich.console import Console
 
-from genai_pipeline.telemetry._live import (  # noqa: E402 - neither
+from genai_pipeline.telemetry._live import (
     LiveDisplay,
     Panel,
     print_lines,
