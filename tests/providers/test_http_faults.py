@@ -9,7 +9,6 @@ import tracemalloc
 import zlib
 from typing import Any
 
-import anyio
 import pytest
 import trustme
 import zstandard
@@ -18,9 +17,13 @@ from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline import errors
+from genai_pipeline._lifespan import opened
 from genai_pipeline.providers import OpenAI
+from genai_pipeline.providers._endpoint import Target
+from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
-from tests.servers.chat import ChatServer, completion, http
+from tests.servers.chat import ChatServer, completion
+from tests.servers.chat import http as answer
 
 pytestmark = pytest.mark.anyio
 REQUEST = gp.Request("hello")
@@ -139,24 +142,16 @@ async def test_an_answer_that_stops_has_a_limit(chat: ChatServer) -> None:
 
 async def test_a_call_that_finds_no_connection_was_not_sent(chat: ChatServer) -> None:
     """Waiting in our own queue ends with the timeout, and says that nothing was sent."""
-    provider = model(chat, "hang", timeout=0.05, max_connections=1)
-    failed: list[Exception] = []
-
-    async def call() -> None:
-        try:
+    provider = model(chat, "ok", timeout=0.05, max_connections=1)
+    before = len(chat.seen)
+    async with gp.wrap(provider), opened(provider._client) as http:  # noqa: SLF001
+        http._places.acquire_nowait()  # noqa: SLF001 - as a call that takes long does
+        with pytest.raises(errors.ConnectionFailed, match="max_connections") as caught:
             await provider(REQUEST)
-        except errors.Transient as error:
-            failed.append(error)
-
-    async with gp.wrap(provider), anyio.create_task_group() as group:
-        group.start_soon(call)
-        group.start_soon(call)
-    kinds = {type(error): error for error in failed}
-    unsent = kinds[errors.ConnectionFailed]
-    assert isinstance(unsent, errors.ConnectionFailed)
-    assert unsent.sent is False
-    assert "max_connections" in str(unsent)
-    assert errors.AttemptTimeout in kinds
+        assert caught.value.sent is False
+        assert len(chat.seen) == before
+        http._places.release()  # noqa: SLF001
+        assert (await provider(REQUEST)).text == "you said: hello"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +161,15 @@ async def test_a_server_that_is_not_there_was_sent_nothing(url: str) -> None:
     """A refused connection and an unknown name fail before anything is sent."""
     with pytest.raises(errors.ConnectionFailed) as caught:
         await OpenAI("m", base_url=url)(REQUEST)
+    assert caught.value.sent is False
+
+
+async def test_a_connection_that_takes_too_long_was_sent_nothing(chat: ChatServer) -> None:
+    """A server that never ends the TLS handshake costs the connect timeout and no more."""
+    target = Target(f"https://127.0.0.1:{chat.port}/v1", ())
+    async with HttpClient(connect_timeout=0.1) as http:
+        with pytest.raises(errors.ConnectionFailed) as caught:
+            await http.post(target, b"{}", who="p")
     assert caught.value.sent is False
 
 
@@ -222,7 +226,7 @@ async def test_connections_are_reused_within_a_run(chat: ChatServer) -> None:
 
 async def test_no_cookie_is_kept(chat: ChatServer) -> None:
     """A cookie that the server sets is not sent with the next call."""
-    chat.answers["cookie"] = lambda _: http(completion(), headers="set-cookie: a=b\r\n")
+    chat.answers["cookie"] = lambda _: answer(completion(), headers="set-cookie: a=b\r\n")
     provider = model(chat, "cookie")
     async with gp.wrap(provider):
         await provider(REQUEST)

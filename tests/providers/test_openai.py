@@ -34,12 +34,18 @@ CANARY = "sk-canary-7f3a9b"
         ({"base_url": "http://model.example/v1"}, "unencrypted; use https, or allow_plain_http"),
         ({"base_url": "http://10.0.0.1/v1"}, "unencrypted"),
         ({"base_url": None}, "base_url"),
+        ({"base_url": "https://[::1/v1"}, "base_url"),
+        ({"base_url": "https://x:99999/v1"}, "base_url"),
+        ({"base_url": "https://x/a b"}, "base_url"),
         ({"timeout": 0}, "timeout=0; give a number above 0"),
         ({"max_connections": 0}, "max_connections=0"),
         ({"max_answer_bytes": -1}, "max_answer_bytes"),
         ({"limit_field": "tokens"}, "limit_field='tokens'"),
         ({"ssl_context": ssl._create_unverified_context()}, "verifies"),  # noqa: SLF001, S323
         ({"proxy": "socks5://x"}, "proxy"),
+        ({"proxy": "http://[::1"}, "proxy"),
+        ({"proxy": 3128}, "proxy"),
+        ({"headers": "x: y"}, "headers is no mapping"),
         ({"headers": {"Host": "x"}}, r"headers\['Host'\]; the transport sets this itself"),
         ({"headers": {"a b": "x"}}, "'a b'"),
         ({"headers": {"x": "1\r\ny: 2"}}, "visible ASCII in one line"),
@@ -64,7 +70,9 @@ def test_a_password_in_a_url_is_not_shown() -> None:
         assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://localhost:1/v1/", "http://[::1]:1/v1", "https://x/v1"])
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/v1/", "http://a.localhost/v1", "http://[::1]:1/v1", "https://x/v1"]
+)
 def test_a_good_base_url_is_taken(url: str) -> None:
     """Loopback needs no encryption, and a slash at the end makes no difference."""
     assert OpenAI("m", base_url=url).base_url == url.rstrip("/")
