@@ -55,7 +55,7 @@ async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
 
 async def _until_seen(chat: ChatServer, count: int) -> None:
     with anyio.fail_after(20):
-        while len(chat.seen) < count:  # noqa: ASYNC110 - told by a thread, in real time
+        while len(chat.seen) < count:
             await anyio.sleep(0.001)
 
 

@@ -286,7 +286,9 @@ print([name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in
 
 def test_importing_is_cheap() -> None:
     """Neither importing nor building a provider loads an HTTP library."""
-    done = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 

@@ -45,7 +45,7 @@ class ProviderContract:
         """Answer a request that the provider of `make` can serve, with *text* in its prompt."""
         return Request(text, max_output_tokens=16, temperature=0)
 
-    def belongs(self, request: Request, response: Response) -> bool:  # noqa: ARG002
+    def belongs(self, request: Request, response: Response) -> bool:
         """Tell whether *response* answers *request* and no other, as far as that can be seen."""
         return True
 
