@@ -33,7 +33,7 @@ class Lifespan:
         self._outer: Lifespan | None = None
         self._open = False
 
-    async def __aenter__(self) -> Lifespan:
+    async def __aenter__(self) -> Self:
         self._open = True
         self._outer = _current.get()
         _current.set(self)
@@ -45,10 +45,12 @@ class Lifespan:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _current.set(self._outer)
         self._open = False
         self._entered.clear()
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        finally:
+            _current.set(self._outer)
 
     async def enter(self, part: object) -> Any:
         """Enter *part*, unless that was done; answer what entering it gave (or *part*)."""
@@ -66,9 +68,11 @@ class Lifespan:
 
     @staticmethod
     def current() -> Lifespan | None:
-        """Answer the lifespan this code runs in, if it is still open."""
+        """Answer the innermost lifespan this code runs in that is still open."""
         lifespan = _current.get()
-        return lifespan if lifespan is not None and lifespan._open else None  # noqa: SLF001
+        while lifespan is not None and not lifespan._open:  # noqa: SLF001 - its own
+            lifespan = lifespan._outer  # noqa: SLF001 - its own
+        return lifespan
 
 
 class Composite:
@@ -79,7 +83,7 @@ class Composite:
     """
 
     __slots__ = ("_stacks",)
-    _stacks: list[AsyncExitStack]
+    _stacks: list[tuple[Lifespan | None, AsyncExitStack]]
 
     def parts(self) -> Iterable[object]:
         """Answer what this is made of."""
@@ -94,7 +98,7 @@ class Composite:
                 await lifespan.enter(part)
             if not hasattr(self, "_stacks"):
                 object.__setattr__(self, "_stacks", [])  # also on a frozen class
-            self._stacks.append(stack.pop_all())
+            self._stacks.append((lifespan, stack.pop_all()))
         return self
 
     async def __aexit__(
@@ -103,7 +107,11 @@ class Composite:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stacks.pop().__aexit__(kind, error, trace)
+        # Several tasks may be inside at once, each in a lifespan of its own.
+        mine = [entry for entry in self._stacks if entry[0] is _current.get()]
+        entry = (mine or self._stacks)[-1]
+        self._stacks.remove(entry)
+        await entry[1].__aexit__(kind, error, trace)
 
 
 class opened(Generic[T]):  # noqa: N801 - read as a verb: ``async with opened(client) as c``

@@ -23,18 +23,18 @@ def check(fine: bool, owner: object, option: str, value: object, allowed: str) -
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def positive(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     """Allow a finite number above zero."""
-    fine = _is_number(value) and math.isfinite(value) and value > 0
+    fine = _is_number(value) and 0 < value < math.inf
     check(fine, owner, option.name, value, "a number above 0")
 
 
 def seconds(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     """Allow a finite number of seconds, zero or more."""
-    fine = _is_number(value) and math.isfinite(value) and value >= 0
+    fine = _is_number(value) and 0 <= value < math.inf
     check(fine, owner, option.name, value, "seconds, 0 or more")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from genai_pipeline._lifespan import Composite
+from genai_pipeline._options import check
 from genai_pipeline.types import Handler, Middleware
 
 __all__ = ["Wrapped", "name_of", "wrap"]
@@ -52,7 +53,16 @@ def wrap(handler: Handler[I, O], *middlewares: Middleware[I, O]) -> Wrapped[I, O
     has a life cycle (``async with``) is entered and left by the pipeline, or by ``async with``
     around what this answers; nobody forwards it by hand.
     """
+    _check_made("handler", handler)
+    for index, middleware in enumerate(middlewares):
+        _check_made(f"middlewares[{index}]", middleware)
     return Wrapped(handler, middlewares)
+
+
+def _check_made(option: str, thing: object) -> None:
+    """Refuse what cannot be called, and a class where its instance is meant."""
+    fine = callable(thing) and not isinstance(thing, type)
+    check(fine, "wrap", option, thing, "a function or an object that can be called, no class")
 
 
 def _layer(middleware: Middleware[I, O], call_next: Handler[I, O]) -> Handler[I, O]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline.errors import ConfigurationError
 
 __all__ = ["FinishReason", "Message", "Request", "Response", "Role", "Usage"]
@@ -24,18 +25,25 @@ content filter stepped in, or something the provider's own words (``raw_finish_r
 _ROLES = ("system", "user", "assistant", "tool")
 
 
+def _text(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    check(isinstance(value, str), owner, option.name, value, "text")
+
+
 @attrs.frozen
 class Message:
     """One turn of a conversation."""
 
-    role: Role = attrs.field(validator=attrs.validators.in_(_ROLES))
-    content: str = attrs.field(validator=attrs.validators.instance_of(str))
+    role: Role = attrs.field(validator=one_of(*_ROLES))
+    content: str = attrs.field(validator=_text)
 
 
 def _to_messages(prompt: str | Message | Iterable[Message]) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message("user", prompt),)
-    messages = (prompt,) if isinstance(prompt, Message) else tuple(prompt)
+    if isinstance(prompt, Message):
+        return (prompt,)
+    check(isinstance(prompt, Iterable), "Request", "messages", prompt, "text or several Messages")
+    messages = tuple(prompt)
     for index, message in enumerate(messages):
         if not isinstance(message, Message):
             raise ConfigurationError(
@@ -50,37 +58,36 @@ def _to_messages(prompt: str | Message | Iterable[Message]) -> tuple[Message, ..
 def _to_labels(labels: Iterable[str] | None) -> tuple[str, ...] | None:
     if labels is None:
         return None
-    if isinstance(labels, str):
-        raise ConfigurationError(f"Request: labels={labels!r} is one text; give several")
+    fine = isinstance(labels, Iterable) and not isinstance(labels, str)
+    check(fine, "Request", "labels", labels, "several texts")
     chosen = tuple(labels)
+    if any(not isinstance(label, str) or not label for label in chosen):
+        raise ConfigurationError(f"Request: labels={chosen!r}; each is a text, none is empty")
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):  # noqa: PLR2004 - a choice
         raise ConfigurationError(
             f"Request: labels={chosen!r}; give at least two, each a different text"
         )
-    if any(not isinstance(label, str) or not label for label in chosen):
-        raise ConfigurationError(f"Request: labels={chosen!r}; each is a text, none is empty")
     return chosen
 
 
 def _to_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return None if schema is None else _to_extra(schema)
+    return None if schema is None else _mapping("schema", schema)
 
 
 def _to_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not isinstance(extra, Mapping):
-        raise ConfigurationError(f"Request: {extra!r} is no mapping; extra= and schema= are")
-    copy: Mapping[str, Any] = json_copy(extra, where="Request")
+    return _mapping("extra", extra)
+
+
+def _mapping(option: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    check(isinstance(value, Mapping), "Request", option, value, "a mapping")
+    copy: Mapping[str, Any] = json_copy(value, where=f"Request: {option}")
     return copy
 
 
-def _at_least_one(_: Request, __: Any, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or value < 1):
-        raise ConfigurationError(f"Request: max_output_tokens={value!r}; give 1 or more, or None")
-
-
-def _not_negative(_: Request, __: Any, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 2:  # noqa: PLR2004 - the widest range of any API
-        raise ConfigurationError(f"Request: temperature={value!r}; give 0 to 2, or None")
+def _temperature(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    fine = isinstance(value, int | float) and not isinstance(value, bool)
+    widest = 2  # of any API
+    check(fine and 0 <= value <= widest, owner, option.name, value, "0 to 2, or None")
 
 
 @attrs.frozen
@@ -94,13 +101,17 @@ class Request:
 
     messages: tuple[Message, ...] = attrs.field(converter=_to_messages)
 
-    system: str | None = attrs.field(default=None, kw_only=True)
+    system: str | None = attrs.field(default=None, kw_only=True, validator=optional(_text))
     """Instructions that stand before the conversation."""
 
-    max_output_tokens: int | None = attrs.field(default=None, kw_only=True, validator=_at_least_one)
+    max_output_tokens: int | None = attrs.field(
+        default=None, kw_only=True, validator=optional(at_least(1))
+    )
     """The most the model may answer, reasoning included; `None` leaves it to the provider."""
 
-    temperature: float | None = attrs.field(default=None, kw_only=True, validator=_not_negative)
+    temperature: float | None = attrs.field(
+        default=None, kw_only=True, validator=optional(_temperature)
+    )
     """How freely to choose, 0 to 2; `None` leaves it to the provider."""
 
     labels: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_to_labels)

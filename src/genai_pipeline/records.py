@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -14,7 +13,29 @@ __all__ = ["DeadLetter", "Delivery", "Record", "accept"]
 A_co = TypeVar("A_co", covariant=True)
 B = TypeVar("B")
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
+
+class _NoAttributes(Mapping[str, Any]):
+    """The mapping without anything in it: one object, unlike a mapping proxy also when pickled."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "_NONE"
+
+
+_NONE = _NoAttributes()
 
 
 @attrs.frozen

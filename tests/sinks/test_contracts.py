@@ -1,0 +1,193 @@
+"""Our own sinks keep what every sink promises."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from genai_pipeline.records import Record
+from genai_pipeline.sinks import Collect, Csv, JsonLines, Stdout
+from genai_pipeline.testing import SinkContract
+from genai_pipeline.types import Sink
+
+
+class _InFolder:
+    folder: Path
+
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path) -> None:
+        """Give each test a folder of its own."""
+        self.folder = tmp_path
+
+
+class TestCollect(SinkContract):
+    """Collect keeps the contract; it takes anything and keeps it over all runs."""
+
+    accumulates = True
+    takes_anything = True
+
+    def make(self) -> Sink[Any]:
+        """Make an empty one."""
+        return Collect()
+
+    def read_back(self, sink: Any) -> Sequence[object]:
+        """Look at the values."""
+        return list(sink.values)
+
+
+class TestJsonLinesFile(_InFolder, SinkContract):
+    """JsonLines keeps the contract with one file."""
+
+    def make(self) -> Sink[Any]:
+        """Write one file."""
+        return JsonLines(self.folder / "out.jsonl")
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the file, and see that nothing else is there."""
+        assert [path.name for path in self.folder.iterdir()] == ["out.jsonl"]
+        return _lines(self.folder / "out.jsonl")
+
+
+class TestJsonLinesParts(_InFolder, SinkContract):
+    """JsonLines keeps the contract with a folder of parts, which accumulate."""
+
+    accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Write parts of seven."""
+        return JsonLines(self.folder / "out", segment=7)
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the parts in the order of their names; none but the last of a run is short."""
+        parts = sorted((self.folder / "out").glob("part-*.jsonl"))
+        assert {path.name for path in (self.folder / "out").iterdir()} == {
+            ".lock",
+            *(part.name for part in parts),
+        }
+        return [value for part in parts for value in _lines(part)]
+
+
+class TestCsvFile(_InFolder, SinkContract):
+    """Csv keeps the contract with one file."""
+
+    def make(self) -> Sink[Any]:
+        """Write one table."""
+        return Csv(self.folder / "out.csv")
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the table."""
+        return _rows(self.folder / "out.csv")
+
+
+class TestCsvParts(_InFolder, SinkContract):
+    """Csv keeps the contract with a folder of parts, which accumulate."""
+
+    accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Write tables of seven rows."""
+        return Csv(self.folder / "out", segment=7)
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the tables, each with its own header."""
+        parts = sorted((self.folder / "out").glob("part-*.csv"))
+        return [row for part in parts for row in _rows(part)]
+
+
+def _lines(path: Path) -> list[object]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def _rows(path: Path) -> list[dict[str, int]]:
+    with path.open(newline="") as file:
+        return [{"number": int(row["number"])} for row in csv.DictReader(file)]
+
+
+class TestStdout(SinkContract):
+    """Stdout keeps the contract; the stream it prints on accumulates."""
+
+    accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Print into memory."""
+        return Stdout(stream=io.StringIO())
+
+    def read_back(self, sink: Any) -> Sequence[object]:
+        """Read what was printed."""
+        return [json.loads(line) for line in sink.stream.getvalue().splitlines()]
+
+
+class _Loses(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        if len(self.records) % 10 != 9:
+            await super().__call__(record)
+
+
+class _Doubles(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        await super().__call__(record)
+        if len(self.records) == 7:
+            await super().__call__(record)
+
+
+class _Turns(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        self.records.insert(0, record)
+
+
+class _Chokes(Collect[Any]):
+    """Works no more once a call was cancelled."""
+
+    cancelled = False
+
+    async def __call__(self, record: Record[Any], /) -> None:
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled = True
+            raise
+        if not self.cancelled:
+            await super().__call__(record)
+
+
+class _Forgets(Collect[Any]):
+    """Drops everything when the run fails or is cancelled."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.clear()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("sink", "law"),
+    [
+        (_Loses, "test_calls_one_after_the_other_keep_their_order"),
+        (_Loses, "test_concurrent_writes_are_all_there"),
+        (_Doubles, "test_concurrent_writes_are_all_there"),
+        (_Turns, "test_calls_one_after_the_other_keep_their_order"),
+        (_Chokes, "test_cancelled_call_leaves_the_sink_whole"),
+        (_Forgets, "test_cancelled_run_keeps_what_was_written"),
+        (_Forgets, "test_failed_run_keeps_what_was_written"),
+    ],
+)
+async def test_contract_catches_a_broken_sink(sink: type[Collect[Any]], law: str) -> None:
+    """A sink that loses, doubles or disorders values, or forgets at a bad end, fails a test."""
+
+    class Broken(TestCollect):
+        def make(self) -> Sink[Any]:
+            return sink()
+
+    with pytest.raises(AssertionError):
+        await getattr(Broken(), law)()
