@@ -79,6 +79,15 @@ async def test_at_the_same_time_the_caller_comes_first(clock: FakeClock) -> None
         await slow("prompt")
 
 
+async def test_a_deadline_names_itself_unless_the_callers_is_earlier(clock: FakeClock) -> None:
+    """The message says whose time was over; at the same moment the inner one's."""
+    slow = gp.wrap(Flaky(clock, "fine", takes=60), Deadline(10, clock=clock))
+    with deadline_at(10), pytest.raises(DeadlineExceeded, match="longer than 10 s"):
+        await slow("prompt")
+    with deadline_at(19.9), pytest.raises(DeadlineExceeded, match="caller"):
+        await slow("prompt")
+
+
 @pytest.mark.parametrize("policy", [Timeout, Deadline])
 async def test_nothing_begins_after_the_deadline(clock: FakeClock, policy: Any) -> None:
     """When the caller's time is over, the handler is not called, and nothing is paid."""
