@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         events,
         plugins,
         providers,
+        resilience,
         sinks,
         sources,
         stores,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
+    from genai_pipeline.resilience import Deadline, Retry, RetryBudget, Timeout
     from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
     from genai_pipeline.walk import current_record, time_left
 
@@ -61,6 +63,7 @@ __all__ = [
     "ConfigurationError",
     "DataError",
     "DeadLetter",
+    "Deadline",
     "DeadlineExceeded",
     "Delivery",
     "Handler",
@@ -76,6 +79,8 @@ __all__ = [
     "Report",
     "Request",
     "Response",
+    "Retry",
+    "RetryBudget",
     "RunFailed",
     "Sink",
     "Source",
@@ -83,6 +88,7 @@ __all__ = [
     "Store",
     "SystemClock",
     "Systemic",
+    "Timeout",
     "Transient",
     "Truncated",
     "Usage",
@@ -102,6 +108,7 @@ __all__ = [
     "plugins",
     "providers",
     "reduce",
+    "resilience",
     "sinks",
     "sources",
     "stores",
@@ -128,6 +135,7 @@ _HOMES = {
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
+    "resilience": "Deadline Retry RetryBudget Timeout",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }
