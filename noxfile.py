@@ -26,8 +26,6 @@ NEED_EXTRAS = (
     "tests/cli/test_terminal.py",
     "tests/examples",
     "tests/providers_local",
-    "tests/sources/test_packed_files.py",
-    "tests/sources/test_source_properties.py",
     "tests/telemetry/test_live.py",
     "tests/telemetry/test_progress.py",
     "tests/test_docs.py",

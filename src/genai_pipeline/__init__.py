@@ -17,7 +17,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genai_pipeline import errors, events, providers, sinks, sources, stores, testing
+    from genai_pipeline import (
+        errors,
+        events,
+        plugins,
+        providers,
+        sinks,
+        sources,
+        stores,
+        telemetry,
+        testing,
+    )
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
@@ -89,12 +99,14 @@ __all__ = [
     "in_order",
     "listen",
     "map",
+    "plugins",
     "providers",
     "reduce",
     "sinks",
     "sources",
     "stores",
     "tee",
+    "telemetry",
     "testing",
     "time_left",
     "wrap",

@@ -121,7 +121,7 @@ class Carrier:
             else:
                 await self._put_all(outputs, walk)
             if walk.timed:
-                self._note_sink(self.clock.now() - began)
+                self._note_sink(self.clock.now() - began - walk.waited_for_turn)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
             walk.failed_in("sink", error)
             return error

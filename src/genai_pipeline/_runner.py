@@ -156,7 +156,7 @@ class Runner:
         if self._turnstile is not None:
             began = self.clock.now()
             await self._turnstile.wait(walk.ordinal)
-            self._tally.ordering += self.clock.now() - began
+            walk.waited_for_turn += self.clock.now() - began
 
     def passed(self, walk: Walk) -> None:
         """Note that *walk* has written what it had to write."""

@@ -39,9 +39,6 @@ class Tally:
     carried: float = 0.0
     """Seconds that workers carried records, added up."""
 
-    ordering: float = 0.0
-    """Seconds that written records waited for their turn, added up."""
-
     rejections: int = 0
     waited: float = 0.0
     calls: int = 0
@@ -179,8 +176,7 @@ class Tally:
         if self.carried < _BUSY_SHARE * elapsed * self.workers:
             return "source"
         sink = self.histograms.get("sink")
-        written = sink.total - self.ordering if sink else 0.0
-        return "sink" if written > _BUSY_SHARE * self.carried else "workers"
+        return "sink" if sink and sink.total > _BUSY_SHARE * self.carried else "workers"
 
 
 def _stage_report(name: str, histogram: Histogram) -> StageReport:

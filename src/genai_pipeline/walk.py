@@ -105,6 +105,7 @@ class Walk:
     attempts: int = 1
     """How often the call that decides was made; a retry counts it up."""
 
+    waited_for_turn: float = 0.0
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None
     ended: bool = False

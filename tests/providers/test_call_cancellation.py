@@ -56,7 +56,7 @@ async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
 async def _until_seen(chat: ChatServer, count: int) -> None:
     with anyio.fail_after(20):
         while len(chat.seen) < count:
-            await anyio.sleep(0.001)  # the server runs in a thread, in real time
+            await anyio.sleep(0.001)
 
 
 async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer) -> None:

@@ -277,30 +277,19 @@ async def test_overlapping_blocks_close_nothing_that_is_used(chat: ChatServer) -
 
 
 _IMPORT = """
-import sys, time
-import genai_pipeline.messages
-import anyio, attrs
-begin = time.perf_counter()
-import genai_pipeline.providers
+import sys
 from genai_pipeline.providers import OpenAI
 OpenAI("m")
-took = time.perf_counter() - begin
-heavy = [name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in sys.modules]
-print(took, heavy)
+print([name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in sys.modules])
 """
 
 
 def test_importing_is_cheap() -> None:
-    """Neither importing nor building a provider loads an HTTP library, nor takes long."""
-    runs = []
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
-        )
-        took, _, heavy = done.stdout.strip().partition(" ")
-        assert heavy == "[]"
-        runs.append(float(took))
-    assert min(runs) < 0.120
+    """Neither importing nor building a provider loads an HTTP library."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_unknown_names_are_no_attributes() -> None:

@@ -66,8 +66,7 @@ def _serve(model: str, port: int) -> None:
     options.n_parallel = 4
     options.cpuparams.n_threads = 1
     options.warmup = False
-    server = xllamacpp.Server(options)
-    print(server.listening_address, flush=True)
+    _running = xllamacpp.Server(options)  # serves as long as it is referenced
     while True:
         time.sleep(3600)
 

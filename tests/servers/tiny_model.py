@@ -81,7 +81,14 @@ def write(path: Path, seed: int = 0) -> None:
     # With a space prefix the grammar of response_format does not match the generation prompt.
     file.add_add_space_prefix(False)
     file.add_chat_template(TEMPLATE)
-    ones = np.ones(WIDTH, np.float32)
+    _add_tensors(file, weights, np.ones(WIDTH, np.float32), embedding, output)
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+def _add_tensors(file: Any, weights: Any, ones: Any, embedding: Any, output: Any) -> None:
     file.add_tensor("token_embd.weight", embedding)
     file.add_tensor("output_norm.weight", ones)
     file.add_tensor("output.weight", output)
@@ -95,10 +102,6 @@ def write(path: Path, seed: int = 0) -> None:
         file.add_tensor(name + "ffn_gate.weight", weights(INNER, WIDTH))
         file.add_tensor(name + "ffn_up.weight", weights(INNER, WIDTH))
         file.add_tensor(name + "ffn_down.weight", weights(WIDTH, INNER, silent=True))
-    file.write_header_to_file()
-    file.write_kv_data_to_file()
-    file.write_tensors_to_file()
-    file.close()
 
 
 if __name__ == "__main__":
