@@ -42,7 +42,7 @@ PUBLIC = (
 HEAVY = (
     *("aiohttp", "asyncio", "concurrent.futures.process", "ctypes", "email", "h11", "httpx"),
     *("httpx_aiohttp", "hypothesis", "multiprocessing", "numpy", "pybreaker", "pytest", "rich"),
-    *("safetensors", "sqlite3", "ssl", "structlog", "tenacity", "tokenizers", "trio"),
+    *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
 )
 """What ``import genai_pipeline`` must not pull in."""
