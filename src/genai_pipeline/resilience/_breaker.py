@@ -199,7 +199,13 @@ class CircuitBreaker(Composite):
             self._circuit.abandon(epoch)
 
     def _settle(self, epoch: int, began: float, error: Exception) -> None:
-        ill = None if isinstance(error, Rejected) else self.counts(error)
+        ill = None
+        try:
+            if not isinstance(error, Rejected):
+                ill = self.counts(error)
+        except BaseException:
+            self._circuit.abandon(epoch)
+            raise
         if ill is None:
             self._circuit.abandon(epoch)
         elif ill:
