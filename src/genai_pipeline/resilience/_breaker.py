@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
+import anyio
 import attrs
 
 from genai_pipeline import _options
@@ -108,6 +110,7 @@ class CircuitBreaker(Composite):
     random: Callable[[], float] = attrs.field(default=random.random, repr=False)
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _sharing: CircuitSharing | None = attrs.field(default=None, init=False, repr=False)
+    _exchanges: list[tuple[int, Exchange]] = attrs.field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         fine = self.min_calls <= self.window
@@ -186,9 +189,29 @@ class CircuitBreaker(Composite):
 
     def parts(self) -> Iterable[object]:
         """Answer what is entered and left with this."""
-        if self._sharing is None:
-            return ()
-        return (self.shared, Exchange(self._sharing, self.share_every, self.clock))
+        return () if self.shared is None else (self.shared,)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self._sharing is not None:
+            exchange = Exchange(self._sharing, self.share_every, self.clock)
+            await exchange.__aenter__()
+            self._exchanges.append((anyio.get_current_task().id, exchange))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._sharing is not None:
+            # Several tasks may be inside at once, and each began an exchange of its own.
+            task = anyio.get_current_task().id
+            entry = next(each for each in reversed(self._exchanges) if each[0] == task)
+            self._exchanges.remove(entry)
+            await entry[1].__aexit__(kind, error, trace)
+        await super().__aexit__(kind, error, trace)
 
     def _conclude(self, epoch: int, began: float, error: BaseException | None) -> None:
         if error is None:

@@ -19,7 +19,7 @@ class SharedCircuit:
     """A circuit as all processes know it. Half-open is each process's own affair."""
 
     generation: int
-    """Counts the changes, from 1."""
+    """Grows with each change, and never comes again; above 0."""
 
     state: SharedState
     seconds: float = 0.0
@@ -45,10 +45,10 @@ class SharedCircuits(Protocol):
         self, name: str, expected: int, state: SharedState, seconds: float, openings: int, /
     ) -> tuple[bool, SharedCircuit]:
         """
-        Change the circuit *name* if its generation is *expected* (0: it is unknown).
+        Change the circuit *name* if its generation is *expected*.
 
-        In one indivisible step. Answers whether it did, and the circuit as it now is: with the
-        next generation, or as others changed it.
+        In one indivisible step, and in any case if it is unknown here. Answers whether it did,
+        and the circuit as it now is: with a later generation, or as others changed it.
         """
         ...
 
@@ -64,6 +64,7 @@ class MemoryCircuits:
     _circuits: dict[str, tuple[SharedCircuit, float]] = attrs.field(
         factory=dict, init=False, repr=False
     )
+    _changes: int = attrs.field(default=0, init=False, repr=False)
 
     async def read(self, name: str, /) -> SharedCircuit | None:
         """Answer the circuit *name*, `None` when nobody has changed it yet."""
@@ -79,8 +80,9 @@ class MemoryCircuits:
         current = await self.read(name)
         if current is not None and current.generation != expected:
             return False, current
+        self._changes += 1
         new = SharedCircuit(
-            generation=expected + 1, state=state, seconds=seconds, openings=openings
+            generation=self._changes, state=state, seconds=seconds, openings=openings
         )
         self._circuits.pop(name, None)
         self._circuits[name] = (new, self.clock.now() + seconds)

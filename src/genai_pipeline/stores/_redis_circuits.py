@@ -35,9 +35,10 @@ _CHANGE = (
     _LOOK
     + """
 if circuit[1] and circuit[1] ~= ARGV[1] then return seen(0) end
-circuit = {ARGV[1] + 1, ARGV[2], now + ARGV[3], ARGV[4]}
-redis.call('HSET', KEYS[1], 'generation', circuit[1], 'state', circuit[2],
-    'until', string.format('%.0f', circuit[3]), 'openings', circuit[4])
+-- By the clock, lest a generation come again when the server lost its data.
+circuit = {math.max(ARGV[1] + 1, now), ARGV[2], now + ARGV[3], ARGV[4]}
+redis.call('HSET', KEYS[1], 'generation', string.format('%.0f', circuit[1]),
+    'state', circuit[2], 'until', string.format('%.0f', circuit[3]), 'openings', circuit[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] + ARGV[5])
 return seen(1)
 """
