@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import Bundle as Calls
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
@@ -14,7 +16,6 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from hypothesis.stateful import Bundle as Calls
 
 from genai_pipeline.errors import CircuitOpen, InvalidRequest, Overloaded, RateLimited
 from genai_pipeline.events import listen
@@ -209,7 +210,7 @@ class BreakerMachine(RuleBasedStateMachine):
             assert len(self.changes.seen) == len(self.heard)
         names = ["CircuitClosed", *self.heard.names()]
         states = {"CircuitClosed": "closed", "CircuitOpened": "open"}
-        pairs = zip(names, names[1:], strict=False)
+        pairs = itertools.pairwise(names)
         assert {
             (states.get(old, "half-open"), states.get(new, "half-open")) for old, new in pairs
         } <= LEGAL

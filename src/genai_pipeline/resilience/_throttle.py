@@ -92,7 +92,7 @@ class Throttle:
             if away is not None:
                 self._count(away)
             raise
-        self._count(False)  # noqa: FBT003 - on the hot path
+        self._count(False)
         return answer
 
     @property
@@ -106,7 +106,7 @@ class Throttle:
         if self.random() >= probability:
             return
         accepted, requests = self._recent()
-        self._count(True)  # noqa: FBT003
+        self._count(True)
         emit(CallThrottled(name=self.name, probability=probability))
         raise Throttled(
             f"{self.name} refuses {probability:.0%} of the calls: {accepted} of the last"
