@@ -3,7 +3,7 @@ Production pipelines over language models.
 
 Records come from a source, pass through stages that call providers behind middleware, and end
 in a sink or among the dead letters. ``import genai_pipeline as gp``, and everything is one or
-two attributes away; the packages of sources, sinks, stores and providers load when first used.
+two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
@@ -16,43 +16,54 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from genai_pipeline import errors, events
-from genai_pipeline._batched import batched
-from genai_pipeline._branch import branch, tee
-from genai_pipeline._chain import chain
-from genai_pipeline._gather import gather, reduce
-from genai_pipeline._order import in_order
-from genai_pipeline._stages import filter, flat_map, map
-from genai_pipeline._wrap import wrap
-from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import (
-    ConfigurationError,
-    DataError,
-    DeadlineExceeded,
-    Permanent,
-    PipelineError,
-    Refused,
-    Rejected,
-    Systemic,
-    Transient,
-    Truncated,
-)
-from genai_pipeline.events import emit, listen
-from genai_pipeline.messages import Message, Request, Response, Usage
-from genai_pipeline.pipeline import Pipeline
-from genai_pipeline.records import DeadLetter, Delivery, Record
-from genai_pipeline.report import Report, RunFailed
-from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
-from genai_pipeline.walk import current_record, time_left
-
 if TYPE_CHECKING:
-    from genai_pipeline import providers, sinks, sources, stores, testing
+    from genai_pipeline import (
+        errors,
+        events,
+        plugins,
+        providers,
+        resilience,
+        sinks,
+        sources,
+        stores,
+        telemetry,
+        testing,
+    )
+    from genai_pipeline._batched import batched
+    from genai_pipeline._branch import branch, tee
+    from genai_pipeline._chain import chain
+    from genai_pipeline._gather import gather, reduce
+    from genai_pipeline._order import in_order
+    from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._wrap import wrap
+    from genai_pipeline.clock import Clock, SystemClock
+    from genai_pipeline.errors import (
+        ConfigurationError,
+        DataError,
+        DeadlineExceeded,
+        Permanent,
+        PipelineError,
+        Refused,
+        Rejected,
+        Systemic,
+        Transient,
+        Truncated,
+    )
+    from genai_pipeline.events import emit, listen
+    from genai_pipeline.messages import Message, Request, Response, Usage
+    from genai_pipeline.pipeline import Pipeline
+    from genai_pipeline.records import DeadLetter, Delivery, Record
+    from genai_pipeline.report import Report, RunFailed
+    from genai_pipeline.resilience import Deadline, Retry, RetryBudget, Timeout
+    from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
+    from genai_pipeline.walk import current_record, time_left
 
 __all__ = [
     "Clock",
     "ConfigurationError",
     "DataError",
     "DeadLetter",
+    "Deadline",
     "DeadlineExceeded",
     "Delivery",
     "Handler",
@@ -68,6 +79,8 @@ __all__ = [
     "Report",
     "Request",
     "Response",
+    "Retry",
+    "RetryBudget",
     "RunFailed",
     "Sink",
     "Source",
@@ -75,6 +88,7 @@ __all__ = [
     "Store",
     "SystemClock",
     "Systemic",
+    "Timeout",
     "Transient",
     "Truncated",
     "Usage",
@@ -91,25 +105,54 @@ __all__ = [
     "in_order",
     "listen",
     "map",
+    "plugins",
     "providers",
     "reduce",
+    "resilience",
     "sinks",
     "sources",
     "stores",
     "tee",
+    "telemetry",
     "testing",
     "time_left",
     "wrap",
 ]
 
-_LAZY = frozenset({"providers", "sinks", "sources", "stores", "testing"})
+_HOMES = {
+    "_batched": "batched",
+    "_branch": "branch tee",
+    "_chain": "chain",
+    "_gather": "gather reduce",
+    "_order": "in_order",
+    "_stages": "filter flat_map map",
+    "_wrap": "wrap",
+    "clock": "Clock SystemClock",
+    "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
+    "Rejected Systemic Transient Truncated",
+    "events": "emit listen",
+    "messages": "Message Request Response Usage",
+    "pipeline": "Pipeline",
+    "records": "DeadLetter Delivery Record",
+    "report": "Report RunFailed",
+    "resilience": "Deadline Retry RetryBudget Timeout",
+    "types": "Handler Middleware Provider Sink Source Stage Store",
+    "walk": "current_record time_left",
+}
+"""Which module holds which names; each is imported when a name of it is first used."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a package of edges when it is first used (PEP 562), to keep the import cheap."""
-    if name in _LAZY:
+    """Load what was asked for (PEP 562): the import itself, of the command for one, is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module 'genai_pipeline' has no attribute {name!r}")
+    if name not in _HOME_OF:
         return importlib.import_module(f"genai_pipeline.{name}")
-    raise AttributeError(f"module 'genai_pipeline' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"genai_pipeline.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

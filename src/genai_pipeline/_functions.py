@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_process
 import anyio.to_thread
 
 from genai_pipeline._options import check
@@ -58,6 +57,8 @@ def _in_thread(function: Callable[[Any], Any], value: object) -> Awaitable[Any]:
 
 
 async def _in_process(function: Callable[[Any], Any], value: object) -> Any:
+    import anyio.to_process  # noqa: PLC0415 - brings subprocess, and few need it
+
     try:
         return await anyio.to_process.run_sync(function, value, cancellable=True)
     except anyio.BrokenWorkerProcess as error:

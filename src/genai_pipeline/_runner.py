@@ -53,7 +53,7 @@ _CLOSE_SECONDS = 30.0
 _REOPEN_FIRST, _REOPEN_MOST = 1.0, 60.0
 
 
-class _Failing(Exception):  # noqa: N818 - never seen outside
+class _Failing(Exception):
     """Tells those who are left, on the way out, that the run failed."""
 
 
@@ -154,7 +154,9 @@ class Runner:
     async def turn(self, walk: Walk) -> None:
         """Wait until every record read before this one has written what it had to write."""
         if self._turnstile is not None:
+            began = self.clock.now()
             await self._turnstile.wait(walk.ordinal)
+            walk.waited_for_turn += self.clock.now() - began
 
     def passed(self, walk: Walk) -> None:
         """Note that *walk* has written what it had to write."""
@@ -199,7 +201,7 @@ class Runner:
                 opened = True
                 await self._run_tasks()
                 if self._errors:
-                    raise _Failing
+                    raise _Failing  # noqa: TRY301 - it tells the parts, on their way out
         except _Failing:
             return
         except Exception as error:
@@ -224,9 +226,12 @@ class Runner:
             if received is None:
                 return
             async for number in received:
-                if self._stopped is not None:
+                reason = f"signal {number.name}"
+                if self._stopped is None:
+                    self.stop(reason)
+                else:
+                    emit(StopRequested(reason=reason, grace=0.0, again=True))
                     self._work.cancel_scope.cancel()
-                self.stop(f"signal {number.name}")
 
     async def _stop_within_grace(self) -> None:
         await self._stopping.wait()

@@ -93,7 +93,7 @@ class Tally:
         """Fold, and time fewer or more records as the run is faster or slower."""
         self.fold()
         now = self.clock.now()
-        fast = _FOLD_EVERY > _FAST * (now - self._adapted)
+        fast = _FAST * (now - self._adapted) < _FOLD_EVERY
         self.time_one_in = _ONE_IN if fast else 1
         self._adapted = now
 

@@ -114,6 +114,8 @@ class StopRequested(Event):
 
     reason: str
     grace: float
+    again: bool = False
+    """Whether it was stopping already, and now ends at once."""
 
 
 @attrs.frozen(kw_only=True)

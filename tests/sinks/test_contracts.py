@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from genai_pipeline.records import Record
@@ -123,18 +125,69 @@ class TestStdout(SinkContract):
         return [json.loads(line) for line in sink.stream.getvalue().splitlines()]
 
 
-@pytest.mark.anyio
-async def test_contract_catches_a_sink_that_loses_values() -> None:
-    """The contract fails a sink that drops every tenth value."""
+class _Loses(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        if len(self.records) % 10 != 9:
+            await super().__call__(record)
 
-    class Loses(Collect[Any]):
-        async def __call__(self, record: Record[Any], /) -> None:
-            if len(self.records) % 10 != 9:
-                await super().__call__(record)
+
+class _Doubles(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        await super().__call__(record)
+        if len(self.records) == 7:
+            await super().__call__(record)
+
+
+class _Turns(Collect[Any]):
+    async def __call__(self, record: Record[Any], /) -> None:
+        self.records.insert(0, record)
+
+
+class _Chokes(Collect[Any]):
+    """Works no more once a call was cancelled."""
+
+    cancelled = False
+
+    async def __call__(self, record: Record[Any], /) -> None:
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled = True
+            raise
+        if not self.cancelled:
+            await super().__call__(record)
+
+
+class _Forgets(Collect[Any]):
+    """Drops everything when the run fails or is cancelled."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.clear()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("sink", "law"),
+    [
+        (_Loses, "test_calls_one_after_the_other_keep_their_order"),
+        (_Loses, "test_concurrent_writes_are_all_there"),
+        (_Doubles, "test_concurrent_writes_are_all_there"),
+        (_Turns, "test_calls_one_after_the_other_keep_their_order"),
+        (_Chokes, "test_cancelled_call_leaves_the_sink_whole"),
+        (_Forgets, "test_cancelled_run_keeps_what_was_written"),
+        (_Forgets, "test_failed_run_keeps_what_was_written"),
+    ],
+)
+async def test_contract_catches_a_broken_sink(sink: type[Collect[Any]], law: str) -> None:
+    """A sink that loses, doubles or disorders values, or forgets at a bad end, fails a test."""
 
     class Broken(TestCollect):
         def make(self) -> Sink[Any]:
-            return Loses()
+            return sink()
 
     with pytest.raises(AssertionError):
-        await Broken().test_calls_one_after_the_other_keep_their_order()
+        await getattr(Broken(), law)()

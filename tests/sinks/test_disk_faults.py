@@ -1,7 +1,5 @@
 """Whatever call to the disk fails: nothing is half-written, nothing acknowledged is lost."""
 
-# ruff: noqa: ASYNC240 - a test may look at its own few files
-
 from __future__ import annotations
 
 import errno
@@ -74,6 +72,7 @@ _KINDS = [
 async def test_file_is_the_old_or_the_new_one(tmp_path: Path, kind: str, lasting: bool) -> None:
     """When any one call fails, the file holds the old lines or all acknowledged new ones."""
     path = tmp_path / "out.jsonl"
+    at = 0
     for at in itertools.count(1):
         path.write_text('{"n": -1}\n')
         disk = FaultyDisk(at, _FAILURES[kind], lasting=lasting)
@@ -96,6 +95,7 @@ async def test_parts_hold_all_that_was_acknowledged(
     tmp_path: Path, kind: str, lasting: bool
 ) -> None:
     """When any one call fails, the next run has all acknowledged lines, in order, each once."""
+    at = 0
     for at in itertools.count(1):
         folder = tmp_path / f"{at}"
         disk = FaultyDisk(at, _FAILURES[kind], lasting=lasting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_pipeline.errors import DataError, StorageFailed
+from genai_pipeline.errors import DataError, StorageFailed, Transient
 from genai_pipeline.records import Record
 from genai_pipeline.sinks import Disk, JsonLines
 from genai_pipeline.testing import FakeClock
@@ -186,3 +187,35 @@ async def test_group_commit_shares_its_syncs(tmp_path: Path) -> None:
         for number in range(200):
             group.start_soon(sink, Record(number))
     assert len(syncs) <= 4
+
+
+def test_native_cancellation_of_the_leader_harms_nobody(tmp_path: Path) -> None:
+    """On asyncio, a leader that is cancelled past every shield leaves the others an answer."""
+    disk = SlowDisk(threading.Event())
+    answers: list[str] = []
+
+    async def write(sink: JsonLines, value: str) -> None:
+        try:
+            await sink(Record(value))
+        except Transient:
+            answers.append(f"{value} may try again")
+        else:
+            answers.append(f"{value} is written")
+
+    async def run() -> None:
+        async with JsonLines(tmp_path / "out.jsonl", disk=disk) as sink:
+            leader = asyncio.create_task(write(sink, "leader"))
+            follower = asyncio.create_task(write(sink, "follower"))
+            while not disk.groups:
+                await anyio.lowlevel.checkpoint()
+            leader.cancel()
+            await asyncio.wait([leader, follower])
+            later = asyncio.create_task(write(sink, "later"))
+            await asyncio.sleep(0)
+            disk.gate.set()
+            await later
+
+    asyncio.run(run())
+    assert answers == ["follower may try again", "later is written"]
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert lines == ['"leader"', '"follower"', '"later"']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import Phase, settings
 
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError
@@ -53,3 +54,50 @@ def test_room_for_nothing_is_refused() -> None:
     """A bound below one is a ConfigurationError that names it."""
     with pytest.raises(ConfigurationError, match="max_entries=0"):
         Memory(max_entries=0)
+
+
+class _Stale(Memory[str]):
+    """Forgets that a put without a lifetime ends the old one."""
+
+    async def put(self, key: str, value: str, /, *, ttl: float | None = None) -> None:
+        old = self._entries.get(key)
+        await super().put(key, value, ttl=ttl)
+        if old is not None and ttl is None:
+            self._entries[key] = (value, old[1])
+
+
+class _Undead(Memory[str]):
+    """Deletes nothing."""
+
+    async def delete(self, key: str, /) -> None:
+        pass
+
+
+class _Late(Memory[str]):
+    """Keeps everything a second too long."""
+
+    async def put(self, key: str, value: str, /, *, ttl: float | None = None) -> None:
+        await super().put(key, value, ttl=None if ttl is None else ttl + 1)
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (_Stale, "test_later_put_replaces_value_and_lifetime"),
+        (_Undead, "test_agrees_with_a_dict"),
+        (_Late, "test_agrees_with_a_dict"),
+    ],
+)
+def test_contract_catches_a_broken_store(
+    broken: type[Memory[str]], law: str, anyio_backend_name: str
+) -> None:
+    """A store that does not agree with a dict fails the contract."""
+
+    class Broken(StoreContract):
+        trials = settings(derandomize=True, phases=[Phase.generate], deadline=None)
+
+        def make(self, clock: Clock) -> Store[str]:
+            return broken(clock=clock)
+
+    with pytest.raises(AssertionError):
+        getattr(Broken(), law)(anyio_backend_name)

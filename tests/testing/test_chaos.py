@@ -214,7 +214,7 @@ def test_wrong_rates_are_refused(options: Any, message: str) -> None:
 
 def test_unknown_faults_are_refused() -> None:
     """A plan of a kind that does not exist names the kinds that do."""
-    with pytest.raises(gp.ConfigurationError, match="kind='boom'; give None or one of 'transient'"):
+    with pytest.raises(gp.ConfigurationError, match="kind='boom'; give one of None, 'transient'"):
         Chaos.planned("boom")  # type: ignore[arg-type]
 
 

@@ -132,3 +132,15 @@ def test_details_have_defaults() -> None:
     assert gp.Refused("no").explanation == ""
     assert errors.ConnectionFailed("x").sent
     assert str(gp.Transient()) == ""
+
+
+def test_a_failed_run_crosses_too() -> None:
+    """The group, its errors and its report survive pickle."""
+    report = gp.Report(read=1, written=0, filtered=0, dead=0, handed_back=1, pending=0, elapsed=2)
+    failed = gp.RunFailed("the run failed", [gp.DataError("bad", line=3)], report)
+    failed.add_note("seen by the test")
+    other = pickle.loads(pickle.dumps(failed))
+    assert type(other) is gp.RunFailed
+    assert (other.message, other.report) == ("the run failed", report)
+    assert [vars(error) for error in other.exceptions] == [vars(failed.exceptions[0])]
+    assert other.__notes__ == ["seen by the test"]

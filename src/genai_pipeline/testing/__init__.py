@@ -2,7 +2,7 @@
 What it takes to test pipelines, and plug-ins for them, in virtual time and without a network.
 
 `FakeClock`, `Script` and `Chaos` need nothing but the library. The contracts and `strategies`
-are loaded when first used, and need pytest and Hypothesis, which the extra ``testing`` brings.
+are loaded when first used, and need pytest and Hypothesis.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from genai_pipeline._options import check
+from genai_pipeline._options import check, one_of
 
 __all__ = ["KINDS", "Dice", "Fault", "Kind", "Range", "check_rates"]
 
@@ -26,26 +26,21 @@ Range: TypeAlias = tuple[float, float]
 class Fault:
     """What `Chaos` does to one call."""
 
-    kind: Kind | None = attrs.field(default=None)
+    kind: Kind | None = attrs.field(default=None, validator=one_of(None, *KINDS))
     """
     ``transient``, ``rate_limited``, ``rejected`` and ``permanent`` raise before the call is
     made; ``hang`` waits until it is cancelled; ``lost`` makes the call and then raises
     `ConnectionFailed`; ``duplicate`` makes it twice. `None` lets it pass.
     """
 
-    latency: float = 0.0
+    latency: float = attrs.field(default=0.0, kw_only=True)
     """Seconds to wait first."""
 
-    slow: bool = False
+    slow: bool = attrs.field(default=False, kw_only=True)
     """Whether the latency is far above the usual, and counted as ``slow``."""
 
-    retry_after: float | None = None
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
     """What the error says about when to try again."""
-
-    @kind.validator
-    def _is_known(self, _: attrs.Attribute[Any], value: object) -> None:
-        allowed = "None or one of " + ", ".join(map(repr, KINDS))
-        check(value is None or value in KINDS, self, "kind", value, allowed)
 
 
 class Dice:
@@ -85,7 +80,7 @@ class Dice:
         latency = chance.uniform(*self._latency)
         slow = chance.random() < self._slow
         latency += chance.uniform(*self._slowness) * slow
-        told = chance.random() < 0.5  # noqa: PLR2004 - every other one
+        told = chance.random() < 0.5
         retry_after = chance.uniform(*(self._retry_after or (0, 0)))
         tells = kind in ("rate_limited", "rejected") or (kind == "transient" and told)
         return Fault(
@@ -111,6 +106,6 @@ def check_rates(rates: Mapping[Any, float], owner: str) -> None:
 
 
 def _is_range(ends: object) -> bool:
-    if not isinstance(ends, tuple) or len(ends) != 2:  # noqa: PLR2004 - least and most
+    if not isinstance(ends, tuple) or len(ends) != 2:
         return False
     return all(isinstance(end, int | float) for end in ends) and 0 <= ends[0] <= ends[1] < math.inf

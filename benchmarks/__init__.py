@@ -1,0 +1,1 @@
+"""What users feel, measured; see README.md beside this file."""

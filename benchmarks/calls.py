@@ -1,0 +1,143 @@
+"""Calls per second to a server with latency: ours beside the HTTP clients it stands on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import aiohttp
+import anyio
+import httpx
+import httpx_aiohttp
+
+import genai_pipeline as gp
+from benchmarks.harness import Goal, Table, take_turns
+
+IN_FLIGHT = 256
+LATENCY = 0.05
+
+Client = Callable[[str, int], Awaitable[int]]
+
+
+@contextmanager
+def simulated_server() -> Iterator[str]:
+    """Run the server in a process of its own; answer its base URL."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server", str(LATENCY)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        finally:
+            server.stdin.close()
+            server.wait(10)
+
+
+def prompts(count: int) -> Iterator[str]:
+    """Answer different prompts."""
+    return (f"Summarise ticket number {number} in one line, please." for number in range(count))
+
+
+def body(prompt: str) -> dict[str, object]:
+    """Answer what every client here sends."""
+    return {"model": "simulated", "messages": [{"role": "user", "content": prompt}]}
+
+
+async def _workers(count: int, call: Callable[[str], Awaitable[str]]) -> int:
+    """Keep `IN_FLIGHT` calls going over all prompts, as plainly as can be."""
+    waiting = prompts(count)
+    answers: dict[str, str] = {}
+
+    async def work() -> None:
+        for prompt in waiting:
+            answers[prompt] = await call(prompt)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(IN_FLIGHT):
+            group.start_soon(work)
+    return len(answers)
+
+
+async def raw_aiohttp(url: str, count: int) -> int:
+    """Call with aiohttp alone."""
+    headers = {"authorization": "Bearer sk-none"}
+    connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def call(prompt: str) -> str:
+            async with session.post(f"{url}/chat/completions", json=body(prompt)) as answer:
+                text: str = json.loads(await answer.read())["choices"][0]["message"]["content"]
+                return text
+
+        return await _workers(count, call)
+
+
+async def httpx_over_aiohttp(url: str, count: int) -> int:
+    """Call with httpx over aiohttp's connections."""
+    limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
+    async with httpx_aiohttp.HttpxAiohttpClient(
+        limits=limits, timeout=60, headers={"authorization": "Bearer sk-none"}
+    ) as client:
+
+        async def call(prompt: str) -> str:
+            answer = await client.post(f"{url}/chat/completions", json=body(prompt))
+            text: str = answer.json()["choices"][0]["message"]["content"]
+            return text
+
+        return await _workers(count, call)
+
+
+async def ours(url: str, count: int) -> int:
+    """Run a whole pipeline: source, provider, sink, with events and accounting."""
+    model = gp.providers.OpenAI("simulated", base_url=url, api_key="sk-none")
+    sink: gp.sinks.Collect[str] = gp.sinks.Collect()
+
+    async def ask(prompt: str) -> str:
+        return (await model(gp.Request(prompt))).text
+
+    pipeline = gp.Pipeline(
+        source=gp.sources.Values(prompts(count)),
+        stage=gp.map(ask),
+        sink=sink,
+        max_in_flight=IN_FLIGHT,
+    )
+    return (await pipeline.run()).written
+
+
+def _rate(client: Client, url: str, count: int, backend: str) -> float:
+    began = time.perf_counter()
+    done = anyio.run(client, url, count, backend=backend)
+    seconds = time.perf_counter() - began
+    assert done == count, f"{done} of {count} calls were answered"
+    return count / seconds
+
+
+def measure(*, smoke: bool = False) -> list[Table]:
+    """Measure by turns, against one server."""
+    count = 300 if smoke else 5_000
+    with simulated_server() as url:
+        cases = {
+            "aiohttp alone": partial(_rate, raw_aiohttp, url, count, "asyncio"),
+            "httpx over aiohttp": partial(_rate, httpx_over_aiohttp, url, count, "asyncio"),
+            "genai_pipeline, asyncio": partial(_rate, ours, url, count, "asyncio"),
+            "genai_pipeline, trio": partial(_rate, ours, url, count, "trio"),
+        }
+        runs = take_turns(cases, 1 if smoke else 5)
+    table = Table(
+        title=f"Calls: {count:,} of them, {IN_FLIGHT} in flight, {LATENCY * 1000:g} ms latency",
+        unit="calls/s",
+        runs=runs,
+        baseline="aiohttp alone",
+        goals=(Goal("genai_pipeline, asyncio", at_least=0.8, ratio=True),),
+        notes=(f"the latency alone allows {IN_FLIGHT / LATENCY:,.0f}/s",),
+    )
+    return [table]

@@ -1,0 +1,150 @@
+# /// script
+# dependencies = ["nox[uv]>=2025.5"]
+# ///
+"""
+What continuous integration runs, on the machine at hand: plain ``nox`` runs all of it.
+
+``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
+arguments on to pytest. ``nox -s bench`` measures at full length and is not part of the default.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+VERSIONS = ("3.11", "3.12", "3.13")
+PROJECT = nox.project.load_toml("pyproject.toml")
+# Most tests wait, for processes, disks and sockets, so two share a core well.
+PYTEST = ("pytest", "-n", "2", "--dist", "worksteal")
+# What needs extras only to be collected, or as a whole; single tests have the marker.
+NEED_EXTRAS = (
+    "tests/cli/test_doctor.py",
+    "tests/telemetry/test_live.py",
+    "tests/test_docs.py",
+)
+TYPED = ("src", "tests", "examples", "benchmarks")
+
+
+def interpreters() -> list[str]:
+    """
+    Answer the versions of `VERSIONS` that this machine has, in their order.
+
+    Those that pyenv keeps go on the PATH, before its shims, which may refuse to run them.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for version in VERSIONS:
+        for kept in sorted(pyenv.glob(f"versions/{version}.*/bin")):
+            os.environ["PATH"] = f"{kept}{os.pathsep}{os.environ['PATH']}"
+    return [version for version in VERSIONS if _runs(f"python{version}")]
+
+
+def _runs(name: str) -> bool:
+    found = shutil.which(name)
+    if found is None:
+        return False
+    return subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode == 0
+
+
+def group(*names: str) -> list[str]:
+    """Answer what the dependency groups of these names hold."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+PYTHONS = interpreters()
+if not PYTHONS:
+    raise SystemExit(f"none of Python {', '.join(VERSIONS)} is on the PATH or under pyenv")
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.stop_on_first_error = False
+nox.options.sessions = [
+    "lint",
+    "typing",
+    "docs",
+    "bench_smoke",
+    "tests_no_extras",
+    "tests_lowest",
+    "tests",
+]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests with all extras; on the oldest Python measure their branch coverage."""
+    session.install(".[all]", *group("test"))
+    if session.python != PYTHONS[0] or session.posargs:
+        session.run(*PYTEST, *session.posargs)
+        return
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage").resolve())
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", *PYTEST)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS[-1])
+def tests_no_extras(session: nox.Session) -> None:
+    """Run the tests with nothing but what the package itself depends on."""
+    session.install(".", *group("test"))
+    ignored = [f"--ignore={path}" for path in NEED_EXTRAS]
+    session.run(*PYTEST, "-m", "not extras", *ignored, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that the project says it works with."""
+    session.install("uv")
+    lowest = str(Path(session.create_tmp(), "lowest.txt").resolve())
+    session.run(
+        *("uv", "pip", "compile", "--quiet", "--no-header", "--all-extras"),
+        *("--resolution", "lowest-direct", "--python-version", str(session.python)),
+        *("--output-file", lowest, "pyproject.toml"),
+    )
+    # The plugin of the oldest anyio that we work with does not know the latest pytest.
+    session.install("--constraint", lowest, ".[all]", *group("test"), "pytest<9")
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def typing(session: nox.Session) -> None:
+    """Check the types, and those that users see, with mypy and pyright."""
+    session.install(".[all]", *group("test", "typing", "bench"), "nox")
+    session.run("mypy", *(path for path in TYPED if Path(path).is_dir()), "noxfile.py")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS[-1])
+def lint(session: nox.Session) -> None:
+    """Check style, form and the fragments of the changelog; ``-- --fix`` mends what it can."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", *([] if session.posargs else ["--check"]))
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session(python=PYTHONS[-1])
+def docs(session: nox.Session) -> None:
+    """Build the documentation, where a warning is an error, and run all its code."""
+    session.install(".[all]", *group("docs", "test"))
+    session.run("zensical", "build", "--clean", "--strict")
+    session.run("pytest", "tests/test_docs.py")
+
+
+@nox.session(python=PYTHONS[-1])
+def bench_smoke(session: nox.Session) -> None:
+    """Run each benchmark shortly, to see that it runs; the figures mean nothing."""
+    session.install(".[all]", *group("bench"))
+    session.run("python", "-m", "benchmarks", "--smoke")
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """Measure at full length, alone on the machine, and write ``bench.json``."""
+    session.install(".[all]", *group("bench"))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "bench.json"]))

@@ -1,0 +1,30 @@
+"""
+Models behind one arrow: each class takes a `Request` and answers a `Response`.
+
+The classes load when they are first used, and so do the libraries they stand on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._openai import OpenAI
+
+__all__ = ["Local", "OpenAI"]
+
+_MODULES = {"Local": "_local", "OpenAI": "_openai"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""A `Request` as the JSON body of a Chat Completions call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.messages import Request
+from genai_pipeline.providers._answers import is_strict, label_schema, schema_name
+
+__all__ = ["chat_body"]
+
+
+def chat_body(request: Request, *, model: str, limit_field: str) -> bytes:
+    """
+    Answer the body that asks *model* for *request*; *limit_field* names the output limit.
+
+    Raises `ConfigurationError` when ``Request.extra`` holds what has a field of its own, or
+    what would change the form of the answer.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [
+            {"role": message.role, "content": message.content} for message in request.messages
+        ],
+    }
+    if request.system is not None:
+        body["messages"].insert(0, {"role": "system", "content": request.system})
+    if request.max_output_tokens is not None:
+        body[limit_field] = request.max_output_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.labels is not None:
+        body["response_format"] = _format("label", label_schema(request.labels), strict=True)
+    elif request.schema is not None:
+        schema = dict(request.schema)
+        name = schema_name(schema, digest(json_copy(schema, where="Request: schema")))
+        body["response_format"] = _format(name, schema, strict=is_strict(schema))
+    if request.extra:
+        _check_extra(request, body)
+        body.update(request.extra)
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _format(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": name, "schema": schema, "strict": strict},
+    }
+
+
+def _check_extra(request: Request, body: dict[str, Any]) -> None:
+    taken = sorted(body.keys() & request.extra.keys())
+    if taken:
+        raise ConfigurationError(
+            f"Request: extra[{taken[0]!r}]={request.extra[taken[0]]!r} would override what the "
+            "request itself says; set it there, or at the provider"
+        )
+    if request.extra.get("stream"):
+        raise ConfigurationError("Request: extra['stream']; this provider answers whole, give none")
+    if request.extra.get("n", 1) != 1:
+        raise ConfigurationError(
+            f"Request: extra['n']={request.extra['n']!r}; one answer is read of each call, "
+            "give none, and make several calls"
+        )

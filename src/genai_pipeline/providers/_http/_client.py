@@ -1,0 +1,108 @@
+"""`HttpClient`: what a provider keeps between runs, and opens in each."""
+
+from __future__ import annotations
+
+import ssl
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+from anyio.lowlevel import RunVar
+
+from genai_pipeline._options import at_least, check, positive
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.providers._http._session import HttpSession
+from genai_pipeline.providers._http._wire import open_wire
+
+__all__ = ["HttpClient"]
+
+_CLOSE_SECONDS = 5.0
+
+
+def _verifying(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    fine = value is None or (
+        isinstance(value, ssl.SSLContext)
+        and value.verify_mode is ssl.CERT_REQUIRED
+        and value.check_hostname
+    )
+    check(fine, owner, option.name, value, "an ssl.SSLContext that verifies certificates and names")
+
+
+def _proxy_url(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    fine = False
+    if isinstance(value, str):
+        try:
+            parts = urlsplit(value)
+            fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fine = False
+    # The value may hold a password, so the message does not show it.
+    check(fine, owner, option.name, "…", "the URL of an HTTP proxy, http://host:port")
+
+
+@attrs.define
+class _Held:
+    session: HttpSession
+    users: int = 0
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class HttpClient:
+    """
+    Connections that are opened on entering and closed on leaving, once for each event loop.
+
+    One object may be entered in many runs, threads and event loops at the same time: those in
+    one event loop share an `HttpSession`, which the last to leave closes.
+    """
+
+    timeout: float = attrs.field(default=600.0, validator=positive)
+    """Seconds for one whole exchange, waiting for a free connection included."""
+
+    idle_timeout: float = attrs.field(default=60.0, validator=positive)
+    """Seconds between two pieces of an answer that has begun."""
+
+    connect_timeout: float = attrs.field(default=5.0, validator=positive)
+    """Seconds to reach the server."""
+
+    max_connections: int = attrs.field(default=1000, validator=at_least(1, 100_000))
+    """Exchanges at a time; further ones wait."""
+
+    max_answer_bytes: int = attrs.field(default=32 * 2**20, validator=at_least(1))
+    """The largest answer to read, before and after decompression."""
+
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=_verifying)
+    """What to trust instead of the public certificate authorities."""
+
+    proxy: str | None = attrs.field(default=None, repr=False, validator=_proxy_url)
+    """The proxy to go through; those of the environment are not used."""
+
+    clock: Clock = attrs.field(factory=SystemClock)
+    _held: RunVar[_Held | None] = attrs.field(
+        factory=lambda: RunVar("genai_pipeline_http"), init=False, repr=False
+    )
+
+    async def __aenter__(self) -> HttpSession:
+        held = self._held.get(None)
+        if held is None:
+            held = _Held(HttpSession(open_wire(self), self))
+            self._held.set(held)
+        held.users += 1
+        return held.session
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        held = self._held.get(None)
+        assert held is not None
+        held.users -= 1
+        if held.users == 0:
+            self._held.set(None)
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await held.session.aclose()

@@ -1,0 +1,158 @@
+"""`HttpSession`: one POST after the other, over the connections of one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from genai_pipeline.errors import (
+    AttemptTimeout,
+    ConnectionFailed,
+    InvalidAnswer,
+    PipelineError,
+)
+from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
+from genai_pipeline.providers._http._reading import Reading
+
+if TYPE_CHECKING:
+    from genai_pipeline.providers._endpoint import Target
+    from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._wire import Wire
+
+__all__ = ["Answer", "HttpSession"]
+
+_MESSAGE_LENGTH = 300
+
+
+@attrs.frozen
+class Answer:
+    """What a server answered: any status, the whole body, decompressed."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """By name, in upper or lower case."""
+
+    body: bytes = attrs.field(repr=False)
+
+
+class _Late(Exception):
+    """Raised when our own clock ran out; says what for."""
+
+
+class _Unsent(Exception):
+    """Raised when the request could not begin; says why."""
+
+
+class HttpSession:
+    """
+    Posts bytes and reads the answers, within limits of time and size.
+
+    Made by entering an `HttpClient`. Redirects are not followed, cookies not kept.
+    """
+
+    def __init__(self, wire: Wire, client: HttpClient) -> None:
+        self._wire = wire
+        self._client = client
+        # In front of the wire's own queue, where a request that is cancelled may do harm.
+        self._places = anyio.Semaphore(client.max_connections, fast_acquire=True)
+
+    async def post(self, target: Target, body: bytes, *, who: str) -> Answer:
+        """
+        Send *body* to *target*; *who* begins the message of each error.
+
+        Raises `ConnectionFailed` (its ``sent`` tells whether the server may have got the
+        request), `AttemptTimeout` and `InvalidAnswer` (too large). Cancellation passes through
+        and costs no more than the connection of this call.
+        """
+        problem: PipelineError
+        known: tuple[type[Exception], ...] = (
+            *self._wire.known,
+            _Late,
+            _Unsent,
+            TooLarge,
+            Undecodable,
+        )
+        try:
+            return await self._exchange(target, body)
+        except known as error:
+            problem = self._translated(error, who)
+        # Raised out here, without a context: the foreign error holds the headers, and the key.
+        raise problem
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._wire.aclose()
+
+    async def _exchange(self, target: Target, body: bytes) -> Answer:
+        clock, limit = self._client.clock, self._client.max_answer_bytes
+        deadline = clock.now() + self._client.timeout
+        reading: Reading | None = None
+        placed = False
+        try:
+            # The first piece of the answer comes with its head as a rule: one scope for both.
+            with clock.cancel_at(deadline) as scope:
+                await self._take_place()
+                placed = True
+                reading = await self._wire.send(target, body)
+                await reading.advance(limit)
+            if scope.cancelled_caught:
+                raise self._ran_out(queued=not placed)
+            assert reading is not None
+            if not reading.whole:
+                await self._read_on(reading, deadline)
+            return _answer(reading, limit)
+        finally:
+            if reading is not None:
+                await reading.aclose()
+            if placed:
+                self._places.release()
+
+    async def _take_place(self) -> None:
+        try:
+            self._places.acquire_nowait()  # a third of the cost
+        except anyio.WouldBlock:
+            await self._places.acquire()
+
+    def _ran_out(self, *, queued: bool) -> Exception:
+        seconds = self._client.timeout
+        if not queued:
+            return _Late(f"no whole answer within {seconds:g} s (timeout)")
+        return _Unsent(
+            f"no connection was free within {seconds:g} s; "
+            f"all {self._client.max_connections} (max_connections) were in use"
+        )
+
+    async def _read_on(self, reading: Reading, deadline: float) -> None:
+        clock, seconds = self._client.clock, self._client.idle_timeout
+        while not reading.whole:
+            idle = clock.now() + seconds
+            with clock.cancel_at(min(deadline, idle)) as scope:
+                await reading.advance(self._client.max_answer_bytes)
+            if scope.cancelled_caught and deadline < idle:
+                raise self._ran_out(queued=False)
+            if scope.cancelled_caught:
+                raise _Late(f"the answer stopped for {seconds:g} s")
+
+    def _translated(self, error: BaseException, who: str) -> PipelineError:
+        if isinstance(error, TooLarge):
+            limit = self._client.max_answer_bytes
+            return InvalidAnswer(f"{who}: the answer is larger than {limit} bytes")
+        if isinstance(error, Undecodable):
+            return ConnectionFailed(f"{who}: {error}", sent=True)
+        if isinstance(error, _Late):
+            return AttemptTimeout(f"{who}: {error}")
+        if isinstance(error, _Unsent):
+            return ConnectionFailed(f"{who}: {error}", sent=False)
+        told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
+        return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
+
+
+def _answer(reading: Reading, limit: int) -> Answer:
+    body = bytes(reading.body)
+    encodings = reading.headers.get("content-encoding")
+    if encodings:
+        body = decode(body, encodings, limit=limit)
+    return Answer(reading.status, reading.headers, body)

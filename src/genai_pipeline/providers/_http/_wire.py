@@ -1,0 +1,79 @@
+"""`Wire`: how requests travel on one event loop, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import anyio
+
+if TYPE_CHECKING:
+    from genai_pipeline.providers._endpoint import Target
+    from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._reading import Reading
+
+__all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "open_wire"]
+
+Errors: TypeAlias = tuple[type[Exception], ...]
+
+KEEPALIVE = 4.0
+"""
+Seconds to keep an idle connection.
+
+Below the five after which the impatient servers hang up: a request on its way to a closing
+connection is one that may have been billed.
+"""
+
+OTHER_ERRORS: Errors = (
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+)
+
+
+class Wire(Protocol):
+    """Connections of one event loop. The session in front sends no more than they can carry."""
+
+    known: Errors
+    """What it raises when an exchange fails."""
+
+    unsent: Errors
+    """Those that mean that no byte of the request left."""
+
+    async def send(self, target: Target, body: bytes, /) -> Reading:
+        """Post *body* to *target*, and wait for the head of the answer."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def open_wire(client: HttpClient) -> Wire:
+    """Answer aiohttp's connections on asyncio, httpx's on trio; imports them on first use."""
+    context = client.ssl_context or _public_authorities()
+    if _on_asyncio():
+        from genai_pipeline.providers._http._aiohttp import AiohttpWire  # noqa: PLC0415
+
+        return AiohttpWire(client, context)
+    from genai_pipeline.providers._http._httpx import HttpxWire  # noqa: PLC0415
+
+    return HttpxWire(client, context)
+
+
+@functools.cache
+def _public_authorities() -> ssl.SSLContext:
+    import httpx  # noqa: PLC0415
+
+    return httpx.create_ssl_context()
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""How long a server asks to wait, and other durations in headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+__all__ = ["duration", "rate_limits", "retry_after"]
+
+_LONGEST = 86_400.0
+_NUMBER = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{0,20})?)\s*", re.ASCII)
+_GO_DURATION = re.compile(
+    r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m(?!s))?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)s)?"
+    r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
+    re.ASCII,
+)
+_PREFIX = "x-ratelimit-"
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """
+    Answer the seconds that ``retry-after-ms`` or ``retry-after`` asks for, at most a day.
+
+    *now* is the wall clock, for the form that gives a date; a date that has passed gives zero.
+    Answers `None` for what is absent, negative, not finite or not understood.
+    """
+    exact = _number(headers.get("retry-after-ms"))
+    if exact is not None:
+        return min(exact / 1000, _LONGEST)
+    given = headers.get("retry-after")
+    seconds = _number(given)
+    if seconds is None and given is not None:
+        date = _date(given)
+        seconds = None if date is None else max(0.0, date - now)
+    return None if seconds is None else min(seconds, _LONGEST)
+
+
+def duration(text: str) -> float | None:
+    """
+    Answer the seconds in *text*: a plain number, or a duration as Go prints it (``1h2m3.5s``).
+
+    `None` for anything else.
+    """
+    plain = _number(text)
+    if plain is not None:
+        return plain
+    match = _GO_DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def rate_limits(headers: Mapping[str, str]) -> dict[str, float]:
+    """
+    Answer what the ``x-ratelimit-…`` headers tell, by the rest of their names.
+
+    ``{"remaining-requests": 59.0, "reset-tokens": 0.012}``; resets are the seconds until the
+    whole limit is free again. Values that are not understood are left out.
+    """
+    told: dict[str, float] = {}
+    for name, text in headers.items():
+        low = name.lower()
+        if low.startswith(_PREFIX) and (value := duration(text)) is not None:
+            told[low[len(_PREFIX) :]] = value
+    return told
+
+
+def _number(text: str | None) -> float | None:
+    match = None if text is None else _NUMBER.fullmatch(text)
+    return None if match is None else float(match[1])
+
+
+def _date(text: str) -> float | None:
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,130 @@
+"""The end of a run in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from genai_pipeline.report import Report
+from genai_pipeline.telemetry import _figures as figures
+from genai_pipeline.telemetry._mends import LIMITS, mend
+
+__all__ = ["Line", "Tone", "summary"]
+
+Tone: TypeAlias = Literal["good", "bad", "plain", "dim"]
+
+_LABEL = 14
+
+
+@attrs.frozen
+class Line:
+    """A line of the summary, with the tone that a display may colour it by."""
+
+    text: str
+    tone: Tone = "plain"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def summary(
+    report: Report, *, title: str = "", written_to: str = "", dead_letters_to: str = ""
+) -> list[Line]:
+    r"""
+    Answer the lines that tell how a run went: counts that add up, speed, stages, money, errors.
+
+    *written_to* and *dead_letters_to* say where the outputs are, if that is to be shown.
+    ``print(*summary(report), sep="\n")`` prints them.
+    """
+    lines = [_headline(report, title), _row("records", _counts(report))]
+    lines += [_row("throughput", _throughput(report))]
+    lines += _money(report)
+    lines += _stages(report)
+    lines += _errors(report)
+    if written_to and report.written:
+        lines.append(_row("written to", written_to))
+    if dead_letters_to and report.dead:
+        lines.append(_row("dead letters", dead_letters_to, "bad"))
+    return lines
+
+
+def _row(label: str, text: str, tone: Tone = "plain") -> Line:
+    return Line(f"  {label:<{_LABEL}}{text}", tone)
+
+
+def _headline(report: Report, title: str) -> Line:
+    subject = f"{title}: " if title else ""
+    took = figures.seconds(report.elapsed)
+    if report.stopped is not None:
+        return Line(f"{subject}stopped after {took}: {report.stopped}", "bad")
+    if not report.exhausted:
+        return Line(f"{subject}ended after {took}, before the source did", "bad")
+    failed = report.failed
+    if failed:
+        noun = "record" if failed == 1 else "records"
+        return Line(f"{subject}done in {took}; {figures.count(failed)} {noun} failed", "bad")
+    return Line(f"{subject}done in {took}", "good")
+
+
+def _counts(report: Report) -> str:
+    ends = [(report.written, "written"), (report.filtered, "filtered"), (report.dead, "dead")]
+    ends += [(report.handed_back, "handed back"), (report.pending, "pending")]
+    told = [f"{figures.count(number)} {end}" for number, end in ends if number or end == "written"]
+    return f"{figures.count(report.read)} read = {' + '.join(told)}"
+
+
+def _throughput(report: Report) -> str:
+    text = figures.per_second(report.rate)
+    if report.limited_by is not None:
+        text += f", limited by {LIMITS[report.limited_by]}"
+    return text
+
+
+def _money(report: Report) -> Iterator[Line]:
+    if report.calls:
+        failed = f", {figures.count(report.failed_calls)} failed" if report.failed_calls else ""
+        yield _row("calls", f"{figures.count(report.calls)}{failed}")
+        yield _row(
+            "tokens",
+            f"{figures.tokens(report.input_tokens)} in, {figures.tokens(report.output_tokens)} out",
+        )
+    if report.cost is not None:
+        yield _row("cost", figures.money(report.cost))
+    if report.rejections:
+        waited = figures.seconds(report.waited)
+        yield _row("waits", f"{figures.count(report.rejections)} for a policy, {waited} in all")
+
+
+def _stages(report: Report) -> Iterator[Line]:
+    stages = [stage for stage in report.stages if stage.calls]
+    if not stages:
+        return
+    heads = ("stage", "calls", "p50", "p95", "p99", "longest")
+    rows = [
+        (
+            stage.name,
+            figures.count(stage.calls),
+            *(figures.seconds(each) for each in (stage.p50, stage.p95, stage.p99, stage.longest)),
+        )
+        for stage in stages
+    ]
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    yield Line(_columns(heads, widths), "dim")
+    for row in rows:
+        yield Line(_columns(row, widths))
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].ljust(max(widths[0], _LABEL - 2))
+    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  " + "  ".join((first, *rest))
+
+
+def _errors(report: Report) -> Iterator[Line]:
+    for name, number in sorted(report.errors.items(), key=lambda item: (-item[1], item[0])):
+        advice = mend(name)
+        yield _row(
+            "errors", f"{figures.count(number)} {name}" + (f": {advice}" if advice else ""), "bad"
+        )

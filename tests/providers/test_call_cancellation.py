@@ -1,0 +1,119 @@
+"""Cancelling calls in flight and in the queue leaves every connection usable."""
+
+from __future__ import annotations
+
+import anyio
+import httpx
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.providers import OpenAI
+from genai_pipeline.providers._endpoint import Target
+from genai_pipeline.providers._http import HttpClient
+from genai_pipeline.providers._http._httpx import HttpxWire
+from genai_pipeline.providers._http._reading import Reading
+from genai_pipeline.providers._http._wire import open_wire
+from tests.servers.chat import ChatServer
+
+pytestmark = pytest.mark.anyio
+PLACES = 64
+
+
+async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
+    chat: ChatServer,
+) -> None:
+    """After 10 x 1,000 cancelled calls, as many calls as there are places run at once."""
+    base, together = chat.url("").removesuffix("//v1"), f"together-{PLACES}/v1"
+    stuck = OpenAI("m", base_url=f"{base}/hang/v1", max_connections=PLACES)
+    client = stuck._client
+    fresh = OpenAI("m", base_url=f"{base}/{together}", max_connections=PLACES)
+    object.__setattr__(fresh, "_client", client)
+    async with gp.wrap(stuck), gp.wrap(fresh):
+        for number in range(10):
+            before = len(chat.seen)
+            async with anyio.create_task_group() as group:
+                for _ in range(1000):
+                    group.start_soon(stuck, gp.Request("never"))
+                # From before the first connection is open, to all in flight and some queueing.
+                for _ in range(number * 5):
+                    await anyio.lowlevel.checkpoint()
+                if number > 7:
+                    await _until_seen(chat, before + PLACES)
+                group.cancel_scope.cancel()
+        answers: list[str] = []
+
+        async def call(text: str) -> None:
+            answers.append((await fresh(gp.Request(text))).text)
+
+        for _ in range(2):
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as group:
+                    for each in range(PLACES):
+                        group.start_soon(call, str(each))
+    assert sorted(answers) == sorted(f"you said: {n}" for n in range(PLACES) for _ in range(2))
+
+
+async def _until_seen(chat: ChatServer, count: int) -> None:
+    with anyio.fail_after(20):
+        while len(chat.seen) < count:
+            await anyio.sleep(0.001)
+
+
+async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer) -> None:
+    """With one place in all, a call after ten that were cancelled half-read is answered."""
+    dripping = OpenAI("m", base_url=chat.url("drip"), max_connections=1)
+    fresh = OpenAI("m", base_url=chat.url("ok"), max_connections=1)
+    object.__setattr__(fresh, "_client", dripping._client)
+    async with gp.wrap(dripping), gp.wrap(fresh):
+        for _ in range(10):
+            before = len(chat.seen)
+            async with anyio.create_task_group() as group:
+                group.start_soon(dripping, gp.Request("x"))
+                await _until_seen(chat, before + 1)
+                group.cancel_scope.cancel()
+        assert (await fresh(gp.Request("y"))).text == "you said: y"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> None:
+    """A pool that lost its connections fails one call, which was not sent, and no other."""
+
+    class Full(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.PoolTimeout("")
+
+    wire = open_wire(HttpClient())
+    assert isinstance(wire, HttpxWire)
+    target = Target(f"{chat.url('ok')}/chat/completions", ())
+    body = b'{"messages": [{"content": "x"}]}'
+    wire._least_loaded().transport = Full()
+    with pytest.raises(wire.unsent):
+        await wire.send(target, body)
+    reading = await wire.send(target, body)
+    assert reading.status == 200
+    await reading.aclose()
+    await wire.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_pools_stay_small_and_share_the_load(chat: ChatServer) -> None:
+    """A hundred requests at once spread over several pools, and none queues inside one."""
+    wire = open_wire(HttpClient(max_connections=100))
+    assert isinstance(wire, HttpxWire)
+    target = Target(f"{chat.url('together-100')}/chat/completions", ())
+    readings: list[Reading] = []
+
+    async def send() -> None:
+        readings.append(await wire.send(target, b'{"messages": [{"content": "x"}]}'))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(send)
+    loads = [pool.in_flight for pool in wire._pools]
+    assert len(loads) == 4
+    assert sum(loads) == 100
+    assert max(loads) <= 32
+    for reading in readings:
+        await reading.aclose()
+    assert sum(pool.in_flight for pool in wire._pools) == 0
+    await wire.aclose()

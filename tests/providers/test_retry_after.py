@@ -1,0 +1,81 @@
+"""Durations in headers."""
+
+from __future__ import annotations
+
+import math
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genai_pipeline.providers._retry_after import duration, rate_limits, retry_after
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": formatdate(NOW + 30, usegmt=True)}, 30.0),
+        ({"retry-after": formatdate(NOW - 30, usegmt=True)}, 0.0),
+        ({"retry-after": "1000000000"}, 86_400.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 86_400.0),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e400"}, None),
+        ({"retry-after": "1_000"}, None),
+        ({"retry-after": "\u0661"}, None),
+        ({"retry-after": "later"}, None),
+        ({"retry-after": ""}, None),
+    ],
+)
+def test_the_forms_of_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds, milliseconds and dates are understood; whatever makes no sense counts as absent."""
+    assert retry_after(headers, now=NOW) == seconds
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_any_text_is_safe_to_wait_for(exact: str, coarse: str) -> None:
+    """No header makes it raise, or ask for more than a day or less than nothing."""
+    seconds = retry_after({"retry-after-ms": exact, "retry-after": coarse}, now=NOW)
+    assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= 86_400)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("12ms", 0.012),
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("1h2m3.5s", 3723.5),
+        ("2m", 120.0),
+        ("59", 59.0),
+        ("-1", None),
+        ("", None),
+        ("s", None),
+        ("5 parsecs", None),
+    ],
+)
+def test_durations_as_servers_print_them(text: str, seconds: float | None) -> None:
+    """A plain number and a Go duration give seconds, anything else nothing."""
+    assert duration(text) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_rate_limits_are_gathered_by_name() -> None:
+    """Headers of any case are taken; those that make no sense are left out."""
+    headers = {
+        "X-RateLimit-Remaining-Requests": "59",
+        "x-ratelimit-reset-tokens": "1m2.5s",
+        "x-ratelimit-limit-tokens": "-1",
+        "content-type": "application/json",
+    }
+    assert rate_limits(headers) == {"remaining-requests": 59.0, "reset-tokens": 62.5}

@@ -1,0 +1,1 @@
+"""What type checkers must say about the uses of this library; read by them, never run."""

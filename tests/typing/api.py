@@ -1,0 +1,175 @@
+"""
+Good uses and what they infer; bad uses and the errors they must be.
+
+Never run. Each bad line carries the very errors that mypy and pyright give; were it fine one
+day, they would report the comments as unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar, assert_type
+
+import genai_pipeline as gp
+
+I = TypeVar("I")
+O = TypeVar("O")
+
+# -- Handlers: plain functions and objects are stages, providers and sinks. ----------------------
+
+
+async def model(request: gp.Request) -> gp.Response:
+    """A provider."""
+    return gp.Response(request.prompt)
+
+
+async def ask(text: str) -> str:
+    """A function that calls a model."""
+    return (await model(gp.Request(text))).text
+
+
+def length(text: str) -> int:
+    """A plain function."""
+    return len(text)
+
+
+def words(text: str) -> list[str]:
+    """A function of several answers."""
+    return text.split()
+
+
+def add(one: int, other: int) -> int:
+    """A function of two numbers."""
+    return one + other
+
+
+def negate(number: int) -> int:
+    """A function of a number."""
+    return -number
+
+
+def is_long(text: str) -> bool:
+    """A predicate."""
+    return len(text) > 100
+
+
+async def keep_number(record: gp.Record[int]) -> None:
+    """A sink of numbers."""
+
+
+async def keep_text(record: gp.Record[str]) -> None:
+    """A sink of texts."""
+
+
+as_provider: gp.Provider = model
+as_sink: gp.Sink[int] = keep_number
+as_handler: gp.Handler[gp.Request, gp.Response] = model
+as_stage: gp.Stage[str, str] = gp.map(ask)
+
+# -- Stages know what they take and answer. ------------------------------------------------------
+
+assert_type(gp.map(ask), gp.Stage[str, str])
+assert_type(gp.map(length), gp.Stage[str, int])
+assert_type(gp.map(length, thread=True), gp.Stage[str, int])
+assert_type(gp.flat_map(words), gp.Stage[str, str])
+assert_type(gp.filter(is_long), gp.Stage[str, str])
+assert_type(gp.chain(gp.map(ask), gp.map(length)), gp.Stage[str, int])
+assert_type(
+    gp.chain(gp.flat_map(words), gp.filter(is_long), gp.map(ask), gp.map(length)),
+    gp.Stage[str, int],
+)
+assert_type(gp.reduce(add, 10), gp.Stage[int, int])
+
+texts_to_lists: gp.Stage[str, list[str]] = gp.gather(10)
+either: gp.Stage[str, str] = gp.branch(is_long, {True: gp.map(ask), False: gp.map(str.upper)})
+noted: gp.Stage[str, str] = gp.tee(keep_text)
+
+wrong_order = gp.chain(gp.map(length), gp.map(ask))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+wrong_end: gp.Stage[str, str] = gp.chain(gp.map(ask), gp.map(length))  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+wrong_side: gp.Stage[str, str] = gp.tee(keep_number)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+not_a_stage: gp.Stage[str, int] = gp.chain(length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- Middleware fits around whatever has its types, and nothing else. ----------------------------
+
+
+class Cache:
+    """A middleware for models alone."""
+
+    async def __call__(
+        self, request: gp.Request, call_next: gp.Handler[gp.Request, gp.Response]
+    ) -> gp.Response:
+        """Answer as the model does."""
+        return await call_next(request)
+
+
+class Patience:
+    """A middleware for everything."""
+
+    async def __call__(self, value: I, call_next: gp.Handler[I, O]) -> O:
+        """Answer as the handler does."""
+        return await call_next(value)
+
+
+async def log(request: gp.Request, call_next: gp.Handler[gp.Request, gp.Response]) -> gp.Response:
+    """A middleware that is a function."""
+    return await call_next(request)
+
+
+a_cache: gp.Middleware[gp.Request, gp.Response] = Cache()
+everything_around = gp.wrap(model, Cache(), log, Patience())
+assert_type(everything_around.__call__, Callable[[gp.Request], Awaitable[gp.Response]])
+wrapped_is_a_provider: gp.Provider = gp.wrap(model, Cache())
+wrapped_is_a_sink: gp.Sink[int] = gp.wrap(keep_number, Patience())
+
+cache_around_a_sink = gp.wrap(keep_number, Cache())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+cache_around_a_stage = gp.wrap(gp.map(ask), Cache())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+unwrapped = gp.wrap(model, model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- Batches: several behind one. ----------------------------------------------------------------
+
+
+async def embed(texts: Sequence[str]) -> list[list[float] | Exception]:
+    """Answer several at a time."""
+    return [[0.0] for _ in texts]
+
+
+one_at_a_time: gp.Handler[str, list[float]] = gp.batched(embed, size=32)
+wrong_batch: gp.Handler[int, list[float]] = gp.batched(embed, size=32)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+# -- A pipeline joins what fits. -----------------------------------------------------------------
+
+texts = gp.sources.Values(["a", "b"])
+numbers = gp.sinks.Collect[int]()
+pipeline = gp.Pipeline(source=texts, stage=gp.map(length), sink=keep_number)
+assert_type(pipeline, gp.Pipeline[str, int])
+collected: gp.Pipeline[str, int] = gp.Pipeline(source=texts, stage=gp.map(length), sink=numbers)
+ordered: gp.Sink[int] = gp.in_order(keep_number)
+
+
+async def keep_letter(record: gp.Record[gp.DeadLetter]) -> None:
+    """A sink of dead letters."""
+
+
+buried = gp.Pipeline(source=texts, stage=gp.map(length), sink=numbers, dead_letters=keep_letter)
+mistyped_sink = gp.Pipeline(source=texts, stage=gp.map(length), sink=keep_text)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+mistyped_source = gp.Pipeline(source=texts, stage=gp.map(negate), sink=numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+mistyped_letters = gp.Pipeline(
+    source=texts,
+    stage=gp.map(length),
+    sink=numbers,
+    dead_letters=keep_number,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+)
+
+
+async def account() -> gp.Report:
+    """A report is what a run answers."""
+    return await pipeline.run()
+
+
+# -- Records keep the type of their value. -------------------------------------------------------
+
+assert_type(gp.Record("a", "1").value, str)
+assert_type(gp.Record("a", "1").with_value(1), gp.Record[int])
+covariant: gp.Record[object] = gp.Record("a", "1")
