@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_pipeline._shared import SharedCircuit, SharedCircuits
 from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
 from genai_pipeline.resilience._circuit import CircuitListener, CircuitState
 from genai_pipeline.resilience._deadline import Deadline
@@ -13,14 +14,10 @@ from genai_pipeline.resilience._events import (
     CircuitSharingFailed,
     RetryScheduled,
 )
+from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
-from genai_pipeline.resilience._shared_circuits import (
-    MemoryCircuits,
-    SharedCircuit,
-    SharedCircuits,
-)
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 

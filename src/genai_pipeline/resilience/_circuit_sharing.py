@@ -11,11 +11,11 @@ from types import TracebackType
 import anyio
 import attrs
 
+from genai_pipeline._shared import SharedCircuit, SharedCircuits, SharedState
 from genai_pipeline.clock import Clock
 from genai_pipeline.events import emit
 from genai_pipeline.resilience._circuit import Circuit
 from genai_pipeline.resilience._events import CircuitSharingFailed
-from genai_pipeline.resilience._shared_circuits import SharedCircuit, SharedCircuits, SharedState
 
 __all__ = ["CircuitSharing", "Exchange"]
 
