@@ -18,7 +18,7 @@ NAME = "genai_pipeline"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
-    frozenset({"_canonical", "_options", "messages", "records", "types", "walk"}),
+    frozenset({"_canonical", "_options", "_shared", "messages", "records", "types", "walk"}),
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_functions", "_gather"),
@@ -41,11 +41,12 @@ ENGINE, EDGES = 3, 4
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("providers",),
     "asyncio": ("testing", "cli", "providers._http"),
+    "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
     "httpx_aiohttp": ("providers._http",),
     "multidict": ("providers._http",),
     "numpy": ("providers._local",),
-    "pybreaker": ("resilience._breaker",),
+    "pybreaker": ("resilience._circuit",),
     "pytest": ("testing",),
     "hypothesis": ("testing",),
     "requests": (),

@@ -40,7 +40,16 @@ PUBLIC = (
 """The modules whose names users import."""
 
 HEAVY = (
-    *("aiohttp", "asyncio", "concurrent.futures.process", "ctypes", "email", "h11", "httpx"),
+    *(
+        "aiohttp",
+        "asyncio",
+        "coredis",
+        "concurrent.futures.process",
+        "ctypes",
+        "email",
+        "h11",
+        "httpx",
+    ),
     *("httpx_aiohttp", "hypothesis", "multiprocessing", "numpy", "pybreaker", "pytest", "rich"),
     *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
@@ -50,6 +59,7 @@ HEAVY = (
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
+    "redis": ("coredis",),
     "trio": ("trio",),
     "zstd": ("zstandard",),
 }

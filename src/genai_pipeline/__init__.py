@@ -54,11 +54,19 @@ if TYPE_CHECKING:
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
-    from genai_pipeline.resilience import Deadline, Retry, RetryBudget, Timeout
+    from genai_pipeline.resilience import (
+        CircuitBreaker,
+        Deadline,
+        Retry,
+        RetryBudget,
+        Throttle,
+        Timeout,
+    )
     from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
     from genai_pipeline.walk import current_record, time_left
 
 __all__ = [
+    "CircuitBreaker",
     "Clock",
     "ConfigurationError",
     "DataError",
@@ -88,6 +96,7 @@ __all__ = [
     "Store",
     "SystemClock",
     "Systemic",
+    "Throttle",
     "Timeout",
     "Transient",
     "Truncated",
@@ -135,7 +144,7 @@ _HOMES = {
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
-    "resilience": "Deadline Retry RetryBudget Timeout",
+    "resilience": "CircuitBreaker Deadline Retry RetryBudget Throttle Timeout",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }

@@ -11,6 +11,8 @@ Every error this library raises, classified by *who must act*.
     │   ├── AttemptTimeout       one attempt took longer than it may
     │   └── InvalidAnswer        the answer is not what was asked for
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
+    │   ├── CircuitOpen          calls failed so often that none is made for a while
+    │   └── Throttled            the callee turns so many away that this one is spared it
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
     │   │   └── ContextOverflow      the request is longer than the model reads
@@ -44,6 +46,7 @@ __all__ = [
     "AttemptTimeout",
     "AuthenticationFailed",
     "Category",
+    "CircuitOpen",
     "ConfigurationError",
     "ConnectionFailed",
     "ContextOverflow",
@@ -61,6 +64,7 @@ __all__ = [
     "Stopped",
     "StorageFailed",
     "Systemic",
+    "Throttled",
     "TooManyFailures",
     "Transient",
     "Truncated",
@@ -154,6 +158,20 @@ class Rejected(_Delayed):
 
     waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "cooldown"
     """What a caller that tries again waits for, as `events.PolicyWaited.kind` tells it."""
+
+
+class CircuitOpen(Rejected):
+    """
+    Raised when calls failed so often, or so slowly, that none is made for a while.
+
+    *retry_after* is `None` while an operator holds the circuit open.
+    """
+
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "breaker"
+
+
+class Throttled(Rejected):
+    """Raised when the callee turns so many calls away that this one was kept from it."""
 
 
 class Permanent(PipelineError):

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+from genai_pipeline._shared import SharedCircuit, SharedCircuits
+from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
+from genai_pipeline.resilience._circuit import CircuitListener, CircuitState
 from genai_pipeline.resilience._deadline import Deadline
-from genai_pipeline.resilience._events import RetryScheduled
+from genai_pipeline.resilience._events import (
+    CallThrottled,
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    CircuitSharingFailed,
+    RetryScheduled,
+)
+from genai_pipeline.resilience._memory_circuits import MemoryCircuits
+from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
-__all__ = ["Deadline", "Retry", "RetryBudget", "RetryScheduled", "Timeout"]
+__all__ = [
+    "Admission",
+    "CallThrottled",
+    "CircuitBreaker",
+    "CircuitClosed",
+    "CircuitHalfOpened",
+    "CircuitListener",
+    "CircuitOpened",
+    "CircuitSharingFailed",
+    "CircuitState",
+    "Deadline",
+    "MemoryCircuits",
+    "Retry",
+    "RetryBudget",
+    "RetryScheduled",
+    "SharedCircuit",
+    "SharedCircuits",
+    "Throttle",
+    "Timeout",
+    "is_outage",
+    "is_turned_away",
+]

@@ -6,7 +6,14 @@ import attrs
 
 from genai_pipeline.events import Event
 
-__all__ = ["RetryScheduled"]
+__all__ = [
+    "CallThrottled",
+    "CircuitClosed",
+    "CircuitHalfOpened",
+    "CircuitOpened",
+    "CircuitSharingFailed",
+    "RetryScheduled",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -22,3 +29,42 @@ class RetryScheduled(Event):
     attempt: int
     wait: float
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitOpened(Event):
+    """A circuit refuses calls for *seconds* (infinite: until it is closed by hand)."""
+
+    name: str
+    seconds: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitHalfOpened(Event):
+    """A circuit lets single calls through, to see whether the callee is well again."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitClosed(Event):
+    """A circuit lets all calls through again."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitSharingFailed(Event):
+    """A circuit cannot reach the state it shares; it goes on alone and tries again."""
+
+    name: str
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class CallThrottled(Event):
+    """A call was refused, as such calls are with this *probability* now."""
+
+    name: str
+    probability: float
