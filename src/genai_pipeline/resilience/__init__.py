@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from genai_pipeline.resilience._deadline import Deadline
+from genai_pipeline.resilience._events import RetryScheduled
+from genai_pipeline.resilience._retry import Retry
+from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._timeout import Timeout
+
+__all__ = ["Deadline", "Retry", "RetryBudget", "RetryScheduled", "Timeout"]
