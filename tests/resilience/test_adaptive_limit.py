@@ -23,7 +23,7 @@ from genai_pipeline.resilience import AdaptiveLimit, ConcurrencyChanged
 from genai_pipeline.testing import FakeClock
 
 from .cancelling import Call, cancel_at_every_wait
-from .moments import a_moment
+from .moments import a_moment, run
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def load(limit: AdaptiveLimit, clock: FakeClock, calls: int) -> None:
     handler = gp.wrap(clock.sleep, limit)
     async with anyio.create_task_group() as group:
         for _ in range(calls):
-            group.start_soon(handler, 1)
+            group.start_soon(run, handler, 1)
 
 
 @pytest.mark.parametrize("kind", [RateLimited, Overloaded, AttemptTimeout])
@@ -147,7 +147,7 @@ async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
             for number in range(4):
-                group.start_soon(handler, number)
+                group.start_soon(run, handler, number)
                 await a_moment()
     assert done == [31, 32, 32, 1000]
     changes = [each for each in heard if isinstance(each, ConcurrencyChanged)]
@@ -227,7 +227,7 @@ async def test_the_line_is_bounded(clock: FakeClock) -> None:
     limit = AdaptiveLimit(initial=1, queue=1, clock=clock)
     async with anyio.create_task_group() as group:
         for _ in range(2):
-            group.start_soon(gp.wrap(clock.sleep, limit), 5)
+            group.start_soon(run, gp.wrap(clock.sleep, limit), 5)
         await clock.sleep(1)
         assert (limit.in_use, limit.waiting) == (1, 1)
         with pytest.raises(BulkheadFull, match="adaptive_limit: 1 calls run and 1 wait"):
@@ -242,9 +242,9 @@ async def test_cancelling_is_neutral(clock: FakeClock) -> None:
         limit = AdaptiveLimit(initial=1, ceiling=1, clock=clock)
         handler = gp.wrap(clock.sleep, limit)
         async with anyio.create_task_group() as group:
-            group.start_soon(handler, 1)
+            group.start_soon(run, handler, 1)
             await a_moment()
-            yield partial(handler, 1)
+            yield partial(run, handler, 1)
         assert (limit.in_use, limit.waiting, limit.limit) == (0, 0, 1)
 
     assert await cancel_at_every_wait(scenario) == 2

@@ -20,7 +20,7 @@ from genai_pipeline.testing import FakeClock
 from genai_pipeline.walk import deadline_at
 
 from .cancelling import Call, cancel_at_every_wait
-from .moments import a_moment
+from .moments import a_moment, run
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def test_no_more_than_size_run_at_once(clock: FakeClock) -> None:
     handler = gp.wrap(work, Bulkhead(3, clock=clock))
     async with anyio.create_task_group() as group:
         for number in range(10):
-            group.start_soon(handler, number)
+            group.start_soon(run, handler, number)
     assert max(running) == 3
     assert clock.now() == 4
 
@@ -58,10 +58,10 @@ async def test_first_come_first_served(clock: FakeClock) -> None:
     handler = gp.wrap(work, bulkhead)
     async with anyio.create_task_group() as group:
         for number in range(4):
-            group.start_soon(handler, number)
+            group.start_soon(run, handler, number)
             await a_moment()
         await clock.sleep(1)
-        group.start_soon(handler, 4)
+        group.start_soon(run, handler, 4)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -71,7 +71,7 @@ async def test_a_full_line_is_refused_at_once(clock: FakeClock) -> None:
     handler = gp.wrap(clock.sleep, bulkhead)
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(handler, 10)
+            group.start_soon(run, handler, 10)
         await clock.sleep(1)
         assert (bulkhead.in_use, bulkhead.waiting) == (2, 3)
         with pytest.raises(BulkheadFull, match=r"^gpu: 2 calls run and 3 wait, the most that may$"):
@@ -107,8 +107,8 @@ async def test_waiting_is_told(clock: FakeClock) -> None:
     handler = gp.wrap(clock.sleep, Bulkhead(1, name="gpu", clock=clock))
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
-            group.start_soon(handler, 3)
-            group.start_soon(handler, 1)
+            group.start_soon(run, handler, 3)
+            group.start_soon(run, handler, 1)
     assert heard == [PolicyWaited(kind="queue", name="gpu", seconds=3)]
 
 
@@ -150,11 +150,10 @@ async def test_a_stream_holds_its_slot_until_it_is_closed(clock: FakeClock) -> N
     async def note(value: int) -> None:
         began.append(clock.now())
 
-    async with anyio.create_task_group() as group:
-        async with stream():
-            group.start_soon(gp.wrap(note, bulkhead), 1)
-            await clock.sleep(9)
-            assert not began
+    async with anyio.create_task_group() as group, stream():
+        group.start_soon(run, gp.wrap(note, bulkhead), 1)
+        await clock.sleep(9)
+        assert not began
     assert began == [9]
 
 
@@ -185,7 +184,7 @@ async def test_no_slot_is_held_during_back_off_or_quota_wait(clock: FakeClock) -
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
-        group.start_soon(model, 1)
+        group.start_soon(run, model, 1)
     assert clock.now() == pytest.approx(60), "one request a minute"
     assert max(held) == 0
 
@@ -198,9 +197,9 @@ async def test_cancelling_loses_no_slot(clock: FakeClock) -> None:
         bulkhead = Bulkhead(1, clock=clock)
         handler = gp.wrap(clock.sleep, bulkhead)
         async with anyio.create_task_group() as group:
-            group.start_soon(handler, 1)
+            group.start_soon(run, handler, 1)
             await a_moment()
-            yield partial(handler, 1)
+            yield partial(run, handler, 1)
         assert (bulkhead.in_use, bulkhead.waiting) == (0, 0)
 
     assert await cancel_at_every_wait(scenario) == 2
@@ -226,7 +225,7 @@ async def test_a_slot_given_to_a_cancelled_call_goes_on(clock: FakeClock) -> Non
 
         group.start_soon(cancelled)
         await a_moment()
-        group.start_soon(handler, 2)
+        group.start_soon(run, handler, 2)
         await a_moment()
         await slot.__aexit__(None, None, None)
         scope.cancel()
@@ -283,7 +282,7 @@ async def test_it_works_in_one_event_loop_after_another(anyio_backend: str) -> N
         with anyio.move_on_after(0.01):
             async with anyio.create_task_group() as group:
                 for _ in range(3):
-                    group.start_soon(gp.wrap(anyio.sleep, bulkhead), 10)
+                    group.start_soon(run, gp.wrap(anyio.sleep, bulkhead), 10)
 
     async def second() -> None:
         await gp.wrap(anyio.sleep, bulkhead)(0)

@@ -23,6 +23,7 @@ from genai_pipeline.resilience._told_limits import told_limits
 __all__ = ["Reservation", "Reservations"]
 
 _LONGEST_COOLDOWN = 60.0
+_LONGEST_HINT = 86_400.0
 _JITTER = 0.1
 _MOST_MODELS = 100
 
@@ -156,7 +157,7 @@ class Reservations:
     async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
         """Stop everybody for as long as the provider asked, or for a growing while."""
         again = reservation.number <= self._cooled_at
-        if retry_after is None:
+        if not retry_after:
             if again:
                 return  # one of the burst that the last cooldown was for
             wanted = self.options.cooldown * 2 ** min(self.cooldowns, 30)
@@ -164,7 +165,7 @@ class Reservations:
         if not again:
             self._cooled_at = self._number
             self.cooldowns += 1
-        wait = retry_after * (1 + _JITTER * self.options.random())
+        wait = min(retry_after, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
         if wait > self.options.buckets.blocked_for():
             emit(CooldownBegan(name=self.options.name, seconds=wait))
             await self.options.buckets.block(wait)
