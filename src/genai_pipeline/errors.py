@@ -12,7 +12,9 @@ Every error this library raises, classified by *who must act*.
     │   └── InvalidAnswer        the answer is not what was asked for
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
     │   ├── BulkheadFull         too many calls run and wait already
-    │   └── RateLimitExceeded    the quota frees too late, or too many calls wait for it
+    │   ├── CircuitOpen          calls failed so often that none is made for a while
+    │   ├── RateLimitExceeded    the quota frees too late, or too many calls wait for it
+    │   └── Throttled            the callee turns so many away that this one is spared it
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
     │   │   └── ContextOverflow      the request is longer than the model reads
@@ -47,6 +49,7 @@ __all__ = [
     "AuthenticationFailed",
     "BulkheadFull",
     "Category",
+    "CircuitOpen",
     "ConfigurationError",
     "ConnectionFailed",
     "ContextOverflow",
@@ -65,6 +68,7 @@ __all__ = [
     "Stopped",
     "StorageFailed",
     "Systemic",
+    "Throttled",
     "TooManyFailures",
     "Transient",
     "Truncated",
@@ -163,13 +167,27 @@ class Rejected(_Delayed):
 class BulkheadFull(Rejected):
     """Raised when so many calls run and wait already that one more may not even wait."""
 
-    waits_for = "queue"
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "queue"
 
 
 class RateLimitExceeded(Rejected):
     """Raised when the quota frees after the caller's deadline, or too many wait for it."""
 
-    waits_for = "limiter"
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "limiter"
+
+
+class CircuitOpen(Rejected):
+    """
+    Raised when calls failed so often, or so slowly, that none is made for a while.
+
+    *retry_after* is `None` while an operator holds the circuit open.
+    """
+
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "breaker"
+
+
+class Throttled(Rejected):
+    """Raised when the callee turns so many calls away that this one was kept from it."""
 
 
 class Permanent(PipelineError):

@@ -255,5 +255,5 @@ async def test_cancelling_is_neutral(clock: FakeClock) -> None:
 )
 async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     """An initial limit outside floor and ceiling is refused when it is built."""
-    with pytest.raises(ConfigurationError, match="AdaptiveLimit: .*; give a whole number"):
+    with pytest.raises(ConfigurationError, match=r"AdaptiveLimit: .*; give a whole number"):
         AdaptiveLimit(**options)

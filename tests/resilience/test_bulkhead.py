@@ -108,6 +108,7 @@ async def test_waiting_is_told(clock: FakeClock) -> None:
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
             group.start_soon(run, handler, 3)
+            await a_moment()
             group.start_soon(run, handler, 1)
     assert heard == [PolicyWaited(kind="queue", name="gpu", seconds=3)]
 

@@ -321,10 +321,8 @@ async def test_a_429_stops_everybody_and_then_lets_them_go_gradually(clock: Fake
     kinds = {each.kind for each in heard[1:] if isinstance(each, PolicyWaited)}
     assert kinds == {"cooldown", "limiter"}
     first = [each for each in heard if isinstance(each, PolicyWaited)][:2]
-    assert [(each.kind, each.seconds) for each in first] == [
-        ("cooldown", pytest.approx(21)),
-        ("limiter", pytest.approx(1)),
-    ]
+    assert [each.kind for each in first] == ["cooldown", "limiter"]
+    assert [each.seconds for each in first] == pytest.approx([21, 1])
 
 
 async def test_cooldowns_without_a_hint_grow(clock: FakeClock) -> None:

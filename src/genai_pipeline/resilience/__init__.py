@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
+from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Quota
 from genai_pipeline.resilience._bulkhead import Bulkhead
+from genai_pipeline.resilience._circuit import CircuitListener, CircuitState
 from genai_pipeline.resilience._deadline import Deadline
 from genai_pipeline.resilience._events import (
+    CallThrottled,
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    CircuitSharingFailed,
     ConcurrencyChanged,
     CooldownBegan,
     QuotaLearned,
@@ -14,20 +21,33 @@ from genai_pipeline.resilience._events import (
     SharedQuotaLost,
     SharedQuotaRegained,
 )
+from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._shared_circuits import MemoryCircuits, SharedCircuit, SharedCircuits
+from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
 __all__ = [
     "AdaptiveLimit",
+    "Admission",
     "Buckets",
     "Bulkhead",
+    "CallThrottled",
+    "CircuitBreaker",
+    "CircuitClosed",
+    "CircuitHalfOpened",
+    "CircuitListener",
+    "CircuitOpened",
+    "CircuitSharingFailed",
+    "CircuitState",
     "ConcurrencyChanged",
     "CooldownBegan",
     "Deadline",
     "MemoryBuckets",
+    "MemoryCircuits",
     "Quota",
     "QuotaLearned",
     "RateLimit",
@@ -35,7 +55,12 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RetryScheduled",
+    "SharedCircuit",
+    "SharedCircuits",
     "SharedQuotaLost",
     "SharedQuotaRegained",
+    "Throttle",
     "Timeout",
+    "is_outage",
+    "is_turned_away",
 ]

@@ -9,6 +9,11 @@ import attrs
 from genai_pipeline.events import Event
 
 __all__ = [
+    "CallThrottled",
+    "CircuitClosed",
+    "CircuitHalfOpened",
+    "CircuitOpened",
+    "CircuitSharingFailed",
     "ConcurrencyChanged",
     "CooldownBegan",
     "QuotaLearned",
@@ -85,3 +90,41 @@ class SharedQuotaRegained(Event):
     """The server of a shared quota answers again."""
 
     name: str
+
+
+class CircuitOpened(Event):
+    """A circuit refuses calls for *seconds* (infinite: until it is closed by hand)."""
+
+    name: str
+    seconds: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitHalfOpened(Event):
+    """A circuit lets single calls through, to see whether the callee is well again."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitClosed(Event):
+    """A circuit lets all calls through again."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class CircuitSharingFailed(Event):
+    """A circuit cannot reach the state it shares; it goes on alone and tries again."""
+
+    name: str
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class CallThrottled(Event):
+    """A call was refused, as such calls are with this *probability* now."""
+
+    name: str
+    probability: float
