@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import settings
@@ -209,7 +210,7 @@ class BreakerMachine(RuleBasedStateMachine):
             assert len(self.changes.seen) == len(self.heard)
         names = ["CircuitClosed", *self.heard.names()]
         states = {"CircuitClosed": "closed", "CircuitOpened": "open"}
-        pairs = zip(names, names[1:], strict=False)
+        pairs = itertools.pairwise(names)
         assert {
             (states.get(old, "half-open"), states.get(new, "half-open")) for old, new in pairs
         } <= LEGAL

@@ -2,7 +2,8 @@
 Where values are kept by key, for caches and shared state.
 
 A store is any object with the three methods of `genai_pipeline.Store`.
-`genai_pipeline.testing.StoreContract` proves one. `RedisCircuits` needs the extra ``redis``.
+`genai_pipeline.testing.StoreContract` proves one. `RedisBuckets` and `RedisCircuits` need
+the extra ``redis``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from genai_pipeline.stores._memory import Memory
 
 if TYPE_CHECKING:
+    from genai_pipeline.stores._redis_buckets import RedisBuckets
     from genai_pipeline.stores._redis_circuits import RedisCircuits
 
-__all__ = ["Memory", "RedisCircuits"]
+__all__ = ["Memory", "RedisBuckets", "RedisCircuits"]
 
-_HOMES = {"RedisCircuits": "_redis_circuits"}
+_HOMES = {"RedisBuckets": "_redis_buckets", "RedisCircuits": "_redis_circuits"}
 """Where each name lives that is loaded when it is first used."""
 
 

@@ -1,0 +1,55 @@
+"""
+A process that calls as fast as a shared quota lets it.
+
+Says ``ready``, waits for a line, works for so many seconds, and prints when its calls were made.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import anyio
+
+import genai_pipeline as gp
+from genai_pipeline.resilience import RateLimit
+from genai_pipeline.stores import RedisBuckets
+
+RATE, BURST = 100, 1.0
+TOKENS = 10
+
+
+async def main(url: str, seconds: float, backend_tasks: int) -> None:
+    made: list[float] = []
+
+    async def note(value: int) -> None:
+        made.append(time.time())
+
+    buckets = RedisBuckets(url=url, name="gpt")
+    limit = RateLimit(
+        requests=RATE * 60,
+        tokens=RATE * TOKENS * 120,
+        burst=BURST,
+        cost=lambda _: TOKENS,
+        buckets=buckets,
+    )
+    handler = gp.wrap(note, limit)
+
+    async def work() -> None:
+        while True:
+            await handler(0)
+
+    async with handler:
+        await buckets.run("return 1", [])
+        print("ready", flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as group:
+                for _ in range(backend_tasks):
+                    group.start_soon(work)
+    print(json.dumps(made), flush=True)
+
+
+if __name__ == "__main__":
+    anyio.run(main, sys.argv[1], float(sys.argv[2]), 5, backend=sys.argv[3])
