@@ -18,7 +18,7 @@ NAME = "genai_pipeline"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
-    frozenset({"_canonical", "_options", "messages", "records", "types", "walk"}),
+    frozenset({"_canonical", "_options", "_quotas", "messages", "records", "types", "walk"}),
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_functions", "_gather"),

@@ -59,5 +59,3 @@ class Heard(list[Event]):
     def names(self) -> list[str]:
         """Answer what happened, in order."""
         return [type(event).__name__ for event in self]
-
-

@@ -13,8 +13,8 @@ import time
 import anyio
 
 import genai_pipeline as gp
-from genai_pipeline.resilience import RateLimit
-from genai_pipeline.stores import RedisBuckets
+from genai_pipeline.resilience import RateLimit, SharedBuckets
+from genai_pipeline.stores import RedisQuotas
 
 RATE, BURST = 100, 1.0
 TOKENS = 10
@@ -26,13 +26,13 @@ async def main(url: str, seconds: float, backend_tasks: int) -> None:
     async def note(value: int) -> None:
         made.append(time.time())
 
-    buckets = RedisBuckets(url=url, name="gpt")
+    server = RedisQuotas(url=url)
     limit = RateLimit(
         requests=RATE * 60,
         tokens=RATE * TOKENS * 120,
         burst=BURST,
         cost=lambda _: TOKENS,
-        buckets=buckets,
+        buckets=SharedBuckets(name="gpt", server=server),
     )
     handler = gp.wrap(note, limit)
 
@@ -41,7 +41,7 @@ async def main(url: str, seconds: float, backend_tasks: int) -> None:
             await handler(0)
 
     async with handler:
-        await buckets.run("return 1", [])
+        await server.run("return 1", [])
         print("ready", flush=True)
         await anyio.to_thread.run_sync(sys.stdin.readline)
         with anyio.move_on_after(seconds):

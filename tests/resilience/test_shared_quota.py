@@ -16,15 +16,27 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.errors import ConfigurationError, RateLimited
-from genai_pipeline.resilience import Quota, RateLimit, SharedQuotaLost, SharedQuotaRegained
-from genai_pipeline.stores import RedisBuckets
-from genai_pipeline.testing import FakeClock
+from genai_pipeline.resilience import (
+    Quota,
+    RateLimit,
+    SharedBuckets,
+    SharedQuotaLost,
+    SharedQuotaRegained,
+)
+from genai_pipeline.stores import RedisQuotas
 from tests.servers.valkey import Valkey
 
 from .cancelling import Call, cancel_at_every_wait
 from .quota_worker import BURST, RATE
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # The client leaves streams of its own unclosed when a connection breaks.
+    pytest.mark.filterwarnings(
+        "ignore:.*MemoryObject(Send|Receive)Stream:pytest.PytestUnraisableExceptionWarning",
+        "ignore:Unclosed <MemoryObject:ResourceWarning",
+    ),
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,3 +118,206 @@ def test_killing_a_process_leaks_nothing(valkey: Valkey) -> None:
     made = survivor.result()
     last = [moment for moment in made if moment > made[-1] - 1.0]
     assert 0.9 * RATE <= len(last) <= 1.05 * RATE
+
+
+def shared(valkey: Valkey, *, timeout: float = 1.0, **options: Any) -> SharedBuckets:
+    return SharedBuckets(server=RedisQuotas(url=valkey.url, timeout=timeout), **options)
+
+
+def quota(limit: float, per: float, burst: float, *, calendar: bool = False) -> Quota:
+    return Quota(limit=limit, per=per, burst=burst, calendar=calendar)
+
+
+@asynccontextmanager
+async def two(valkey: Valkey, quotas: dict[str, Quota], **options: Any) -> AsyncIterator[Any]:
+    """Give two buckets of one quota, as two processes have them."""
+    first = shared(valkey, name="gpt", **options)
+    second = shared(valkey, name="gpt", **options)
+    first.configure(quotas)
+    second.configure(quotas)
+    async with first, second:
+        yield first, second
+
+
+async def test_two_share_what_there_is(valkey: Valkey) -> None:
+    """What one process takes is not there for the other, and all is taken or nothing."""
+    quotas = {"requests": quota(1, 60, 3), "tokens": quota(60, 60, 100)}
+    async with two(valkey, quotas, lease=0) as (first, second):
+        assert await first.reserve({"requests": 1, "tokens": 80}) == 0
+        assert await second.reserve({"requests": 1, "tokens": 50}) == pytest.approx(30, abs=1)
+        assert await second.reserve({"requests": 1, "tokens": 20}) == 0
+        assert await first.reserve({"requests": 1, "tokens": 0}) == 0
+        assert await first.reserve({"requests": 1, "tokens": 0}) == pytest.approx(60, abs=1)
+
+
+async def test_a_large_need_is_not_starved_by_another_process(valkey: Valkey) -> None:
+    """34: what waits longest is next, also when another process asks for less meanwhile."""
+    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+        assert await first.reserve({"tokens": 100}) == 0
+        wait = await first.reserve({"tokens": 50})
+        assert wait == pytest.approx(0.5, abs=0.1)
+        await anyio.sleep(0.2)
+        assert await second.reserve({"tokens": 1}) > 0.1
+        await anyio.sleep(wait - 0.1)
+        assert await first.reserve({"tokens": 50}) == 0
+        assert await second.reserve({"tokens": 1}) <= 0.02
+
+
+async def test_the_turn_of_a_process_that_died_passes(valkey: Valkey) -> None:
+    """36: the turn of a process that never comes back ends a moment after it was due."""
+    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+        assert await first.reserve({"tokens": 100}) == 0
+        assert await first.reserve({"tokens": 10}) > 0  # and never again
+        await anyio.sleep(0.1 + 0.25 + 0.05)
+        assert await second.reserve({"tokens": 10}) == 0
+
+
+async def test_a_cooldown_stops_every_process(valkey: Valkey) -> None:
+    """A 429 in one process stops the others too, as soon as they ask."""
+    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0) as (first, second):
+        await first.block(20)
+        assert await second.reserve({"requests": 1}) == pytest.approx(20.1, abs=0.1)
+        assert second.blocked_for() == pytest.approx(20, abs=0.1)
+        await second.block(10)  # no shorter
+        assert await first.reserve({"requests": 1}) > 19
+
+
+async def test_what_is_taken_ahead_comes_back(valkey: Valkey) -> None:
+    """What a process took ahead serves its calls without the server; the rest is given back."""
+    first = shared(valkey, name="gpt", lease=50)
+    second = shared(valkey, name="gpt", lease=0)
+    for buckets in (first, second):
+        buckets.configure({"requests": quota(6, 60, 8)})
+    async with second:
+        async with first:
+            assert not first.take({"requests": 1})
+            assert await first.reserve({"requests": 1}) == 0
+            assert await second.reserve({"requests": 3}) > 0, "5 more were taken ahead"
+            assert [first.take({"requests": 1}) for _ in range(3)] == [True] * 3
+            first.settle({"requests": 1})
+        assert await second.reserve({"requests": 5}) == 0, "2 were left and 3 given back"
+
+
+async def test_what_is_held_for_long_goes_back_with_the_next_call(valkey: Valkey) -> None:
+    """What was taken ahead and not used for twice the lease is no longer this process's own."""
+    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0.1) as (first, _):
+        assert await first.reserve({"requests": 9}) == 0  # and one ahead
+        await anyio.sleep(0.25)
+        assert not first.take({"requests": 1})
+        assert await first.reserve({"requests": 1}) == 0
+
+
+async def test_a_day_is_shared_by_the_servers_calendar(valkey: Valkey) -> None:
+    """A day's quota is one for all, and comes back at midnight UTC by the server's clock."""
+    quotas = {"requests_per_day": quota(3, 86_400, 3, calendar=True)}
+    async with two(valkey, quotas, lease=0) as (first, second):
+        for buckets in (first, second, first):
+            assert await buckets.reserve({"requests_per_day": 1}) == 0
+        assert 0 < await second.reserve({"requests_per_day": 1}) <= 86_400
+
+
+async def test_a_lower_level_holds_for_all(valkey: Valkey) -> None:
+    """What the provider told one process lowers what is left for every one."""
+    async with two(valkey, {"requests": quota(60, 60, 10)}, lease=0) as (first, second):
+        first.lower({"requests": 2})
+        assert await first.reserve({"requests": 1}) == 0
+        assert await second.reserve({"requests": 2}) == pytest.approx(1, abs=0.2)
+        second.lower({"requests": 9})
+        assert await second.reserve({"requests": 3}) > 1
+
+
+async def test_a_silent_server_leaves_each_its_part(valkey: Valkey) -> None:
+    """Without the server a process goes on with its part, saved up from nothing; and then again."""
+    heard: list[Any] = []
+    quotas = {"requests": quota(6000, 60, 10)}
+    async with two(valkey, quotas, lease=0, retry_after=0.3, timeout=0.5) as (first, second):
+        with gp.listen(heard.append):
+            assert await first.reserve({"requests": 1}) == 0
+            assert await second.reserve({"requests": 1}) == 0
+            valkey.kill()
+            began = anyio.current_time()
+            granted = 0
+            while anyio.current_time() - began < 1.0:
+                wait = await first.reserve({"requests": 1})
+                granted += wait <= 0
+                if wait > 0:
+                    await anyio.sleep(wait)
+            assert 25 <= granted <= 55, "half of 100 a second"
+            valkey.start()
+            with anyio.fail_after(20):
+                while not any(isinstance(each, SharedQuotaRegained) for each in heard):  # noqa: ASYNC110
+                    await anyio.sleep(await first.reserve({"requests": 1}))
+    assert heard[0].name == "gpt"
+    assert isinstance(heard[0], SharedQuotaLost)
+    assert (heard[0].processes, heard[0].error) == (2, "ConnectionFailed")
+
+
+async def test_a_server_never_seen_leaves_a_part_of_the_given_processes(valkey: Valkey) -> None:
+    """Whoever never reached the server counts on as many processes as it was told of."""
+    valkey.kill()
+    buckets = shared(valkey, name="gpt", processes=10, retry_after=50)
+    limit = RateLimit(requests=6000, buckets=buckets)
+    async with gp.wrap(anyio.sleep, limit) as handler:
+        began = anyio.current_time()
+        for _ in range(6):
+            await handler(0)
+        assert anyio.current_time() - began >= 0.5, "ten a second"
+
+
+async def test_a_429_behind_a_shared_limit_is_waited_out(valkey: Valkey) -> None:
+    """Behind a RateLimit with shared buckets, a 429 lets nobody call before its Retry-After."""
+    limits = [
+        RateLimit(requests=6000, buckets=shared(valkey, name="gpt", lease=0)) for _ in range(2)
+    ]
+
+    async def refuse(value: float) -> None:
+        raise RateLimited("slow down", retry_after=0.5)
+
+    async with gp.wrap(refuse, limits[0]) as refused, gp.wrap(anyio.sleep, limits[1]) as other:
+        began = anyio.current_time()
+        with pytest.raises(RateLimited):
+            await refused(0)
+        await other(0)
+        assert anyio.current_time() - began >= 0.5
+
+
+async def test_cancelling_a_shared_reservation_loses_nothing(valkey: Valkey) -> None:
+    """Cancelled at any wait, a call leaves what it had taken to the next call."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Call]:
+        await flush(valkey)
+        buckets = shared(valkey, name="gpt", lease=0.2)
+        limit = RateLimit(requests=60, burst=2, buckets=buckets)
+        async with gp.wrap(anyio.sleep, limit) as handler:
+            yield partial(handler, 0)
+            with anyio.fail_after(0.5):
+                await handler(0)  # the second of a burst of two, at once
+            assert (limit.waiting, limit.in_flight) == (0, 0)
+
+    assert await cancel_at_every_wait(scenario, may_finish=True) >= 2
+
+
+async def flush(valkey: Valkey) -> None:
+    """Forget everything."""
+    async with RedisQuotas(url=valkey.url) as server:
+        await server.run("return redis.call('FLUSHALL')", [])
+
+
+async def test_what_is_learned_is_shared_by_name_alone(valkey: Valkey) -> None:
+    """Quotas of different names have nothing to do with each other."""
+    async with (
+        shared(valkey, name="a", lease=0) as first,
+        shared(valkey, name="b", lease=0) as second,
+    ):
+        for buckets in (first, second):
+            buckets.configure({"requests": quota(1, 60, 1)})
+            assert await buckets.reserve({"requests": 1}) == 0
+            assert await buckets.reserve({"requests": 1}) > 0
+
+
+@pytest.mark.parametrize("name", ["", "a{b", 5])
+def test_a_wrong_name_is_refused(name: Any) -> None:
+    """A name that makes no key of one slot is refused when the buckets are built."""
+    with pytest.raises(ConfigurationError, match=r"SharedBuckets: name=.*the same in each process"):
+        SharedBuckets(server=RedisQuotas(url="redis://127.0.0.1:1"), name=name)

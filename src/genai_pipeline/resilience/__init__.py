@@ -26,6 +26,7 @@ from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._shared_buckets import SharedBuckets
 from genai_pipeline.resilience._shared_circuits import MemoryCircuits, SharedCircuit, SharedCircuits
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
@@ -55,6 +56,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RetryScheduled",
+    "SharedBuckets",
     "SharedCircuit",
     "SharedCircuits",
     "SharedQuotaLost",

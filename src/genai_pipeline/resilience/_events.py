@@ -92,6 +92,7 @@ class SharedQuotaRegained(Event):
     name: str
 
 
+@attrs.frozen(kw_only=True)
 class CircuitOpened(Event):
     """A circuit refuses calls for *seconds* (infinite: until it is closed by hand)."""
 

@@ -2,7 +2,7 @@
 Where values are kept by key, for caches and shared state.
 
 A store is any object with the three methods of `genai_pipeline.Store`.
-`genai_pipeline.testing.StoreContract` proves one. `RedisBuckets` and `RedisCircuits` need
+`genai_pipeline.testing.StoreContract` proves one. `RedisCircuits` and `RedisQuotas` need
 the extra ``redis``.
 """
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from genai_pipeline.stores._memory import Memory
 
 if TYPE_CHECKING:
-    from genai_pipeline.stores._redis_buckets import RedisBuckets
     from genai_pipeline.stores._redis_circuits import RedisCircuits
+    from genai_pipeline.stores._redis_quotas import RedisQuotas
 
-__all__ = ["Memory", "RedisBuckets", "RedisCircuits"]
+__all__ = ["Memory", "RedisCircuits", "RedisQuotas"]
 
-_HOMES = {"RedisBuckets": "_redis_buckets", "RedisCircuits": "_redis_circuits"}
+_HOMES = {"RedisCircuits": "_redis_circuits", "RedisQuotas": "_redis_quotas"}
 """Where each name lives that is loaded when it is first used."""
 
 

@@ -1,32 +1,29 @@
-"""`RedisBuckets`: quotas that processes share through Redis."""
+"""`SharedBuckets`: what is left of a quota, shared with other processes."""
 
 from __future__ import annotations
 
-import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
 
 import anyio
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._quotas import BucketAsk, QuotaAsk, QuotaReply, SharedQuotas
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConnectionFailed, StorageFailed
 from genai_pipeline.events import emit
-from genai_pipeline.resilience import MemoryBuckets, Quota, SharedQuotaLost, SharedQuotaRegained
-from genai_pipeline.resilience._buckets import Needs
-from genai_pipeline.stores._redis import RedisScripts
-from genai_pipeline.stores._redis_buckets_script import SCRIPT
+from genai_pipeline.resilience._buckets import MemoryBuckets, Needs, Quota
+from genai_pipeline.resilience._events import SharedQuotaLost, SharedQuotaRegained
 
-__all__ = ["RedisBuckets"]
+__all__ = ["SharedBuckets"]
 
-_FORGOTTEN_AFTER = 60
-_GRACE = 0.25
 _LONGEST_PAUSE = 15.0
+_SOON = 1e-4
 
 
 def _name(owner: object, option: attrs.Attribute[str], value: object) -> None:
@@ -35,9 +32,9 @@ def _name(owner: object, option: attrs.Attribute[str], value: object) -> None:
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisBuckets(RedisScripts):
+class SharedBuckets(Composite):
     """
-    Keeps what is left of quotas for all processes, on one Redis or Valkey server and its clock.
+    Keeps what is left of quotas on a *server*, for all processes that share them.
 
     Give it to ``RateLimit(buckets=...)``, one for each limit, with the same *name* and the same
     limits in each process. Together they take no more than one process would; whoever waits
@@ -47,13 +44,15 @@ class RedisBuckets(RedisScripts):
     A process that dies holds nothing up: one that waited had taken nothing, and what others took
     comes back as all quota does. While the server is out of reach, each process goes on with its
     part, one of as many as were last seen (at first *processes*), beginning with nothing saved up;
-    it tries the server again after *retry_after* seconds, and then less often. The events `SharedQuotaLost` and
-    `SharedQuotaRegained` tell. A server that lost its data begins with full buckets, which allows
-    one burst.
+    it tries the server again after *retry_after* seconds, and then less often. The events
+    `SharedQuotaLost` and `SharedQuotaRegained` tell.
     """
 
+    server: SharedQuotas
+    """Where the quotas are: `genai_pipeline.stores.RedisQuotas`, or another."""
+
     name: str = attrs.field(validator=_name)
-    """Which quota this is; one hash and one sorted set are kept for it."""
+    """Which quota this is."""
 
     lease: float = attrs.field(default=0.25, validator=_options.seconds)
     """How many seconds' worth of quota to take ahead; 0 asks the server for each call."""
@@ -63,9 +62,6 @@ class RedisBuckets(RedisScripts):
 
     retry_after: float = attrs.field(default=1.0, validator=_options.positive)
     """Seconds to leave an unreachable server alone; doubles up to 15."""
-
-    prefix: str = "genai_pipeline:quota:"
-    """What the keys begin with."""
 
     clock: Clock = attrs.field(factory=SystemClock, repr=False)
 
@@ -81,14 +77,17 @@ class RedisBuckets(RedisScripts):
     _alone_until: float = attrs.field(default=-math.inf, init=False, repr=False)
     _tries: int = attrs.field(default=0, init=False, repr=False)
 
+    def parts(self) -> Iterable[object]:
+        """Answer the server: what is entered and left with this."""
+        return (self.server,)
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        held = any(amount > 0 for amount in self._held.values())
-        if self._users == 1 and held and self._alone is None:
+        if self._alone is None and any(amount > 0 for amount in self._held.values()):
             await self._exchange(None, back=self._take_back())
         await super().__aexit__(kind, error, trace)
 
@@ -119,8 +118,8 @@ class RedisBuckets(RedisScripts):
         reply = await self._exchange(asked, back=back)
         if reply is None:
             return await self._reserve_alone(need)
-        if not reply["granted"]:
-            return max(float(reply["wait"]), 1e-4)
+        if not reply.granted:
+            return max(reply.wait, _SOON)
         self._hold(need, -1)
         return 0.0
 
@@ -182,18 +181,16 @@ class RedisBuckets(RedisScripts):
         return held
 
     async def _exchange(
-        self, asked: dict[str, float] | None, *, back: Needs | None = None
-    ) -> dict[str, Any] | None:
+        self, asked: Needs | None, *, back: Needs | None = None
+    ) -> QuotaReply | None:
         """Tell the server all there is to tell; answer `None` when it is out of reach."""
-        back = back or {}
         lower, self._lower = self._lower, {}
-        message = self._message(asked, back, lower)
+        ask = self._ask(asked, back or {}, lower)
         began = self.clock.now()
-        keys = [f"{self.prefix}{{{self.name}}}:{part}" for part in ("levels", "members")]
         try:
-            # Not cancelled half-way, when nobody knew what was taken; it has a limit in time.
+            # Not cancelled half-way, when nobody knew what was taken; the server limits the time.
             with anyio.CancelScope(shield=True):
-                reply: dict[str, Any] = json.loads(await self.run(SCRIPT, keys, message))
+                reply = await self.server.exchange(self.name, ask)
         except (ConnectionFailed, StorageFailed) as error:
             self._lower = lower
             self._lose(error)
@@ -201,49 +198,41 @@ class RedisBuckets(RedisScripts):
         if self._alone is not None:
             self._alone, self._tries = None, 0
             emit(SharedQuotaRegained(name=self.name))
-        self._note(reply, asked, began)
+        self._note(reply, ask, began)
         return reply
 
-    def _message(self, asked: dict[str, float] | None, back: Needs, lower: Needs) -> str:
-        dimensions = []
+    def _ask(self, asked: Needs | None, back: Needs, lower: Needs) -> QuotaAsk:
+        buckets = []
         for name, quota in self._quotas.items():
             need = 0.0 if asked is None else asked.get(name, 0.0)
-            one: dict[str, Any] = {
-                "name": name,
-                "rate": quota.rate,
-                "full": quota.limit if quota.calendar else quota.burst,
-                "period": quota.per if quota.calendar else 0,
-                "need": need,
-                "extra": quota.rate * self.lease if need else 0,
-                "back": back.get(name, 0.0),
-            }
-            if name in lower:
-                one["lower"] = lower[name]
-            dimensions.append(one)
-        return json.dumps(
-            {
-                "member": self._member,
-                "asks": asked is not None,
-                "block": self.blocked_for(),
-                "forget": _FORGOTTEN_AFTER,
-                "grace": _GRACE,
-                "dimensions": dimensions,
-            }
+            bucket = BucketAsk(
+                name=name,
+                rate=quota.rate,
+                full=quota.limit if quota.calendar else quota.burst,
+                period=quota.per if quota.calendar else 0.0,
+                need=need,
+                extra=quota.rate * self.lease if need else 0.0,
+                back=back.get(name, 0.0),
+                lower=lower.get(name),
+            )
+            buckets.append(bucket)
+        return QuotaAsk(
+            member=self._member,
+            asks=asked is not None,
+            block=self.blocked_for(),
+            buckets=tuple(buckets),
         )
 
-    def _note(self, reply: dict[str, Any], asked: dict[str, float] | None, began: float) -> None:
-        self.processes = int(reply["members"])
-        self._seen_at = self.clock.now()
-        self._levels = dict(zip(self._quotas, reply["levels"], strict=True))
-        if reply["blocked"] > 0:
-            # From when it was asked: rather a little too long than too short.
-            self._blocked_until = max(self._blocked_until, self._seen_at + reply["blocked"])
-        if asked is not None and reply["granted"]:
+    def _note(self, reply: QuotaReply, ask: QuotaAsk, began: float) -> None:
+        now = self._seen_at = self.clock.now()
+        self.processes = reply.members
+        self._levels = dict(zip(self._quotas, reply.levels, strict=True))
+        if reply.blocked > 0:
+            self._blocked_until = max(self._blocked_until, now + reply.blocked)
+        if reply.granted:
             self._held_since = began
-            extra = dict(zip(self._quotas, reply["extras"], strict=True))
-            for name in asked:
-                if name in extra:
-                    self._hold({name: asked[name] + extra[name]}, 1)
+            for bucket, extra in zip(ask.buckets, reply.extras, strict=True):
+                self._hold({bucket.name: bucket.need + extra}, 1)
 
     def _part(self) -> dict[str, Quota]:
         share = self.processes
@@ -275,4 +264,4 @@ class RedisBuckets(RedisScripts):
             await self._alone.block(self.blocked_for())
         wait = await self._alone.reserve(need)
         left = self._alone_until - self.clock.now()
-        return wait if wait <= 0 else max(1e-4, min(wait, left))
+        return wait if wait <= 0 else max(_SOON, min(wait, left))

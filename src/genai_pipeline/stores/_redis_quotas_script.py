@@ -1,4 +1,4 @@
-"""The script behind `RedisBuckets`: all that a server does with buckets, in one step."""
+"""The script behind `RedisQuotas`: all that a server does with buckets, in one step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ local longer = ask.block > 0 and now + ask.block > blocked + 0.001
 if longer then blocked = now + ask.block end
 
 local wait = 0
-for _, one in ipairs(ask.dimensions) do
+for _, one in ipairs(ask.buckets) do
     local level = tonumber(state[one.name .. ':level'])
     local at = tonumber(state[one.name .. ':at'])
     if one.period > 0 then
@@ -66,7 +66,7 @@ if turn then redis.call('HSET', KEYS[1], 'turn', turn) else redis.call('HDEL', K
 
 local levels, extras = {}, {}
 local full_in = math.max(1, blocked - now)
-for i, one in ipairs(ask.dimensions) do
+for i, one in ipairs(ask.buckets) do
     extras[i] = 0
     if granted then
         one.level = one.level - one.need
