@@ -20,7 +20,12 @@ RATE, BURST = 100, 1.0
 TOKENS = 10
 
 
-async def main(url: str, seconds: float, backend_tasks: int) -> None:
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def main(url: str, seconds: float, tasks: int) -> None:
     made: list[float] = []
 
     async def note(value: int) -> None:
@@ -42,13 +47,13 @@ async def main(url: str, seconds: float, backend_tasks: int) -> None:
 
     async with handler:
         await server.run("return 1", [])
-        print("ready", flush=True)
+        tell("ready")
         await anyio.to_thread.run_sync(sys.stdin.readline)
         with anyio.move_on_after(seconds):
             async with anyio.create_task_group() as group:
-                for _ in range(backend_tasks):
+                for _ in range(tasks):
                     group.start_soon(work)
-    print(json.dumps(made), flush=True)
+    tell(json.dumps(made))
 
 
 if __name__ == "__main__":

@@ -403,6 +403,14 @@ async def test_a_share_leaves_the_rest_to_others(clock: FakeClock) -> None:
     assert clock.now() == pytest.approx(6)
 
 
+async def test_a_share_of_one_request_is_still_counted(clock: FakeClock) -> None:
+    """A share that leaves less than one request a minute lets one through every other minute."""
+    handler = gp.wrap(failing_never, RateLimit(requests=1, tokens=100, share=0.5, clock=clock))
+    for number in range(3):
+        await handler(number)
+    assert clock.now() == pytest.approx(240)
+
+
 async def test_a_shared_instance_is_one_quota(clock: FakeClock) -> None:
     """Two models behind one instance share its quota; each with its own has it whole."""
     limit = RateLimit(requests=60, burst=2, clock=clock)

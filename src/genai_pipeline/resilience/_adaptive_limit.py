@@ -24,7 +24,7 @@ O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 _RECOVERED = 0.5
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)  # its state changes often
 class AdaptiveLimit:
     """
     Finds how many calls at once a provider bears: more while all is well, fewer when it protests.

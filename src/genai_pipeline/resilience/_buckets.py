@@ -41,6 +41,11 @@ class Quota:
         """How much comes back a second."""
         return 0.0 if self.calendar else self.limit / self.per
 
+    @property
+    def full(self) -> float:
+        """The most that is ever there."""
+        return self.limit if self.calendar else self.burst
+
 
 class Buckets(Protocol):
     """
@@ -90,14 +95,20 @@ class Buckets(Protocol):
 
 
 class _Bucket:
-    __slots__ = ("at", "level", "quota", "window")
+    __slots__ = ("at", "calendar", "full", "level", "quota", "rate", "window")
 
     def __init__(self, quota: Quota, now: float, window: int) -> None:
-        self.quota = quota
-        self.level = quota.limit if quota.calendar else quota.burst
+        self.level = quota.full
         self.at = now
         """When the level was as it says; in the future while nothing may come in."""
         self.window = window
+        self.set(quota)
+
+    def set(self, quota: Quota) -> None:
+        """Be of another quota; what is left stays, as far as it fits."""
+        self.quota = quota
+        self.rate, self.full, self.calendar = quota.rate, quota.full, quota.calendar
+        self.level = min(self.level, self.full)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -125,8 +136,7 @@ class MemoryBuckets:
                 self._buckets[name] = _Bucket(quota, now, self._window(quota))
             elif known.quota != quota:
                 self._fill(known, self.clock.now())
-                known.level = min(known.level, quota.limit if quota.calendar else quota.burst)
-                known.quota = quota
+                known.set(quota)
 
     def take(self, need: Needs, /) -> bool:
         """Take *need*, all of it or nothing; tell which."""
@@ -143,7 +153,7 @@ class MemoryBuckets:
             bucket = self._buckets.get(name)
             if bucket is not None:
                 self._fill(bucket, now)
-                bucket.level = min(bucket.level + amount, _full(bucket.quota))
+                bucket.level = min(bucket.level + amount, bucket.full)
 
     def lower(self, levels: Needs, /) -> None:
         """Note that no more than *levels* is left."""
@@ -163,7 +173,7 @@ class MemoryBuckets:
         self._blocked_until = until
         for bucket in self._buckets.values():
             self._fill(bucket, now)
-            if not bucket.quota.calendar:
+            if not bucket.calendar:
                 bucket.level = min(bucket.level, 0.0)
                 bucket.at = until
 
@@ -183,13 +193,13 @@ class MemoryBuckets:
         return {name: bucket.level for name, bucket in self._buckets.items()}
 
     def _take(self, need: Needs) -> float:
+        buckets = self._buckets
         wait = self._wait(need, self.clock.now())
-        if wait > 0:
-            return wait
-        for name, amount in need.items():
-            if name in self._buckets:
-                self._buckets[name].level -= amount
-        return 0.0
+        if wait <= 0:
+            for name, amount in need.items():
+                if name in buckets:
+                    buckets[name].level -= amount
+        return wait
 
     def _wait(self, need: Needs, now: float, ahead: Needs | None = None) -> float:
         wait = self._blocked_until - now
@@ -197,25 +207,26 @@ class MemoryBuckets:
             bucket = self._buckets.get(name)
             if bucket is None:
                 continue
-            self._fill(bucket, now)
-            quota = bucket.quota
-            missing = min(amount, _full(quota)) - bucket.level
+            if bucket.calendar or now > bucket.at:
+                self._fill(bucket, now)
+            missing = min(amount, bucket.full) - bucket.level
             if ahead is not None:
                 missing += ahead.get(name, 0.0)
             if missing > 0:
-                comes = self._next_window(quota) if quota.calendar else missing / quota.rate
+                calendar = bucket.calendar
+                comes = self._next_window(bucket.quota) if calendar else missing / bucket.rate
                 wait = max(wait, comes + max(0.0, bucket.at - now))
         return wait if wait > _INSTANT else 0.0
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
-        quota = bucket.quota
-        if quota.calendar:
-            window = self._window(quota)
+        if bucket.calendar:
+            window = self._window(bucket.quota)
             if window > bucket.window:  # a clock set back gives nothing anew
                 bucket.window = window
-                bucket.level = quota.limit + min(bucket.level, 0.0)
+                bucket.level = bucket.full + min(bucket.level, 0.0)
         elif now > bucket.at:
-            bucket.level = min(bucket.level + (now - bucket.at) * quota.rate, quota.burst)
+            level = bucket.level + (now - bucket.at) * bucket.rate
+            bucket.level = min(level, bucket.full)
             bucket.at = now
 
     def _window(self, quota: Quota) -> int:
@@ -223,7 +234,3 @@ class MemoryBuckets:
 
     def _next_window(self, quota: Quota) -> float:
         return quota.per - self.clock.wall() % quota.per
-
-
-def _full(quota: Quota) -> float:
-    return quota.limit if quota.calendar else quota.burst

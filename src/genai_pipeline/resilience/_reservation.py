@@ -13,7 +13,7 @@ from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response, Usage
-from genai_pipeline.resilience._buckets import Buckets, Needs
+from genai_pipeline.resilience._buckets import Buckets, Needs, Quota
 from genai_pipeline.resilience._estimates import Estimates
 from genai_pipeline.resilience._events import CooldownBegan
 from genai_pipeline.resilience._quota import QuotaBook, dimension_of
@@ -126,13 +126,16 @@ class Reservations:
         self, reservation: Reservation, model: Estimates | None, plain: int, usage: Usage
     ) -> None:
         """Settle the difference between what was reserved and what was used."""
+        if not self.book.counts_tokens:
+            return
         if model is not None:
             model.learn(plain, usage)
         read = usage.input_tokens - (0 if self.options.count_cached else usage.cached_tokens)
+        amounts = _amounts(max(0, read), usage.output_tokens)
         difference = {
-            name: reserved - _amount(name, max(0, read), usage.output_tokens)[1]
+            name: reserved - amounts[name]
             for name, reserved in reservation.need.items()
-            if not name.startswith("requests")
+            if name in _TOKENS
         }
         if difference:
             self.give_back(difference)
@@ -181,12 +184,14 @@ class Reservations:
         return left
 
     def _draft(self, value: object) -> Reservation:
+        if not self.book.counts_tokens:
+            return Reservation(self, dict.fromkeys(self.book.quotas, 1.0), None, 0)
         options = self.options
         model: Estimates | None = None
         plain = 0
         read: float = 0
         write: float = 0
-        if isinstance(value, Request) and self.book.counts_tokens:
+        if isinstance(value, Request):
             model = self._model_of(value)
             read, plain = model.input_of(value)
             write = model.output_of(value, strict=options.strict)
@@ -196,16 +201,22 @@ class Reservations:
             plain = 0
             fine = 0 <= read < math.inf and 0 <= write < math.inf
             check(fine, "RateLimit", "cost", told, "a function that answers tokens, 0 or more")
+        amounts = _amounts(read, write)
         need: dict[str, float] = {}
         for name, quota in self.book.quotas.items():
-            least, amount = _amount(name, read, write)
-            if least > quota.limit:
-                raise InvalidRequest(
-                    f"{options.name}: the input needs about {least:g} tokens, more than the "
-                    f"{quota.limit:g} {name} that may be used in {quota.per:g} s"
-                )
-            need[name] = min(amount, quota.limit)  # the rest of it is a guess
+            amount = amounts[name]
+            if amount > quota.limit and name in _TOKENS:
+                self._check_input(name, read, quota)
+                amount = quota.limit  # the rest of it is a guess
+            need[name] = amount
         return Reservation(self, need, model, plain)
+
+    def _check_input(self, name: str, read: float, quota: Quota) -> None:
+        if name != "output_tokens" and read > quota.limit:
+            raise InvalidRequest(
+                f"{self.options.name}: the input needs about {read:g} tokens, more than the "
+                f"{quota.limit:g} {name} that may be used in {quota.per:g} s"
+            )
 
     def _model_of(self, request: Request) -> Estimates:
         name = request.extra.get("model") if request.extra else None
@@ -218,10 +229,19 @@ class Reservations:
         return model
 
 
-def _amount(name: str, read: float, write: float) -> tuple[float, float]:
-    """Answer how much of the quota *name* is needed for sure, and in all."""
-    if name.startswith("requests"):
-        return 1.0, 1.0
-    if name == "output_tokens":
-        return 0.0, write
-    return read, read if name == "input_tokens" else read + write
+def _amounts(read: float, write: float) -> dict[str, float]:
+    """Answer how much a call needs of each quota there may be."""
+    both = read + write
+    return {
+        "requests": 1.0,
+        "tokens": both,
+        "input_tokens": read,
+        "output_tokens": write,
+        "requests_per_day": 1.0,
+        "tokens_per_day": both,
+        "input_tokens_per_day": read,
+        "output_tokens_per_day": write,
+    }
+
+
+_TOKENS = frozenset(name for name in _amounts(0, 0) if "tokens" in name)
