@@ -11,6 +11,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,10 @@ _FENCE = re.compile(
 )
 _COMMENT = re.compile(r"<!-- *(?P<words>[^>]*?) *-->\s*\Z")
 _TITLE = re.compile(r"""title=["']([^"']+)["']""")
+
+
+PLUGIN = {"PYTEST_PLUGINS": "genai_pipeline.testing.pytest_plugin"}
+"""What tells pytest of our plugin, where the package runs from its source uninstalled."""
 
 
 @attrs.frozen
@@ -152,8 +157,10 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
     monkeypatch.syspath_prepend(str(work))
     before = set(sys.modules)
     source = str(Path(genai_pipeline.__file__).parent.parent)
+    plugin = {} if entry_points(group="pytest11", name="genai_pipeline") else PLUGIN
     yield {
         **os.environ,
+        **plugin,
         "PATH": os.pathsep.join([str(bin_), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": source,
         "COLUMNS": "100",

@@ -22,7 +22,7 @@ from genai_pipeline.records import DeadLetter
 
 __all__ = ["encode_json", "fields_of", "plain"]
 
-_DEPTH = 200
+_DEPTH = 100
 _REPR = 10_000
 
 _MEND = "convert it in a stage before the sink"
@@ -52,8 +52,7 @@ def encode_json(value: object, *, ascii_only: bool = False) -> str:
     try:
         text = (_ASCII_ENCODER if ascii_only else _ENCODER).encode(value)
     except Exception as error:  # a property or a Mapping of the user's may raise anything
-        found = _find(value, "value", 0, ()) or f"value: {type(error).__name__}: {error}"
-        raise DataError(f"{found}; {_MEND}") from error
+        raise DataError(f"{_reason(value, error)}; {_MEND}") from error
     return text if text.isascii() or _is_unicode(text) else _ASCII_ENCODER.encode(value)
 
 
@@ -130,6 +129,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain)
 _ASCII_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, default=plain)
 
 
+def _reason(value: object, error: Exception) -> str:
+    try:
+        found = _find(value, "value", 0, ())
+    except RecursionError:  # the caller's own stack was deep already
+        found = "value is nested too deep"
+    return found or f"value: {type(error).__name__}: {error}"
+
+
 def _find(value: object, place: str, depth: int, above: tuple[int, ...]) -> str | None:
     """Say which part of *value* JSON cannot hold, and why; `None` when there is none."""
     if value is None or isinstance(value, str | int | float):
@@ -165,6 +172,8 @@ def _find_below(
             yield _find(plain(value), place, depth + 1, above)
         except _Unencodable as error:
             yield f"{place} is {error}"
+        except RecursionError:
+            raise
         except Exception as error:  # noqa: BLE001 - see encode_json
             yield f"{place}: {type(error).__name__}: {error}"
 

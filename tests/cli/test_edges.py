@@ -165,7 +165,7 @@ def test_texts(jobs: Path) -> None:
         ("a.jsonl", b"{}\n{}\n", 2),
         ("a.jsonl", b'{"a": "b"}\n{}', 2),
         ("a.jsonl", b"", 0),
-        ("a.jsonl", gzip.compress(b"{}\n"), None),
+        ("a.jsonl", gzip.compress(b"{}\n", mtime=0), None),
         ("a.jsonl", "{}\n".encode("utf-16"), None),
         ("a.csv", b"a,b\n1,2\n3,4\n", 2),
         ("a.csv", b'a,b\n1,"2\n3",4\n', None),

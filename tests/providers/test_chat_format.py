@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -98,6 +98,7 @@ def test_extras_override_nothing(request_: gp.Request, name: str) -> None:
 
 
 @given(st.text())
+@example("half a pair: \ud83d")
 def test_any_text_can_be_sent(text: str) -> None:
     """Every text, half a surrogate pair included, makes valid JSON that says the same."""
     assert body(gp.Request(text))["messages"][0]["content"] == text
@@ -166,6 +167,13 @@ def test_finish_reasons_are_translated(raw: object, finish: str) -> None:
     assert response.raw_finish_reason == (raw if isinstance(raw, str) else None)
 
 
+def test_scores_of_tokens_are_kept() -> None:
+    """``logprobs`` of the choice are in the attributes."""
+    document = said("x")
+    document["choices"][0]["logprobs"] = {"content": []}
+    assert verdict(document).response.attributes["logprobs"] == {"content": []}
+
+
 def test_content_in_parts_is_joined() -> None:
     """A list of parts gives the text of its text parts."""
     parts = [{"type": "text", "text": "a"}, {"type": "thinking", "text": "no"}, {"text": "b"}, 3]
@@ -181,7 +189,7 @@ def test_a_missing_usage_is_said_to_be_missing() -> None:
     assert response.attributes == {"usage_missing": True}
 
 
-@pytest.mark.parametrize("bad", [None, -1, "3", True, 1e300, [], float("nan")])
+@pytest.mark.parametrize("bad", [None, -1, "3", "three", True, 1e300, [], float("nan")])
 def test_tokens_that_make_no_sense_count_as_none(bad: object) -> None:
     """Usage is made of whole numbers, zero or more, whatever the server writes."""
     document = completion() | {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -142,7 +144,7 @@ for _ in range(100_000):
         ({"a": {float("inf"): 1}}, r"value\['a'\] has the key inf"),
         ([10**5000], r"value\[0\] is a number too long"),
         (_CIRCLE, r"value\[0\]\['again'\] contains itself"),
-        (_DEEP, "nested deeper than 200 levels"),
+        (_DEEP, "nested deeper than 100 levels"),
         ({"a": _Raises()}, r"value\['a'\]: LookupError: gone"),
     ],
     ids=range(12),
@@ -185,3 +187,18 @@ def test_dead_letter_is_taken_whatever_it_holds(payload: object, expected: objec
     assert found["attributes"]["tenant"] == "t"
     assert found["attributes"]["odd"] == {"type": "type", "repr": "<class 'object'>"}
     assert found["failed_at"] == "2026-01-01T00:00:00+00:00"
+
+
+def test_deep_value_below_a_deep_stack_is_told() -> None:
+    """A value nested too deep is a DataError, however little room the stack has left."""
+
+    def descend(levels: int) -> None:
+        if levels:
+            descend(levels - 1)
+        else:
+            with pytest.raises(DataError, match="nested"):
+                encode_json(_DEEP)
+
+    room = sys.getrecursionlimit() - len(inspect.stack(0))  # frames left to us
+    for left in (250, 450):
+        descend(room - left)

@@ -187,6 +187,11 @@ def test_what_is_no_waiting_is_fine(run: Run) -> None:
             assert gp_clock.now() == 3600
 
         @pytest.mark.no_sleep
+        async def test_for_ever(gp_clock):
+            with gp_clock.cancel_at(10):
+                await anyio.sleep_forever()
+
+        @pytest.mark.no_sleep
         def test_mock_clock():
             trio.run(trio.sleep, 60, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -207,7 +212,7 @@ def test_what_is_no_waiting_is_fine(run: Run) -> None:
             time.sleep(0.01)
         """,
     )
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=8)
 
 
 def test_a_whole_suite_can_be_closed(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genai_pipeline._quotas import BucketAsk, QuotaAsk, QuotaReply, SharedQuotas
+from genai_pipeline._shared import SharedCircuit, SharedCircuits
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Quota
@@ -21,19 +23,20 @@ from genai_pipeline.resilience._events import (
     SharedQuotaLost,
     SharedQuotaRegained,
 )
+from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._shared_buckets import SharedBuckets
-from genai_pipeline.resilience._shared_circuits import MemoryCircuits, SharedCircuit, SharedCircuits
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
 __all__ = [
     "AdaptiveLimit",
     "Admission",
+    "BucketAsk",
     "Buckets",
     "Bulkhead",
     "CallThrottled",
@@ -50,7 +53,9 @@ __all__ = [
     "MemoryBuckets",
     "MemoryCircuits",
     "Quota",
+    "QuotaAsk",
     "QuotaLearned",
+    "QuotaReply",
     "RateLimit",
     "Reservation",
     "Retry",
@@ -61,6 +66,7 @@ __all__ = [
     "SharedCircuits",
     "SharedQuotaLost",
     "SharedQuotaRegained",
+    "SharedQuotas",
     "Throttle",
     "Timeout",
     "is_outage",

@@ -13,13 +13,13 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._shared import SharedCircuits
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
 from genai_pipeline.resilience._circuit import Circuit, CircuitListener, CircuitState
 from genai_pipeline.resilience._circuit_sharing import CircuitSharing, Exchange
 from genai_pipeline.resilience._outage import Counts, is_outage
 from genai_pipeline.resilience._outcome_window import OutcomeWindow
-from genai_pipeline.resilience._shared_circuits import SharedCircuits
 from genai_pipeline.types import Handler
 
 __all__ = ["Admission", "CircuitBreaker"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -172,13 +173,9 @@ class Circuit:
     def _report(self, error: Exception) -> None:
         """Let pybreaker count a failure and tell its listeners, and leave no trace in *error*."""
         trace = error.__traceback__
-        try:
+        with contextlib.suppress(type(error)):
             self._machine.call(_raise, error)
-        except Exception as same:
-            if same is not error:
-                raise
-        finally:
-            error.__traceback__ = trace
+        error.__traceback__ = trace
 
     # Changes of state.
 
@@ -264,7 +261,7 @@ class _Contained(CircuitListener):
     def _tell(self, what: str, *arguments: Any) -> None:
         try:
             getattr(self._listener, what)(*arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it raises is the listener's own affair
             _LOG.exception("the circuit's listener %r raised in %s", self._listener, what)
 
     def before_call(self, cb: Any, func: Any, *args: Any, **_: Any) -> None:

@@ -11,11 +11,11 @@ from types import TracebackType
 import anyio
 import attrs
 
+from genai_pipeline._shared import SharedCircuit, SharedCircuits, SharedState
 from genai_pipeline.clock import Clock
 from genai_pipeline.events import emit
 from genai_pipeline.resilience._circuit import Circuit
 from genai_pipeline.resilience._events import CircuitSharingFailed
-from genai_pipeline.resilience._shared_circuits import SharedCircuit, SharedCircuits, SharedState
 
 __all__ = ["CircuitSharing", "Exchange"]
 
@@ -68,24 +68,33 @@ class CircuitSharing:
             return
         self._exchanging = True
         try:
-            if self._untold and not self.circuit.held:
+            if self._has_news():
                 await self._tell()
             else:
                 self._follow(await self.circuits.read(self.circuit.name))
         finally:
             self._exchanging = False
 
+    def _has_news(self) -> bool:
+        """Tell whether others should hear of us; an opening whose time is over is no news."""
+        if self.circuit.state != "closed" and self._seconds() <= 0:
+            self._untold = False
+        return self._untold and not self.circuit.held
+
+    def _seconds(self) -> float:
+        return self.circuit.open_until - self.circuit.now()
+
     async def _tell(self) -> None:
         circuit = self.circuit
-        seconds = max(0.0, circuit.open_until - circuit.now()) if circuit.state == "open" else 0.0
         state: SharedState = "closed" if circuit.state == "closed" else "open"
+        seconds = 0.0 if state == "closed" else self._seconds()
         epoch = circuit.epoch
         won, known = await self.circuits.change(
             circuit.name, self._generation, state, seconds, circuit.openings
         )
         if won:
             self._generation = known.generation
-            self._untold = circuit.epoch != epoch and self._untold
+            self._untold = self._untold and circuit.epoch != epoch
         else:
             self._follow(known)
 

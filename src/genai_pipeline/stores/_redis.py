@@ -71,7 +71,8 @@ class RedisScripts:
         if self._users == 0:
             client, self._client = self._client, None
             assert client is not None
-            await client.__aexit__(kind, error, trace)
+            # Not told of the error, which its task group would wrap.
+            await client.__aexit__(None, None, None)
 
     async def run(self, script: str, keys: Sequence[str], *arguments: str | float) -> Any:
         """

@@ -6,8 +6,7 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline.resilience import SharedCircuit
-from genai_pipeline.resilience._shared_circuits import SharedState
+from genai_pipeline._shared import SharedCircuit, SharedState
 from genai_pipeline.stores._redis import RedisScripts
 
 __all__ = ["RedisCircuits"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,12 @@ def _guard(real: Sleep, name: str, module: Any) -> Sleep:
         if name.endswith("_until"):
             seconds -= module.current_time()
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - as warnings do
-        if _ban and seconds > _LONGEST and not _may_sleep(caller) and not _in_mock_time(name):
+        if (
+            _ban
+            and _LONGEST < seconds < math.inf
+            and not _may_sleep(caller)
+            and not _in_mock_time(name)
+        ):
             _ban.refuse(
                 f"{name} of {seconds:g} s waits in real time, which this test forbids; give what "
                 "waits the fixture gp_clock as its clock=, or mark the test with "

@@ -33,7 +33,6 @@ class AiohttpWire:
         aiohttp.ConnectionTimeoutError,
         aiohttp.InvalidURL,
     )
-    timed_out: Errors = (aiohttp.SocketTimeoutError,)
 
     def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
         self._session = aiohttp.ClientSession(

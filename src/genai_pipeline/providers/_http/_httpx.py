@@ -50,7 +50,6 @@ class HttpxWire:
         httpx.UnsupportedProtocol,
         httpx.InvalidURL,
     )
-    timed_out: Errors = (httpx.ReadTimeout, httpx.WriteTimeout)
 
     def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
         self._context = context

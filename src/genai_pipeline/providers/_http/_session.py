@@ -147,8 +147,6 @@ class HttpSession:
         if isinstance(error, _Unsent):
             return ConnectionFailed(f"{who}: {error}", sent=False)
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
-        if isinstance(error, self._wire.timed_out):
-            return AttemptTimeout(told)
         return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
 
 

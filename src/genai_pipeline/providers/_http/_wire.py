@@ -43,8 +43,6 @@ class Wire(Protocol):
     unsent: Errors
     """Those that mean that no byte of the request left."""
 
-    timed_out: Errors
-
     async def send(self, target: Target, body: bytes, /) -> Reading:
         """Post *body* to *target*, and wait for the head of the answer."""
         ...
