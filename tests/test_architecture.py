@@ -18,7 +18,9 @@ NAME = "genai_pipeline"
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
-    frozenset({"_canonical", "_options", "_shared", "messages", "records", "types", "walk"}),
+    frozenset(
+        {"_canonical", "_options", "_quotas", "_shared", "messages", "records", "types", "walk"}
+    ),
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_functions", "_gather"),

@@ -55,8 +55,11 @@ if TYPE_CHECKING:
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
     from genai_pipeline.resilience import (
+        AdaptiveLimit,
+        Bulkhead,
         CircuitBreaker,
         Deadline,
+        RateLimit,
         Retry,
         RetryBudget,
         Throttle,
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
     from genai_pipeline.walk import current_record, time_left
 
 __all__ = [
+    "AdaptiveLimit",
+    "Bulkhead",
     "CircuitBreaker",
     "Clock",
     "ConfigurationError",
@@ -81,6 +86,7 @@ __all__ = [
     "Pipeline",
     "PipelineError",
     "Provider",
+    "RateLimit",
     "Record",
     "Refused",
     "Rejected",
@@ -144,7 +150,8 @@ _HOMES = {
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
-    "resilience": "CircuitBreaker Deadline Retry RetryBudget Throttle Timeout",
+    "resilience": "AdaptiveLimit Bulkhead CircuitBreaker Deadline RateLimit Retry RetryBudget "
+    "Throttle Timeout",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }

@@ -11,7 +11,9 @@ Every error this library raises, classified by *who must act*.
     │   ├── AttemptTimeout       one attempt took longer than it may
     │   └── InvalidAnswer        the answer is not what was asked for
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
+    │   ├── BulkheadFull         too many calls run and wait already
     │   ├── CircuitOpen          calls failed so often that none is made for a while
+    │   ├── RateLimitExceeded    the quota frees too late, or too many calls wait for it
     │   └── Throttled            the callee turns so many away that this one is spared it
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
@@ -45,6 +47,7 @@ __all__ = [
     "AccountingError",
     "AttemptTimeout",
     "AuthenticationFailed",
+    "BulkheadFull",
     "Category",
     "CircuitOpen",
     "ConfigurationError",
@@ -58,6 +61,7 @@ __all__ = [
     "Permanent",
     "PipelineError",
     "QuotaExhausted",
+    "RateLimitExceeded",
     "RateLimited",
     "Refused",
     "Rejected",
@@ -158,6 +162,18 @@ class Rejected(_Delayed):
 
     waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "cooldown"
     """What a caller that tries again waits for, as `events.PolicyWaited.kind` tells it."""
+
+
+class BulkheadFull(Rejected):
+    """Raised when so many calls run and wait already that one more may not even wait."""
+
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "queue"
+
+
+class RateLimitExceeded(Rejected):
+    """Raised when the quota frees after the caller's deadline, or too many wait for it."""
+
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "limiter"
 
 
 class CircuitOpen(Rejected):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from genai_pipeline._quotas import BucketAsk, QuotaAsk, QuotaReply, SharedQuotas
 from genai_pipeline._shared import SharedCircuit, SharedCircuits
+from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
+from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Quota
+from genai_pipeline.resilience._bulkhead import Bulkhead
 from genai_pipeline.resilience._circuit import CircuitListener, CircuitState
 from genai_pipeline.resilience._deadline import Deadline
 from genai_pipeline.resilience._events import (
@@ -12,17 +16,29 @@ from genai_pipeline.resilience._events import (
     CircuitHalfOpened,
     CircuitOpened,
     CircuitSharingFailed,
+    ConcurrencyChanged,
+    CooldownBegan,
+    QuotaLearned,
     RetryScheduled,
+    SharedQuotaLost,
+    SharedQuotaRegained,
 )
 from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
+from genai_pipeline.resilience._rate_limit import RateLimit
+from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._shared_buckets import SharedBuckets
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
 __all__ = [
+    "AdaptiveLimit",
     "Admission",
+    "BucketAsk",
+    "Buckets",
+    "Bulkhead",
     "CallThrottled",
     "CircuitBreaker",
     "CircuitClosed",
@@ -31,13 +47,26 @@ __all__ = [
     "CircuitOpened",
     "CircuitSharingFailed",
     "CircuitState",
+    "ConcurrencyChanged",
+    "CooldownBegan",
     "Deadline",
+    "MemoryBuckets",
     "MemoryCircuits",
+    "Quota",
+    "QuotaAsk",
+    "QuotaLearned",
+    "QuotaReply",
+    "RateLimit",
+    "Reservation",
     "Retry",
     "RetryBudget",
     "RetryScheduled",
+    "SharedBuckets",
     "SharedCircuit",
     "SharedCircuits",
+    "SharedQuotaLost",
+    "SharedQuotaRegained",
+    "SharedQuotas",
     "Throttle",
     "Timeout",
     "is_outage",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from genai_pipeline.events import Event
@@ -12,7 +14,12 @@ __all__ = [
     "CircuitHalfOpened",
     "CircuitOpened",
     "CircuitSharingFailed",
+    "ConcurrencyChanged",
+    "CooldownBegan",
+    "QuotaLearned",
     "RetryScheduled",
+    "SharedQuotaLost",
+    "SharedQuotaRegained",
 ]
 
 
@@ -29,6 +36,60 @@ class RetryScheduled(Event):
     attempt: int
     wait: float
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class ConcurrencyChanged(Event):
+    """
+    An adaptive limit lets *limit* calls run at once, where it let *was*.
+
+    *reason* says why: the provider ``throttled``, calls succeeded (``grown``), or calls waited
+    and none ended for long (``stalled``).
+    """
+
+    name: str
+    limit: int
+    was: int
+    reason: Literal["throttled", "grown", "stalled"]
+
+
+@attrs.frozen(kw_only=True)
+class CooldownBegan(Event):
+    """The provider asked to slow down: nobody calls it for *seconds*, and then gradually again."""
+
+    name: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class QuotaLearned(Event):
+    """The provider told its quota: *limit* of *dimension* in each *per* seconds."""
+
+    name: str
+    dimension: str
+    limit: float
+    per: float
+
+
+@attrs.frozen(kw_only=True)
+class SharedQuotaLost(Event):
+    """
+    The server of a shared quota is out of reach.
+
+    This process goes on with its part, one of *processes*; *error* is the class name of what
+    happened.
+    """
+
+    name: str
+    processes: int
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class SharedQuotaRegained(Event):
+    """The server of a shared quota answers again."""
+
+    name: str
 
 
 @attrs.frozen(kw_only=True)

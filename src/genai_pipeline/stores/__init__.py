@@ -2,7 +2,8 @@
 Where values are kept by key, for caches and shared state.
 
 A store is any object with the three methods of `genai_pipeline.Store`.
-`genai_pipeline.testing.StoreContract` proves one. `RedisCircuits` needs the extra ``redis``.
+`genai_pipeline.testing.StoreContract` proves one. `RedisCircuits` and `RedisQuotas` need
+the extra ``redis``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from genai_pipeline.stores._memory import Memory
 
 if TYPE_CHECKING:
     from genai_pipeline.stores._redis_circuits import RedisCircuits
+    from genai_pipeline.stores._redis_quotas import RedisQuotas
 
-__all__ = ["Memory", "RedisCircuits"]
+__all__ = ["Memory", "RedisCircuits", "RedisQuotas"]
 
-_HOMES = {"RedisCircuits": "_redis_circuits"}
+_HOMES = {"RedisCircuits": "_redis_circuits", "RedisQuotas": "_redis_quotas"}
 """Where each name lives that is loaded when it is first used."""
 
 

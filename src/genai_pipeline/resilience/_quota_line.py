@@ -1,0 +1,115 @@
+"""The line of those who wait for quota: first come first served, however much they need."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import anyio
+import attrs
+
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import RateLimitExceeded
+from genai_pipeline.events import PolicyWaited, emit
+from genai_pipeline.resilience._buckets import Buckets, Needs
+from genai_pipeline.resilience._limit import binding_deadline
+
+__all__ = ["QuotaLine"]
+
+
+class _Turn:
+    __slots__ = ("need", "poked")
+
+    def __init__(self, need: Needs) -> None:
+        self.need = need
+        self.poked = anyio.Event()
+
+
+@attrs.define(eq=False)
+class QuotaLine:
+    """Hands out what *buckets* hold. Only the first in line asks them; the others wait for it."""
+
+    name: str
+    longest: int
+    buckets: Buckets
+    clock: Clock
+    _turns: deque[_Turn] = attrs.field(factory=deque)
+    _queued: dict[str, float] = attrs.field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    async def take(self, need: Needs) -> None:
+        """Take *need*, or raise `RateLimitExceeded`; a cancelled one takes nothing."""
+        if self._turns or not self.buckets.take(need):
+            await self._wait(need)
+
+    def poke(self) -> None:
+        """Let the first in line look again, if what it needs may be there."""
+        if self._turns:
+            first = self._turns[0]
+            if not first.poked.is_set() and self.buckets.forecast(first.need, {}) <= 0:
+                first.poked.set()
+
+    async def _wait(self, need: Needs) -> None:
+        forecast = self.buckets.forecast(need, self._queued)
+        if len(self._turns) >= self.longest:
+            raise RateLimitExceeded(
+                f"{self.name}: {len(self._turns)} calls wait for quota, the most that may",
+                retry_after=forecast,
+            )
+        deadline = binding_deadline()
+        self._check(forecast, deadline)
+        turn = _Turn(need)
+        self._join(turn)
+        cooled = 0.0
+        began = self.clock.now()
+        try:
+            cooled = min(self.buckets.blocked_for(), forecast)
+            if self._turns[0] is not turn:
+                await self._sleep(turn, deadline)
+            while (wait := await self.buckets.reserve(need)) > 0:
+                self._check(wait, deadline)
+                cooled = max(cooled, min(self.buckets.blocked_for(), wait))
+                turn.poked = anyio.Event()
+                await self._sleep(turn, self.clock.now() + wait)
+        finally:
+            self._leave(turn)
+            self._tell(self.clock.now() - began, cooled)
+
+    def _check(self, wait: float, deadline: float) -> None:
+        if self.clock.now() + wait > deadline:
+            raise RateLimitExceeded(
+                f"{self.name}: the quota is free in {wait:.3g} s, past the caller's deadline",
+                retry_after=wait,
+            )
+
+    async def _sleep(self, turn: _Turn, until: float) -> None:
+        if until == math.inf:
+            await turn.poked.wait()
+        else:
+            with self.clock.cancel_at(until):
+                await turn.poked.wait()
+
+    def _join(self, turn: _Turn) -> None:
+        self._turns.append(turn)
+        for name, amount in turn.need.items():
+            self._queued[name] = self._queued.get(name, 0.0) + amount
+
+    def _leave(self, turn: _Turn) -> None:
+        was_first = self._turns[0] is turn
+        self._turns.remove(turn)
+        if not self._turns:
+            self._queued.clear()  # with what rounding left
+            return
+        for name, amount in turn.need.items():
+            self._queued[name] -= amount
+        if was_first:
+            self._turns[0].poked.set()
+
+    def _tell(self, seconds: float, cooled: float) -> None:
+        cooled = min(cooled, seconds)
+        if cooled > 0:
+            emit(PolicyWaited(kind="cooldown", name=self.name, seconds=cooled))
+        if seconds > cooled:
+            emit(PolicyWaited(kind="limiter", name=self.name, seconds=seconds - cooled))

@@ -1,0 +1,247 @@
+"""What a call reserved, from before it is made until its use is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from genai_pipeline._options import check
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected
+from genai_pipeline.events import emit
+from genai_pipeline.messages import Request, Response, Usage
+from genai_pipeline.resilience._buckets import Buckets, Needs, Quota
+from genai_pipeline.resilience._estimates import Estimates
+from genai_pipeline.resilience._events import CooldownBegan
+from genai_pipeline.resilience._quota import QuotaBook, dimension_of
+from genai_pipeline.resilience._quota_line import QuotaLine
+from genai_pipeline.resilience._told_limits import told_limits
+
+__all__ = ["Reservation", "Reservations"]
+
+_LONGEST_COOLDOWN = 60.0
+_LONGEST_HINT = 86_400.0
+_JITTER = 0.1
+_MOST_MODELS = 100
+
+
+class _Options(Protocol):
+    """What of a `RateLimit` matters here."""
+
+    strict: bool
+    expected_output: int
+    count_cached: bool
+    cost: Callable[[Any], float | tuple[float, float]] | None
+    cooldown: float
+    learn: bool
+    buckets: Buckets
+    name: str
+    clock: Clock
+    random: Callable[[], float]
+
+
+class Reservation:
+    """What one call reserved. Ends with the first call of one of its methods."""
+
+    __slots__ = ("_all", "_model", "_plain", "need", "number")
+
+    def __init__(
+        self, all_: Reservations, need: Needs, model: Estimates | None, plain: int
+    ) -> None:
+        self._all = all_
+        self._model = model
+        self._plain = plain
+        self.number = 0
+        self.need = need
+
+    def answered(self, answer: object) -> None:
+        """Settle by the usage of a `Response`; what tells no usage keeps the estimate."""
+        if self._all.close(self) and isinstance(answer, Response):
+            self._all.cooldowns = 0
+            told = answer.attributes.get("rate_limits")
+            if answer.usage.input_tokens or answer.usage.output_tokens:
+                self._all.settle(self, self._model, self._plain, answer.usage)
+            if told:
+                self._all.learn(self, told)
+
+    async def failed(self, error: Exception) -> None:
+        """Settle by a failure: give all back if it was not sent, cool down if it was too much."""
+        if isinstance(error, Rejected) or (isinstance(error, ConnectionFailed) and not error.sent):
+            self.refund()
+            return
+        if not self._all.close(self):
+            return
+        told = getattr(error, "rate_limits", None)
+        if told:
+            self._all.learn(self, told)
+        if isinstance(error, RateLimited):
+            await self._all.cool_down(self, error.retry_after)
+
+    def keep(self) -> None:
+        """Leave it at the estimate, since nobody knows what was used."""
+        self._all.close(self)
+
+    def refund(self) -> None:
+        """Give everything back, since the call was not made."""
+        if self._all.close(self):
+            self._all.give_back(self.need)
+
+
+@attrs.define(eq=False)
+class Reservations:
+    """Makes the reservations of one limit, and learns from how they end."""
+
+    options: _Options
+    book: QuotaBook
+    line: QuotaLine
+    cooldowns: int = 0
+    open: dict[int, Reservation] = attrs.field(factory=dict)
+    _number: int = 0
+    _newest_told: int = 0
+    _cooled_at: int = 0
+    _models: dict[str, Estimates] = attrs.field(factory=dict)
+
+    async def make(self, value: object) -> Reservation:
+        """Wait for what *value* needs, and take it."""
+        reservation = self._draft(value)
+        await self.line.take(reservation.need)
+        self._number = number = self._number + 1
+        reservation.number = number
+        self.open[number] = reservation
+        return reservation
+
+    def close(self, reservation: Reservation) -> bool:
+        """End *reservation*; answer `False` when it ended before."""
+        return self.open.pop(reservation.number, None) is not None
+
+    def give_back(self, need: Needs) -> None:
+        """Give *need* back, and let the first in line look."""
+        self.options.buckets.settle(need)
+        self.line.poke()
+
+    def settle(
+        self, reservation: Reservation, model: Estimates | None, plain: int, usage: Usage
+    ) -> None:
+        """Settle the difference between what was reserved and what was used."""
+        if not self.book.counts_tokens:
+            return
+        if model is not None:
+            model.learn(plain, usage)
+        read = usage.input_tokens - (0 if self.options.count_cached else usage.cached_tokens)
+        amounts = _amounts(max(0, read), usage.output_tokens)
+        difference = {
+            name: reserved - amounts[name]
+            for name, reserved in reservation.need.items()
+            if name in _TOKENS
+        }
+        if difference:
+            self.give_back(difference)
+
+    def learn(self, reservation: Reservation, told: Mapping[str, object]) -> None:
+        """Obey what the provider told in answer to *reservation*, unless newer words are known."""
+        options = self.options
+        if not options.learn or reservation.number < self._newest_told:
+            return
+        self._newest_told = reservation.number
+        known = told_limits(told, wall=options.clock.wall())
+        if self.book.learn(known):
+            options.buckets.configure(self.book.quotas)
+        left = {
+            dimension_of(dimension, one): one.remaining * self.book.share
+            for dimension, one in known.items()
+            if one.remaining is not None
+        }
+        if left:
+            options.buckets.lower(self._less_in_flight(left, reservation.number))
+
+    async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
+        """Stop everybody for as long as the provider asked, or for a growing while."""
+        again = reservation.number <= self._cooled_at
+        if not retry_after:
+            if again:
+                return  # one of the burst that the last cooldown was for
+            wanted = self.options.cooldown * 2 ** min(self.cooldowns, 30)
+            retry_after = min(wanted, max(_LONGEST_COOLDOWN, self.options.cooldown))
+        if not again:
+            self._cooled_at = self._number
+            self.cooldowns += 1
+        wait = min(retry_after, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
+        if wait > self.options.buckets.blocked_for():
+            emit(CooldownBegan(name=self.options.name, seconds=wait))
+            await self.options.buckets.block(wait)
+
+    def _less_in_flight(self, left: dict[str, float], number: int) -> dict[str, float]:
+        """Take off what was reserved after the answered call: the provider may not know of it."""
+        for other in reversed(self.open.values()):
+            if other.number < number:
+                break
+            for name, amount in other.need.items():
+                if name in left:
+                    left[name] -= amount
+        return left
+
+    def _draft(self, value: object) -> Reservation:
+        if not self.book.counts_tokens:
+            return Reservation(self, dict.fromkeys(self.book.quotas, 1.0), None, 0)
+        options = self.options
+        model: Estimates | None = None
+        plain = 0
+        read: float = 0
+        write: float = 0
+        if isinstance(value, Request):
+            model = self._model_of(value)
+            read, plain = model.input_of(value)
+            write = model.output_of(value, strict=options.strict)
+        if options.cost is not None:
+            told = options.cost(value)
+            read, write = told if isinstance(told, tuple) else (told, write)
+            plain = 0
+            fine = 0 <= read < math.inf and 0 <= write < math.inf
+            check(fine, "RateLimit", "cost", told, "a function that answers tokens, 0 or more")
+        amounts = _amounts(read, write)
+        need: dict[str, float] = {}
+        for name, quota in self.book.quotas.items():
+            amount = amounts[name]
+            if amount > quota.limit and name in _TOKENS:
+                self._check_input(name, read, quota)
+                amount = quota.limit  # the rest of it is a guess
+            need[name] = amount
+        return Reservation(self, need, model, plain)
+
+    def _check_input(self, name: str, read: float, quota: Quota) -> None:
+        if name != "output_tokens" and read > quota.limit:
+            raise InvalidRequest(
+                f"{self.options.name}: the input needs about {read:g} tokens, more than the "
+                f"{quota.limit:g} {name} that may be used in {quota.per:g} s"
+            )
+
+    def _model_of(self, request: Request) -> Estimates:
+        name = request.extra.get("model") if request.extra else None
+        key = name if isinstance(name, str) else ""
+        model = self._models.get(key)
+        if model is None:
+            if len(self._models) >= _MOST_MODELS:
+                del self._models[next(iter(self._models))]
+            model = self._models[key] = Estimates(self.options.expected_output)
+        return model
+
+
+def _amounts(read: float, write: float) -> dict[str, float]:
+    """Answer how much a call needs of each quota there may be."""
+    both = read + write
+    return {
+        "requests": 1.0,
+        "tokens": both,
+        "input_tokens": read,
+        "output_tokens": write,
+        "requests_per_day": 1.0,
+        "tokens_per_day": both,
+        "input_tokens_per_day": read,
+        "output_tokens_per_day": write,
+    }
+
+
+_TOKENS = frozenset(name for name in _amounts(0, 0) if "tokens" in name)

@@ -1,0 +1,259 @@
+"""An adaptive limit finds what a provider bears, and never stands still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.errors import (
+    AttemptTimeout,
+    BulkheadFull,
+    ConfigurationError,
+    ConnectionFailed,
+    Overloaded,
+    RateLimited,
+)
+from genai_pipeline.resilience import AdaptiveLimit, ConcurrencyChanged
+from genai_pipeline.testing import FakeClock
+
+from .cancelling import Call, cancel_at_every_wait
+from .moments import a_moment, run
+
+pytestmark = pytest.mark.anyio
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+async def protest(limit: AdaptiveLimit, error: Exception | None = None) -> None:
+    with pytest.raises(gp.Transient):
+        await gp.wrap(fail, limit)(error or RateLimited("slow down"))
+
+
+async def load(limit: AdaptiveLimit, clock: FakeClock, calls: int) -> None:
+    """Make so many calls at once, each of a second."""
+    handler = gp.wrap(clock.sleep, limit)
+    async with anyio.create_task_group() as group:
+        for _ in range(calls):
+            group.start_soon(run, handler, 1)
+
+
+@pytest.mark.parametrize("kind", [RateLimited, Overloaded, AttemptTimeout])
+async def test_a_protest_takes_a_tenth_off(kind: type[gp.Transient], clock: FakeClock) -> None:
+    """A 429, an overload and a timeout take a tenth off the limit, and at least one."""
+    limit = AdaptiveLimit(initial=100, clock=clock)
+    await protest(limit, kind("no"))
+    assert limit.limit == 90
+    small = AdaptiveLimit(initial=5, clock=clock)
+    await protest(small, kind("no"))
+    assert small.limit == 4
+
+
+async def test_other_errors_change_nothing(clock: FakeClock) -> None:
+    """Errors that say nothing about the load leave the limit as it is, and free the slot."""
+    limit = AdaptiveLimit(clock=clock)
+    for error in (ConnectionFailed("reset"), gp.Permanent("bad"), ValueError("bug")):
+        with pytest.raises(type(error)):
+            await gp.wrap(fail, limit)(error)
+    assert (limit.limit, limit.in_use) == (10, 0)
+
+
+async def test_a_burst_of_protests_counts_once(clock: FakeClock) -> None:
+    """Ten calls on their way together that all fail take one tenth off, not ten."""
+    limit = AdaptiveLimit(initial=100, clock=clock)
+
+    async def refused(seconds: float) -> None:
+        await clock.sleep(seconds)
+        raise RateLimited("slow down")
+
+    async def call() -> None:
+        with pytest.raises(RateLimited):
+            await gp.wrap(refused, limit)(1)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(call)
+    assert limit.limit == 90
+    await protest(limit)
+    assert limit.limit == 81
+
+
+async def test_it_never_falls_below_its_floor(clock: FakeClock) -> None:
+    """However often the provider protests, the limit stays at its floor."""
+    limit = AdaptiveLimit(initial=4, floor=2, clock=clock)
+    for _ in range(10):
+        await protest(limit)
+    assert limit.limit == 2
+
+
+async def test_it_ramps_up_by_one_for_each_success(clock: FakeClock) -> None:
+    """At the start the limit doubles with each round of calls, up to its ceiling."""
+    limit = AdaptiveLimit(initial=2, ceiling=20, clock=clock)
+    seen = [limit.limit]
+    for _ in range(5):
+        await load(limit, clock, limit.limit)
+        seen.append(limit.limit)
+    # the last of a round find less than half of the limit in use
+    assert seen[0] == 2
+    assert seen == sorted(seen)
+    await load(limit, clock, 200)
+    assert limit.limit == 20
+
+
+async def test_it_does_not_grow_when_hardly_used(clock: FakeClock) -> None:
+    """Calls one after another, with less than half of the limit in use, do not raise it."""
+    limit = AdaptiveLimit(initial=10, clock=clock)
+    for _ in range(50):
+        await gp.wrap(clock.sleep, limit)(0)
+    assert limit.limit == 10
+    two = AdaptiveLimit(initial=2, clock=clock)
+    await gp.wrap(clock.sleep, two)(0)
+    assert two.limit == 3, "one of two is half"
+
+
+async def test_after_trouble_it_recovers_quickly_and_then_gently(clock: FakeClock) -> None:
+    """From 1 it doubles up to half of what it was before the trouble, and then creeps."""
+    limit = AdaptiveLimit(initial=40, clock=clock)
+    for _ in range(40):
+        await protest(limit)
+    assert limit.limit == 1
+    began = clock.now()
+    while limit.limit < 20:
+        await load(limit, clock, 2 * limit.limit)
+    assert clock.now() - began <= 12, "creeping would take 19 rounds or more"
+    before = limit.limit
+    await load(limit, clock, before)
+    assert limit.limit <= before + 1
+
+
+async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
+    """Pain 7: when nothing ends for the patience while calls wait, one more is let through."""
+    limit = AdaptiveLimit(initial=1, patience=30, clock=clock)
+    done: list[float] = []
+    heard: list[Any] = []
+
+    async def work(value: int) -> None:
+        await clock.sleep(1000 if value == 0 else 1)
+        done.append(clock.now())
+
+    handler = gp.wrap(work, limit)
+    with gp.listen(heard.append):
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(run, handler, number)
+                await a_moment()
+    assert done == [31, 32, 32, 1000]
+    changes = [each for each in heard if isinstance(each, ConcurrencyChanged)]
+    assert changes[0] == ConcurrencyChanged(name="adaptive_limit", limit=2, was=1, reason="stalled")
+
+
+async def test_an_overloaded_provider_is_kept_busy(clock: FakeClock) -> None:
+    """Against a provider that bears 20 calls at once, it makes progress at 18 or more of them."""
+    limit = AdaptiveLimit(clock=clock)
+    running = served = refused = 0
+
+    async def provider(value: int) -> None:
+        nonlocal running, served, refused
+        if running >= 20:
+            refused += 1
+            raise RateLimited("slow down")
+        running += 1
+        await clock.sleep(1)
+        running -= 1
+        served += 1
+
+    async def worker() -> None:
+        handler = gp.wrap(provider, limit)
+        while clock.now() < 300:
+            try:
+                await handler(0)
+            except RateLimited:
+                await clock.sleep(0.5)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(60):
+            group.start_soon(worker)
+    assert served >= 0.85 * 20 * 300
+    assert refused <= 0.05 * served
+
+
+async def test_changes_are_told(clock: FakeClock) -> None:
+    """Each change of the whole number is an event with both limits and the reason."""
+    heard: list[Any] = []
+    limit = AdaptiveLimit(initial=1, name="gpt", clock=clock)
+    with gp.listen(heard.append):
+        await gp.wrap(clock.sleep, limit)(0)
+        await protest(limit)
+        await protest(limit)
+    assert heard == [
+        ConcurrencyChanged(name="gpt", limit=2, was=1, reason="grown"),
+        ConcurrencyChanged(name="gpt", limit=1, was=2, reason="throttled"),
+    ]
+
+
+async def test_a_lower_limit_takes_no_slot_away(clock: FakeClock) -> None:
+    """Calls on their way go on when the limit falls; nobody new starts until they are fewer."""
+    limit = AdaptiveLimit(initial=3, clock=clock)
+    began: list[float] = []
+
+    async def work(value: int) -> None:
+        began.append(clock.now())
+        await clock.sleep(9 if value == 0 else 10)
+        if value == 0:
+            raise RateLimited("slow down")
+
+    async def call(value: int) -> None:
+        try:
+            await gp.wrap(work, limit)(value)
+        except RateLimited:
+            assert limit.limit == 2
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(call, number)
+            await a_moment()
+    assert began == [0, 0, 0, 10]
+
+
+async def test_the_line_is_bounded(clock: FakeClock) -> None:
+    """With every place in line taken, the next call is refused at once."""
+    limit = AdaptiveLimit(initial=1, queue=1, clock=clock)
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(run, gp.wrap(clock.sleep, limit), 5)
+        await clock.sleep(1)
+        assert (limit.in_use, limit.waiting) == (1, 1)
+        with pytest.raises(BulkheadFull, match="adaptive_limit: 1 calls run and 1 wait"):
+            await gp.wrap(clock.sleep, limit)(5)
+
+
+async def test_cancelling_is_neutral(clock: FakeClock) -> None:
+    """A call cancelled in line or at work keeps no slot, and changes no limit."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Call]:
+        limit = AdaptiveLimit(initial=1, ceiling=1, clock=clock)
+        handler = gp.wrap(clock.sleep, limit)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, handler, 1)
+            await a_moment()
+            yield partial(run, handler, 1)
+        assert (limit.in_use, limit.waiting, limit.limit) == (0, 0, 1)
+
+    assert await cancel_at_every_wait(scenario) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"initial": 0}, {"floor": 0}, {"initial": 5, "floor": 6}, {"initial": 300}]
+)
+async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    """An initial limit outside floor and ceiling is refused when it is built."""
+    with pytest.raises(ConfigurationError, match=r"AdaptiveLimit: .*; give a whole number"):
+        AdaptiveLimit(**options)

@@ -1,0 +1,332 @@
+"""Processes that share a quota through a real server keep to it together, come what may."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.errors import ConfigurationError, RateLimited
+from genai_pipeline.resilience import (
+    Quota,
+    RateLimit,
+    SharedBuckets,
+    SharedQuotaLost,
+    SharedQuotaRegained,
+)
+from genai_pipeline.stores import RedisQuotas
+from tests.servers.valkey import Valkey
+
+from .cancelling import Call, cancel_at_every_wait
+from .quota_worker import BURST, RATE
+
+pytestmark = [
+    pytest.mark.anyio,
+    # The client leaves streams of its own unclosed when a connection breaks.
+    pytest.mark.filterwarnings(
+        "ignore:.*MemoryObject(Send|Receive)Stream:pytest.PytestUnraisableExceptionWarning",
+        "ignore:Unclosed <MemoryObject:ResourceWarning",
+    ),
+]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Let what the client left open be noticed here, and nowhere else."""
+    yield
+    gc.collect()
+
+
+class Worker:
+    """A process of `quota_worker`."""
+
+    def __init__(self, url: str, seconds: float, backend: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.resilience.quota_worker", url, str(seconds), backend],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        )
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def result(self) -> list[float]:
+        output, _ = self.process.communicate(timeout=30)
+        made: list[float] = json.loads(output)
+        return made
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def refused_by_a_provider(made: list[float], rate: float, holds: float) -> int:
+    """Count the calls that a provider would refuse whose bucket *holds* so many."""
+    level, at, refused = holds, made[0], 0
+    for moment in made:
+        level, at = min(holds, level + (moment - at) * rate), moment
+        if level >= 1:
+            level -= 1
+        else:
+            refused += 1
+    return refused
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_four_processes_stay_within_two_percent(backend: str, valkey: Valkey) -> None:
+    """
+    36: four processes on one server use a quota to 95 % or more, and to 102 % at most.
+
+    A provider that holds two seconds' worth would refuse less than 1 % of their calls.
+    """
+    seconds = 4.0
+    workers = [Worker(valkey.url, seconds, backend) for _ in range(4)]
+    for worker in workers:
+        worker.wait_until_ready()
+    for worker in workers:
+        worker.go()
+    made = sorted(moment for worker in workers for moment in worker.result())
+    allowed = RATE * BURST + RATE * (made[-1] - made[0])
+    assert 0.95 * allowed <= len(made) <= 1.02 * allowed
+    assert made[-1] - made[0] >= 0.9 * seconds
+    assert refused_by_a_provider(made, RATE, 2 * RATE) < 0.01 * len(made)
+
+
+def test_killing_a_process_leaks_nothing(valkey: Valkey) -> None:
+    """36: a process killed while its calls wait takes nothing along: the other has it all."""
+    seconds = 3.0
+    workers = [Worker(valkey.url, seconds, "asyncio") for _ in range(2)]
+    for worker in workers:
+        worker.wait_until_ready()
+    killed, survivor = workers
+    for worker in workers:
+        worker.go()
+    anyio.run(anyio.sleep, 1.0)  # both wait, as the burst is used up
+    killed.kill()
+    made = survivor.result()
+    last = [moment for moment in made if moment > made[-1] - 1.0]
+    assert 0.9 * RATE <= len(last) <= 1.05 * RATE
+
+
+def shared(valkey: Valkey, *, timeout: float = 1.0, **options: Any) -> SharedBuckets:
+    return SharedBuckets(server=RedisQuotas(url=valkey.url, timeout=timeout), **options)
+
+
+def quota(limit: float, per: float, burst: float, *, calendar: bool = False) -> Quota:
+    return Quota(limit=limit, per=per, burst=burst, calendar=calendar)
+
+
+@asynccontextmanager
+async def two(valkey: Valkey, quotas: dict[str, Quota], **options: Any) -> AsyncIterator[Any]:
+    """Give two buckets of one quota, as two processes have them."""
+    first = shared(valkey, name="gpt", **options)
+    second = shared(valkey, name="gpt", **options)
+    first.configure(quotas)
+    second.configure(quotas)
+    async with first, second:
+        yield first, second
+
+
+async def test_two_share_what_there_is(valkey: Valkey) -> None:
+    """What one process takes is not there for the other, and all is taken or nothing."""
+    quotas = {"requests": quota(1, 60, 3), "tokens": quota(60, 60, 100)}
+    async with two(valkey, quotas, lease=0) as (first, second):
+        assert await first.reserve({"requests": 1, "tokens": 80}) == 0
+        assert await second.reserve({"requests": 1, "tokens": 50}) == pytest.approx(30, abs=1)
+        assert await second.reserve({"requests": 1, "tokens": 20}) == 0
+        assert await first.reserve({"requests": 1, "tokens": 0}) == 0
+        assert await first.reserve({"requests": 1, "tokens": 0}) == pytest.approx(60, abs=1)
+
+
+async def test_a_large_need_is_not_starved_by_another_process(valkey: Valkey) -> None:
+    """34: what waits longest is next, also when another process asks for less meanwhile."""
+    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+        assert await first.reserve({"tokens": 100}) == 0
+        wait = await first.reserve({"tokens": 50})
+        assert wait == pytest.approx(0.5, abs=0.1)
+        await anyio.sleep(0.2)
+        assert await second.reserve({"tokens": 1}) > 0.1
+        await anyio.sleep(wait - 0.1)
+        assert await first.reserve({"tokens": 50}) == 0
+        assert await second.reserve({"tokens": 1}) <= 0.02
+
+
+async def test_the_turn_of_a_process_that_died_passes(valkey: Valkey) -> None:
+    """36: the turn of a process that never comes back ends a moment after it was due."""
+    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+        assert await first.reserve({"tokens": 100}) == 0
+        assert await first.reserve({"tokens": 10}) > 0  # and never again
+        await anyio.sleep(0.1 + 0.25 + 0.05)
+        assert await second.reserve({"tokens": 10}) == 0
+
+
+async def test_a_cooldown_stops_every_process(valkey: Valkey) -> None:
+    """A 429 in one process stops the others too, as soon as they ask."""
+    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0) as (first, second):
+        await first.block(20)
+        assert await second.reserve({"requests": 1}) == pytest.approx(20.1, abs=0.1)
+        assert second.blocked_for() == pytest.approx(20, abs=0.1)
+        await second.block(10)  # no shorter
+        assert await first.reserve({"requests": 1}) > 19
+
+
+async def test_what_is_taken_ahead_comes_back(valkey: Valkey) -> None:
+    """What a process took ahead serves its calls without the server; the rest is given back."""
+    first = shared(valkey, name="gpt", lease=50)
+    second = shared(valkey, name="gpt", lease=0)
+    for buckets in (first, second):
+        buckets.configure({"requests": quota(6, 60, 8)})
+    async with second:
+        async with first:
+            assert not first.take({"requests": 1})
+            assert await first.reserve({"requests": 1}) == 0
+            assert await second.reserve({"requests": 3}) > 0, "5 more were taken ahead"
+            assert [first.take({"requests": 1}) for _ in range(3)] == [True] * 3
+            first.settle({"requests": 1})
+        assert await second.reserve({"requests": 5}) == 0, "2 were left and 3 given back"
+
+
+async def test_what_is_held_for_long_goes_back_with_the_next_call(valkey: Valkey) -> None:
+    """What was taken ahead and not used for twice the lease is no longer this process's own."""
+    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0.1) as (first, _):
+        assert await first.reserve({"requests": 9}) == 0  # and one ahead
+        await anyio.sleep(0.25)
+        assert not first.take({"requests": 1})
+        assert await first.reserve({"requests": 1}) == 0
+
+
+async def test_a_day_is_shared_by_the_servers_calendar(valkey: Valkey) -> None:
+    """A day's quota is one for all, and comes back at midnight UTC by the server's clock."""
+    quotas = {"requests_per_day": quota(3, 86_400, 3, calendar=True)}
+    async with two(valkey, quotas, lease=0) as (first, second):
+        for buckets in (first, second, first):
+            assert await buckets.reserve({"requests_per_day": 1}) == 0
+        assert 0 < await second.reserve({"requests_per_day": 1}) <= 86_400
+
+
+async def test_a_lower_level_holds_for_all(valkey: Valkey) -> None:
+    """What the provider told one process lowers what is left for every one."""
+    async with two(valkey, {"requests": quota(60, 60, 10)}, lease=0) as (first, second):
+        first.lower({"requests": 2})
+        assert await first.reserve({"requests": 1}) == 0
+        assert await second.reserve({"requests": 2}) == pytest.approx(1, abs=0.2)
+        second.lower({"requests": 9})
+        assert await second.reserve({"requests": 3}) > 1
+
+
+async def test_a_silent_server_leaves_each_its_part(valkey: Valkey) -> None:
+    """Without the server a process goes on with its part, saved up from nothing; and then again."""
+    heard: list[Any] = []
+    quotas = {"requests": quota(6000, 60, 10)}
+    async with two(valkey, quotas, lease=0, retry_after=0.3, timeout=0.5) as (first, second):
+        with gp.listen(heard.append):
+            assert await first.reserve({"requests": 1}) == 0
+            assert await second.reserve({"requests": 1}) == 0
+            assert await first.reserve({"requests": 1}) == 0
+            valkey.kill()
+            began = anyio.current_time()
+            granted = 0
+            while anyio.current_time() - began < 1.0:
+                wait = await first.reserve({"requests": 1})
+                granted += wait <= 0
+                if wait > 0:
+                    await anyio.sleep(wait)
+            assert 25 <= granted <= 55, "half of 100 a second"
+            valkey.start()
+            with anyio.fail_after(20):
+                while not any(isinstance(each, SharedQuotaRegained) for each in heard):  # noqa: ASYNC110
+                    await anyio.sleep(await first.reserve({"requests": 1}))
+    assert heard[0].name == "gpt"
+    assert isinstance(heard[0], SharedQuotaLost)
+    assert (heard[0].processes, heard[0].error) == (2, "ConnectionFailed")
+
+
+async def test_a_server_never_seen_leaves_a_part_of_the_given_processes(valkey: Valkey) -> None:
+    """Whoever never reached the server counts on as many processes as it was told of."""
+    valkey.kill()
+    buckets = shared(valkey, name="gpt", processes=10, retry_after=50)
+    limit = RateLimit(requests=6000, buckets=buckets)
+    async with gp.wrap(anyio.sleep, limit) as handler:
+        began = anyio.current_time()
+        for _ in range(6):
+            await handler(0)
+        assert anyio.current_time() - began >= 0.5, "ten a second"
+
+
+async def test_a_429_behind_a_shared_limit_is_waited_out(valkey: Valkey) -> None:
+    """Behind a RateLimit with shared buckets, a 429 lets nobody call before its Retry-After."""
+    limits = [
+        RateLimit(requests=6000, buckets=shared(valkey, name="gpt", lease=0)) for _ in range(2)
+    ]
+
+    async def refuse(value: float) -> None:
+        raise RateLimited("slow down", retry_after=0.5)
+
+    async with gp.wrap(refuse, limits[0]) as refused, gp.wrap(anyio.sleep, limits[1]) as other:
+        began = anyio.current_time()
+        with pytest.raises(RateLimited):
+            await refused(0)
+        await other(0)
+        assert anyio.current_time() - began >= 0.5
+
+
+async def test_cancelling_a_shared_reservation_loses_nothing(valkey: Valkey) -> None:
+    """Cancelled at any wait, a call leaves what it had taken to the next call."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Call]:
+        await flush(valkey)
+        buckets = shared(valkey, name="gpt", lease=0.2)
+        limit = RateLimit(requests=60, burst=2, buckets=buckets)
+        async with gp.wrap(anyio.sleep, limit) as handler:
+            yield partial(handler, 0)
+            with anyio.fail_after(0.5):
+                await handler(0)  # the second of a burst of two, at once
+            assert (limit.waiting, limit.in_flight) == (0, 0)
+
+    assert await cancel_at_every_wait(scenario, may_finish=True) >= 2
+
+
+async def flush(valkey: Valkey) -> None:
+    """Forget everything."""
+    async with RedisQuotas(url=valkey.url) as server:
+        await server.run("return redis.call('FLUSHALL')", [])
+
+
+async def test_what_is_learned_is_shared_by_name_alone(valkey: Valkey) -> None:
+    """Quotas of different names have nothing to do with each other."""
+    async with (
+        shared(valkey, name="a", lease=0) as first,
+        shared(valkey, name="b", lease=0) as second,
+    ):
+        for buckets in (first, second):
+            buckets.configure({"requests": quota(1, 60, 1)})
+            assert await buckets.reserve({"requests": 1}) == 0
+            assert await buckets.reserve({"requests": 1}) > 0
+
+
+@pytest.mark.parametrize("name", ["", "a{b", 5])
+def test_a_wrong_name_is_refused(name: Any) -> None:
+    """A name that makes no key of one slot is refused when the buckets are built."""
+    with pytest.raises(ConfigurationError, match=r"SharedBuckets: name=.*the same in each process"):
+        SharedBuckets(server=RedisQuotas(url="redis://127.0.0.1:1"), name=name)
