@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from genai_pipeline._chain import chain
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
+    from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         RetryBudget,
         Throttle,
         Timeout,
+        resilient,
     )
     from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
     from genai_pipeline.walk import current_record, time_left
@@ -82,6 +84,7 @@ __all__ = [
     "Handler",
     "Message",
     "Middleware",
+    "MisorderedStack",
     "Permanent",
     "Pipeline",
     "PipelineError",
@@ -111,6 +114,7 @@ __all__ = [
     "branch",
     "chain",
     "current_record",
+    "describe",
     "emit",
     "errors",
     "events",
@@ -124,6 +128,7 @@ __all__ = [
     "providers",
     "reduce",
     "resilience",
+    "resilient",
     "sinks",
     "sources",
     "stores",
@@ -140,6 +145,7 @@ _HOMES = {
     "_chain": "chain",
     "_gather": "gather reduce",
     "_order": "in_order",
+    "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
@@ -151,7 +157,7 @@ _HOMES = {
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
     "resilience": "AdaptiveLimit Bulkhead CircuitBreaker Deadline RateLimit Retry RetryBudget "
-    "Throttle Timeout",
+    "Throttle Timeout resilient",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._stack import MisorderedStack, misplaced
 from genai_pipeline.types import Handler, Middleware
 
 __all__ = ["Wrapped", "name_of", "wrap"]
@@ -52,11 +54,17 @@ def wrap(handler: Handler[I, O], *middlewares: Middleware[I, O]) -> Wrapped[I, O
     An instance is a scope: two wraps that share one middleware object share its state. Whatever
     has a life cycle (``async with``) is entered and left by the pipeline, or by ``async with``
     around what this answers; nobody forwards it by hand.
+
+    Warns with `MisorderedStack` when policies of this library are in an order that is known to do
+    harm, such as a cache behind a retry; `describe` shows the order.
     """
     _check_made("handler", handler)
     for index, middleware in enumerate(middlewares):
         _check_made(f"middlewares[{index}]", middleware)
-    return Wrapped(handler, middlewares)
+    wrapped = Wrapped(handler, middlewares)
+    for harm in misplaced(wrapped):
+        warnings.warn(harm, MisorderedStack, stacklevel=2)
+    return wrapped
 
 
 def _check_made(option: str, thing: object) -> None:

@@ -254,7 +254,7 @@ async def test_a_silent_server_leaves_each_its_part(valkey: Valkey) -> None:
             assert 25 <= granted <= 55, "half of 100 a second"
             valkey.start()
             with anyio.fail_after(20):
-                while not any(isinstance(each, SharedQuotaRegained) for each in heard):  # noqa: ASYNC110
+                while not any(isinstance(each, SharedQuotaRegained) for each in heard):
                     await anyio.sleep(await first.reserve({"requests": 1}))
     assert heard[0].name == "gpt"
     assert isinstance(heard[0], SharedQuotaLost)

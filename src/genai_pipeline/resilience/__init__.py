@@ -30,6 +30,7 @@ from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._shared_buckets import SharedBuckets
+from genai_pipeline.resilience._standard import resilient
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
@@ -71,4 +72,5 @@ __all__ = [
     "Timeout",
     "is_outage",
     "is_turned_away",
+    "resilient",
 ]

@@ -166,6 +166,9 @@ class Attempts(Generic[I, O]):
     def _note(self, error: Exception) -> None:
         if isinstance(error, Rejected):
             self._kind, self._waits_for = "rejection", error.waits_for
+            if error.waits_for == "breaker":
+                # The provider was ill, not this call: an outage uses up nobody's attempts.
+                self._counts["fault"] = 0
         elif isinstance(error, RateLimited):
             self._kind, self._waits_for = "limit", "cooldown"
         else:

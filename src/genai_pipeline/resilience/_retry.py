@@ -87,7 +87,11 @@ class Retry:
     """
 
     attempts: int = attrs.field(default=3, validator=at_least(1))
-    """How many attempts may fail for a fault; 1 never tries again."""
+    """
+    How many attempts may fail for a fault; 1 never tries again.
+
+    Faults that a circuit breaker inside took for an outage, and opened on, do not count.
+    """
 
     answer_attempts: int | None = attrs.field(default=None, validator=optional(at_least(1)))
     """How many answers may be invalid, each of which is paid for; `None`: like *attempts*."""

@@ -1,0 +1,77 @@
+"""`resilient`: the usual policies around a provider, in the order that works."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from genai_pipeline._wrap import Wrapped, name_of, wrap
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import Transient
+from genai_pipeline.messages import Request, Response
+from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
+from genai_pipeline.resilience._breaker import CircuitBreaker
+from genai_pipeline.resilience._rate_limit import RateLimit
+from genai_pipeline.resilience._retry import Retry
+from genai_pipeline.resilience._timeout import Timeout
+from genai_pipeline.types import Middleware, Provider
+
+__all__ = ["resilient"]
+
+Policy: TypeAlias = Middleware[Request, Response]
+
+
+class _Usual:
+    """Stands for: what is usual here."""
+
+    def __repr__(self) -> str:
+        return "<the usual>"
+
+
+_USUAL: Any = _Usual()
+
+
+def resilient(
+    provider: Provider,
+    *,
+    deadline: Policy | None = None,
+    cache: Policy | None = None,
+    fallback: Policy | None = None,
+    hedge: Policy | None = None,
+    retry: Policy | None = _USUAL,
+    rate_limit: Policy | None = _USUAL,
+    concurrency: Policy | None = _USUAL,
+    breaker: Policy | None = _USUAL,
+    timeout: Policy | None = _USUAL,
+    clock: Clock | None = None,
+) -> Wrapped[Request, Response]:
+    """
+    Put the usual policies around *provider*, in the order in which they work together.
+
+    A call passes, from the outside in: *deadline*, *cache*, *fallback*, *hedge*, *retry* (five
+    attempts for what is `Transient`, with a budget of a fifth of the traffic), *rate_limit* (what
+    the provider tells of its quota), *concurrency* (as many calls at once as the provider bears),
+    *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt).
+
+    Give a policy by its keyword to have it instead of the usual one, or `None` to go without.
+    The first four are left out unless given. Policies that are shared, such as a `RateLimit` for
+    the key that several models use, are given to each. `describe` shows what came of it. *clock*
+    is for the policies made here.
+    """
+    time = clock or SystemClock()
+    name = name_of(provider)
+    if retry is _USUAL:
+        retry = Retry(on=Transient, attempts=5, clock=time)
+    if rate_limit is _USUAL:
+        rate_limit = RateLimit(name=name, clock=time)
+    if concurrency is _USUAL:
+        concurrency = AdaptiveLimit(name=name, clock=time)
+    if breaker is _USUAL:
+        breaker = CircuitBreaker(name=name, clock=time)
+    if timeout is _USUAL:
+        timeout = Timeout(120, clock=time)
+    first: Policy | None = breaker.check_first if isinstance(breaker, CircuitBreaker) else None
+    order = (
+        *(deadline, cache, fallback, hedge, retry),
+        *(first, rate_limit, concurrency, breaker, timeout),
+    )
+    return wrap(provider, *(policy for policy in order if policy is not None))
