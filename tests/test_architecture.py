@@ -24,7 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_functions", "_gather"),
-            *("_lifespan", "_order", "_stages", "_wrap"),
+            *("_lifespan", "_order", "_stack", "_stages", "_wrap"),
         }
     ),
     frozenset(
@@ -41,11 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
 ENGINE, EDGES = 3, 4
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("providers",),
+    "aiohttp": ("providers._http",),
     "asyncio": ("testing", "cli", "providers._http"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
-    "httpx_aiohttp": ("providers._http",),
     "multidict": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),
