@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline.errors import (
@@ -248,6 +250,51 @@ async def test_cancelling_is_neutral(clock: FakeClock) -> None:
         assert (limit.in_use, limit.waiting, limit.limit) == (0, 0, 1)
 
     assert await cancel_at_every_wait(scenario) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.integers(0, 5),
+            st.sampled_from(["fine", "429", "bug", "cancel"]),
+        ),
+        max_size=30,
+    ),
+    floor=st.integers(1, 3),
+    backend=st.sampled_from(["asyncio", "trio"]),
+)
+def test_it_keeps_its_bounds_and_its_slots(
+    calls: list[tuple[int, int, str]], floor: int, backend: str
+) -> None:
+    """However calls end, the limit stays within its bounds, and every slot comes back."""
+
+    async def main() -> None:
+        async with FakeClock() as clock:
+            limit = AdaptiveLimit(initial=3, floor=floor, ceiling=5, clock=clock)
+
+            async def work(call: tuple[int, int, str]) -> None:
+                assert floor <= limit.limit <= 5
+                await clock.sleep(call[1])
+                if call[2] in {"429", "bug"}:
+                    raise RateLimited("slow down") if call[2] == "429" else ValueError("bug")
+
+            async def make(call: tuple[int, int, str]) -> None:
+                await clock.sleep(call[0])
+                with (
+                    suppress(RateLimited, ValueError),
+                    clock.cancel_at(call[0] + 1 if call[2] == "cancel" else 1e9),
+                ):
+                    await gp.wrap(work, limit)(call)
+
+            async with anyio.create_task_group() as group:
+                for call in calls:
+                    group.start_soon(make, call)
+            assert floor <= limit.limit <= 5
+            assert (limit.in_use, limit.waiting) == (0, 0)
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.parametrize(

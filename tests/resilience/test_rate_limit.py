@@ -287,6 +287,32 @@ async def test_a_deadline_holds_in_line_too(clock: FakeClock) -> None:
     assert limit.waiting == 0
 
 
+async def test_nobody_overtakes_at_its_deadline(clock: FakeClock) -> None:
+    """A small call whose deadline comes before its turn is refused, though it would fit in."""
+    limit = RateLimit(tokens=600, burst=10, cost=lambda need: need, clock=clock)
+    handler = gp.wrap(failing_never, limit)
+    await handler(100)
+    order: list[str] = []
+
+    async def large() -> None:
+        await handler(90)
+        order.append("large")
+
+    async def small() -> None:
+        with deadline_at(9.5), pytest.raises(RateLimitExceeded, match="came before its turn"):
+            await handler(1)
+        order.append("refused")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(large)
+        await a_moment()
+        group.start_soon(small)
+        await a_moment()
+        limit.buckets.settle({"tokens": -30})  # an answer used more than was thought
+    assert order == ["refused", "large"]
+    assert clock.now() == pytest.approx(12)
+
+
 async def test_the_line_is_bounded(clock: FakeClock) -> None:
     """With every place in line taken, the next call is refused, and told when to come again."""
     limit = RateLimit(requests=60, burst=1, queue=2, clock=clock)
