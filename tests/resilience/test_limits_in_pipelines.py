@@ -79,7 +79,7 @@ async def test_a_full_line_parks_records_and_loses_none(clock: FakeClock) -> Non
 
 async def test_a_record_whose_time_is_up_is_told_so(clock: FakeClock) -> None:
     """A record that cannot get quota before its own deadline is dead for it, at once."""
-    dead = gp.sinks.Collect()
+    dead: gp.sinks.Collect[Any] = gp.sinks.Collect()
     stage = gp.map(gp.wrap(_same, RateLimit(requests=1, clock=clock)))
     report = await pipeline(
         stage, clock, 2, max_in_flight=2, record_timeout=5, dead_letters=dead
