@@ -351,6 +351,19 @@ async def test_a_429_stops_everybody_and_then_lets_them_go_gradually(clock: Fake
     assert [each.seconds for each in first] == pytest.approx([21, 1])
 
 
+async def test_short_waits_are_told_apart(clock: FakeClock) -> None:
+    """A cooldown of half a second, and the tenth that the quota then takes, are told as such."""
+    heard: list[Any] = []
+    limit = RateLimit(requests=600, clock=clock, random=lambda: 0.0, name="gpt")
+    with pytest.raises(RateLimited):
+        await gp.wrap(partial(failing, RateLimited("slow", retry_after=0.5)), limit)(0)
+    with gp.listen(heard.append):
+        await gp.wrap(failing_never, limit)(0)
+        await gp.wrap(failing_never, limit)(0)
+    assert [each.kind for each in heard] == ["cooldown", "limiter", "limiter"]
+    assert [each.seconds for each in heard] == pytest.approx([0.5, 0.1, 0.1])
+
+
 async def test_cooldowns_without_a_hint_grow(clock: FakeClock) -> None:
     """429s without a hint stop everybody for 1, 2, 4 s and so on, until a call succeeds."""
     heard: list[Any] = []

@@ -191,18 +191,19 @@ class SharedBuckets(Composite):
         lower, self._lower = self._lower, {}
         ask = self._ask(asked, back or {}, lower)
         began = self.clock.now()
+        reply: QuotaReply | None = None
         try:
-            # Not cancelled half-way, when nobody knew what was taken; the server limits the time.
+            # Not cancelled half-way, when nobody knew what was taken.
             with anyio.CancelScope(shield=True):
                 reply = await self.server.exchange(self.name, ask)
         except (ConnectionFailed, StorageFailed) as error:
             self._lower = lower
             self._lose(error)
-            return None
-        if self._alone is not None:
-            self._alone, self._tries = None, 0
-            emit(SharedQuotaRegained(name=self.name))
-        self._note(reply, ask, began)
+        if reply is not None:
+            if self._alone is not None:
+                self._alone, self._tries = None, 0
+                emit(SharedQuotaRegained(name=self.name))
+            self._note(reply, ask, began)
         return reply
 
     def _ask(self, asked: Needs | None, back: Needs, lower: Needs) -> QuotaAsk:
