@@ -155,6 +155,13 @@ async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
     assert changes[0] == ConcurrencyChanged(name="adaptive_limit", limit=2, was=1, reason="stalled")
 
 
+async def test_the_defaults_are_those_documented() -> None:
+    """It begins at 10, between 1 and 256, and is patient for a minute; 1,000 may wait."""
+    limit = AdaptiveLimit()
+    assert (limit.initial, limit.floor, limit.ceiling) == (10, 1, 256)
+    assert (limit.patience, limit.queue) == (60, 1000)
+
+
 async def test_an_overloaded_provider_is_kept_busy(clock: FakeClock) -> None:
     """Against a provider that bears 20 calls at once, it makes progress at 18 or more of them."""
     limit = AdaptiveLimit(clock=clock)

@@ -287,6 +287,25 @@ async def test_a_deadline_holds_in_line_too(clock: FakeClock) -> None:
     assert limit.waiting == 0
 
 
+async def test_what_comes_back_is_used_at_once(clock: FakeClock) -> None:
+    """Who waits does not sleep on when quota is given back: the first in line looks again."""
+    limit = RateLimit(tokens=600, burst=60, cost=lambda need: need, clock=clock)
+    held = await limit.reserve(500)
+    times: list[float] = []
+
+    async def wait(need: int) -> None:
+        await gp.wrap(failing_never, limit)(need)
+        times.append(clock.now())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait, 400)  # 100 are there, so for 30 s
+        await a_moment()
+        group.start_soon(wait, 150)
+        await clock.sleep(1)
+        held.refund()
+    assert times == pytest.approx([1, 1])
+
+
 async def test_nobody_overtakes_at_its_deadline(clock: FakeClock) -> None:
     """A small call whose deadline comes before its turn is refused, though it would fit in."""
     limit = RateLimit(tokens=600, burst=10, cost=lambda need: need, clock=clock)

@@ -43,6 +43,10 @@ class Telling:
     ("told", "expected"),
     [
         ({"remaining-requests": 59.0}, {"requests": Told(remaining=59)}),
+        (
+            {"remaining-requests": "0", "reset-tokens": 0},
+            {"requests": Told(remaining=0), "tokens": Told(reset=0)},
+        ),
         ({"x-ratelimit-limit-tokens": "150000"}, {"tokens": Told(limit=150_000)}),
         ({"X-RateLimit-Reset-Tokens": "6m0s"}, {"tokens": Told(reset=360)}),
         ({"reset-requests": "12ms"}, {"requests": Told(reset=0.012)}),
