@@ -117,6 +117,14 @@ async def test_what_is_on_its_way_is_taken_off(clock: FakeClock) -> None:
         assert left(limit) == pytest.approx({"requests": 17})
 
 
+async def test_of_what_remains_only_the_share_is_used(clock: FakeClock) -> None:
+    """With share= a half, half of what the provider says remains is left."""
+    limit = RateLimit(requests=600, share=0.5, clock=clock)
+    model = gp.wrap(Telling(clock, {"low": {"remaining-requests": 10}}), limit)
+    await model(gp.Request("low"))
+    assert left(limit) == {"requests": 5}
+
+
 async def test_stale_words_are_ignored(clock: FakeClock) -> None:
     """35: the answer to an older call, come after that to a newer one, changes nothing."""
     limit = RateLimit(requests=600, clock=clock)
