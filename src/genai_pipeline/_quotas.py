@@ -88,6 +88,7 @@ class SharedQuotas(Protocol):
         empties the buckets and lets nothing in until then; takes back and lowers. Then, if it
         *asks*, takes the need of all buckets and the extras, or nothing: that is refused while
         another process is next, and whoever is refused first is next, for as long as its wait
-        and a moment. Raises `ConnectionFailed` or `StorageFailed` when it cannot.
+        and a moment. Raises `ConnectionFailed` or `StorageFailed` when it cannot, and soon: nobody
+        cancels it.
         """
         ...

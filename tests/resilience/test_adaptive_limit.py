@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline.errors import (
@@ -94,15 +96,14 @@ async def test_it_never_falls_below_its_floor(clock: FakeClock) -> None:
 
 
 async def test_it_ramps_up_by_one_for_each_success(clock: FakeClock) -> None:
-    """At the start the limit doubles with each round of calls, up to its ceiling."""
+    """At the start each success with half of the limit in use adds one, up to the ceiling."""
     limit = AdaptiveLimit(initial=2, ceiling=20, clock=clock)
     seen = [limit.limit]
     for _ in range(5):
         await load(limit, clock, limit.limit)
         seen.append(limit.limit)
     # the last of a round find less than half of the limit in use
-    assert seen[0] == 2
-    assert seen == sorted(seen)
+    assert seen == [2, 3, 5, 7, 10, 14]
     await load(limit, clock, 200)
     assert limit.limit == 20
 
@@ -152,6 +153,13 @@ async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
     assert done == [31, 32, 32, 1000]
     changes = [each for each in heard if isinstance(each, ConcurrencyChanged)]
     assert changes[0] == ConcurrencyChanged(name="adaptive_limit", limit=2, was=1, reason="stalled")
+
+
+async def test_the_defaults_are_those_documented() -> None:
+    """It begins at 10, between 1 and 256, and is patient for a minute; 1,000 may wait."""
+    limit = AdaptiveLimit()
+    assert (limit.initial, limit.floor, limit.ceiling) == (10, 1, 256)
+    assert (limit.patience, limit.queue) == (60, 1000)
 
 
 async def test_an_overloaded_provider_is_kept_busy(clock: FakeClock) -> None:
@@ -248,6 +256,51 @@ async def test_cancelling_is_neutral(clock: FakeClock) -> None:
         assert (limit.in_use, limit.waiting, limit.limit) == (0, 0, 1)
 
     assert await cancel_at_every_wait(scenario) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.integers(0, 5),
+            st.sampled_from(["fine", "429", "bug", "cancel"]),
+        ),
+        max_size=30,
+    ),
+    floor=st.integers(1, 3),
+    backend=st.sampled_from(["asyncio", "trio"]),
+)
+def test_it_keeps_its_bounds_and_its_slots(
+    calls: list[tuple[int, int, str]], floor: int, backend: str
+) -> None:
+    """However calls end, the limit stays within its bounds, and every slot comes back."""
+
+    async def main() -> None:
+        async with FakeClock() as clock:
+            limit = AdaptiveLimit(initial=3, floor=floor, ceiling=5, clock=clock)
+
+            async def work(call: tuple[int, int, str]) -> None:
+                assert floor <= limit.limit <= 5
+                await clock.sleep(call[1])
+                if call[2] in {"429", "bug"}:
+                    raise RateLimited("slow down") if call[2] == "429" else ValueError("bug")
+
+            async def make(call: tuple[int, int, str]) -> None:
+                await clock.sleep(call[0])
+                with (
+                    suppress(RateLimited, ValueError),
+                    clock.cancel_at(call[0] + 1 if call[2] == "cancel" else 1e9),
+                ):
+                    await gp.wrap(work, limit)(call)
+
+            async with anyio.create_task_group() as group:
+                for call in calls:
+                    group.start_soon(make, call)
+            assert floor <= limit.limit <= 5
+            assert (limit.in_use, limit.waiting) == (0, 0)
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.parametrize(

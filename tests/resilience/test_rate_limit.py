@@ -287,6 +287,51 @@ async def test_a_deadline_holds_in_line_too(clock: FakeClock) -> None:
     assert limit.waiting == 0
 
 
+async def test_what_comes_back_is_used_at_once(clock: FakeClock) -> None:
+    """Who waits does not sleep on when quota is given back: the first in line looks again."""
+    limit = RateLimit(tokens=600, burst=60, cost=lambda need: need, clock=clock)
+    held = await limit.reserve(500)
+    times: list[float] = []
+
+    async def wait(need: int) -> None:
+        await gp.wrap(failing_never, limit)(need)
+        times.append(clock.now())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait, 400)  # 100 are there, so for 30 s
+        await a_moment()
+        group.start_soon(wait, 150)
+        await clock.sleep(1)
+        held.refund()
+    assert times == pytest.approx([1, 1])
+
+
+async def test_nobody_overtakes_at_its_deadline(clock: FakeClock) -> None:
+    """A small call whose deadline comes before its turn is refused, though it would fit in."""
+    limit = RateLimit(tokens=600, burst=10, cost=lambda need: need, clock=clock)
+    handler = gp.wrap(failing_never, limit)
+    await handler(100)
+    order: list[str] = []
+
+    async def large() -> None:
+        await handler(90)
+        order.append("large")
+
+    async def small() -> None:
+        with deadline_at(9.5), pytest.raises(RateLimitExceeded, match="came before its turn"):
+            await handler(1)
+        order.append("refused")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(large)
+        await a_moment()
+        group.start_soon(small)
+        await a_moment()
+        limit.buckets.settle({"tokens": -30})  # an answer used more than was thought
+    assert order == ["refused", "large"]
+    assert clock.now() == pytest.approx(12)
+
+
 async def test_the_line_is_bounded(clock: FakeClock) -> None:
     """With every place in line taken, the next call is refused, and told when to come again."""
     limit = RateLimit(requests=60, burst=1, queue=2, clock=clock)
@@ -323,6 +368,19 @@ async def test_a_429_stops_everybody_and_then_lets_them_go_gradually(clock: Fake
     first = [each for each in heard if isinstance(each, PolicyWaited)][:2]
     assert [each.kind for each in first] == ["cooldown", "limiter"]
     assert [each.seconds for each in first] == pytest.approx([21, 1])
+
+
+async def test_short_waits_are_told_apart(clock: FakeClock) -> None:
+    """A cooldown of half a second, and the tenth that the quota then takes, are told as such."""
+    heard: list[Any] = []
+    limit = RateLimit(requests=600, clock=clock, random=lambda: 0.0, name="gpt")
+    with pytest.raises(RateLimited):
+        await gp.wrap(partial(failing, RateLimited("slow", retry_after=0.5)), limit)(0)
+    with gp.listen(heard.append):
+        await gp.wrap(failing_never, limit)(0)
+        await gp.wrap(failing_never, limit)(0)
+    assert [each.kind for each in heard] == ["cooldown", "limiter", "limiter"]
+    assert [each.seconds for each in heard] == pytest.approx([0.5, 0.1, 0.1])
 
 
 async def test_cooldowns_without_a_hint_grow(clock: FakeClock) -> None:

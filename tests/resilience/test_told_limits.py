@@ -43,6 +43,10 @@ class Telling:
     ("told", "expected"),
     [
         ({"remaining-requests": 59.0}, {"requests": Told(remaining=59)}),
+        (
+            {"remaining-requests": "0", "reset-tokens": 0},
+            {"requests": Told(remaining=0), "tokens": Told(reset=0)},
+        ),
         ({"x-ratelimit-limit-tokens": "150000"}, {"tokens": Told(limit=150_000)}),
         ({"X-RateLimit-Reset-Tokens": "6m0s"}, {"tokens": Told(reset=360)}),
         ({"reset-requests": "12ms"}, {"requests": Told(reset=0.012)}),
@@ -111,6 +115,14 @@ async def test_what_is_on_its_way_is_taken_off(clock: FakeClock) -> None:
         await clock.sleep(1)
         await a_moment()
         assert left(limit) == pytest.approx({"requests": 17})
+
+
+async def test_of_what_remains_only_the_share_is_used(clock: FakeClock) -> None:
+    """With share= a half, half of what the provider says remains is left."""
+    limit = RateLimit(requests=600, share=0.5, clock=clock)
+    model = gp.wrap(Telling(clock, {"low": {"remaining-requests": 10}}), limit)
+    await model(gp.Request("low"))
+    assert left(limit) == {"requests": 5}
 
 
 async def test_stale_words_are_ignored(clock: FakeClock) -> None:

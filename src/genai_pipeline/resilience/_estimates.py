@@ -57,7 +57,7 @@ class Estimates:
         """Answer the input tokens to expect, and the same before anything was learned."""
         plain = math.ceil(text_bytes(request) / _BYTES_A_TOKEN)
         plain += _TOKENS_A_MESSAGE * len(request.messages)
-        return max(1, math.ceil(plain * self._ratio - 1e-6)), plain
+        return math.ceil(plain * self._ratio - 1e-6), plain
 
     def output_of(self, request: Request, *, strict: bool) -> int:
         """Answer the output tokens to expect; with *strict* all that the request allows."""

@@ -68,6 +68,11 @@ class QuotaLine:
             cooled = min(self.buckets.blocked_for(), forecast)
             if self._turns[0] is not turn:
                 await self._sleep(turn, deadline)
+                if self._turns[0] is not turn:
+                    raise RateLimitExceeded(
+                        f"{self.name}: the caller's deadline came before its turn for quota",
+                        retry_after=self.buckets.forecast(need, {}),
+                    )
             while (wait := await self.buckets.reserve(need)) > 0:
                 self._check(wait, deadline)
                 cooled = max(cooled, min(self.buckets.blocked_for(), wait))

@@ -160,18 +160,20 @@ class Reservations:
     async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
         """Stop everybody for as long as the provider asked, or for a growing while."""
         again = reservation.number <= self._cooled_at
-        if not retry_after:
-            if again:
-                return  # one of the burst that the last cooldown was for
-            wanted = self.options.cooldown * 2 ** min(self.cooldowns, 30)
-            retry_after = min(wanted, max(_LONGEST_COOLDOWN, self.options.cooldown))
+        if not retry_after and again:
+            return  # one of the burst that the last cooldown was for
+        wait = retry_after or self._growing()
         if not again:
             self._cooled_at = self._number
             self.cooldowns += 1
-        wait = min(retry_after, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
+        wait = min(wait, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
         if wait > self.options.buckets.blocked_for():
             emit(CooldownBegan(name=self.options.name, seconds=wait))
             await self.options.buckets.block(wait)
+
+    def _growing(self) -> float:
+        shortest = self.options.cooldown
+        return min(shortest * 2 ** min(self.cooldowns, 30), max(_LONGEST_COOLDOWN, shortest))
 
     def _less_in_flight(self, left: dict[str, float], number: int) -> dict[str, float]:
         """Take off what was reserved after the answered call: the provider may not know of it."""

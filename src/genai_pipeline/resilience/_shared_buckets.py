@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from genai_pipeline import _options
@@ -31,7 +32,7 @@ def _name(owner: object, option: attrs.Attribute[str], value: object) -> None:
     check(bool(fine), owner, option.name, value, "a text without braces, the same in each process")
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)  # its state changes often
 class SharedBuckets(Composite):
     """
     Keeps what is left of quotas on a *server*, for all processes that share them.
@@ -113,6 +114,8 @@ class SharedBuckets(Composite):
         """Take *need*, or answer in how many seconds it is worth asking again."""
         if self._alone is not None and self.clock.now() < self._alone_until:
             return await self._reserve_alone(need)
+        if self._alone is None and self.take(need):
+            return 0.0
         back = self._take_back() if self._is_stale() else {}
         asked = {name: max(0.0, need[name] - self._held.get(name, 0.0)) for name in need}
         reply = await self._exchange(asked, back=back)
@@ -120,6 +123,7 @@ class SharedBuckets(Composite):
             return await self._reserve_alone(need)
         if not reply.granted:
             return max(reply.wait, _SOON)
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what was granted then stays held
         self._hold(need, -1)
         return 0.0
 
@@ -187,18 +191,19 @@ class SharedBuckets(Composite):
         lower, self._lower = self._lower, {}
         ask = self._ask(asked, back or {}, lower)
         began = self.clock.now()
+        reply: QuotaReply | None = None
         try:
-            # Not cancelled half-way, when nobody knew what was taken; the server limits the time.
+            # Not cancelled half-way, when nobody knew what was taken.
             with anyio.CancelScope(shield=True):
                 reply = await self.server.exchange(self.name, ask)
         except (ConnectionFailed, StorageFailed) as error:
             self._lower = lower
             self._lose(error)
-            return None
-        if self._alone is not None:
-            self._alone, self._tries = None, 0
-            emit(SharedQuotaRegained(name=self.name))
-        self._note(reply, ask, began)
+        if reply is not None:
+            if self._alone is not None:
+                self._alone, self._tries = None, 0
+                emit(SharedQuotaRegained(name=self.name))
+            self._note(reply, ask, began)
         return reply
 
     def _ask(self, asked: Needs | None, back: Needs, lower: Needs) -> QuotaAsk:
@@ -208,7 +213,7 @@ class SharedBuckets(Composite):
             bucket = BucketAsk(
                 name=name,
                 rate=quota.rate,
-                full=quota.limit if quota.calendar else quota.burst,
+                full=quota.full,
                 period=quota.per if quota.calendar else 0.0,
                 need=need,
                 extra=quota.rate * self.lease if need else 0.0,
@@ -226,7 +231,8 @@ class SharedBuckets(Composite):
     def _note(self, reply: QuotaReply, ask: QuotaAsk, began: float) -> None:
         now = self._seen_at = self.clock.now()
         self.processes = reply.members
-        self._levels = dict(zip(self._quotas, reply.levels, strict=True))
+        names = [bucket.name for bucket in ask.buckets]
+        self._levels = dict(zip(names, reply.levels, strict=True))
         if reply.blocked > 0:
             self._blocked_until = max(self._blocked_until, now + reply.blocked)
         if reply.granted:
