@@ -152,6 +152,9 @@ class Rejected(_Delayed):
     and calls the refusing stage again.
     """
 
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "cooldown"
+    """What a caller that tries again waits for, as `events.PolicyWaited.kind` tells it."""
+
 
 class Permanent(PipelineError):
     """Raised when the same call would fail again: the author must act."""

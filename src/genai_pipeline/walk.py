@@ -41,6 +41,8 @@ class Run(Protocol):
     """What a walk may ask of the run that it is part of."""
 
     clock: Clock
+    deadline: float
+    """When the run stops reading; what is in flight then has some grace."""
 
     def notes(self, stages: tuple[str, ...], /) -> tuple[Callable[[float], None], ...]:
         """Answer, for each of *stages*, what notes how many seconds it took, for the report."""

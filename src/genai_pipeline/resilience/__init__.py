@@ -1,0 +1,11 @@
+"""Policies around handlers: what keeps a provider's quota busy and never makes an outage worse."""
+
+from __future__ import annotations
+
+from genai_pipeline.resilience._deadline import Deadline
+from genai_pipeline.resilience._events import RetryScheduled
+from genai_pipeline.resilience._retry import Retry
+from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._timeout import Timeout
+
+__all__ = ["Deadline", "Retry", "RetryBudget", "RetryScheduled", "Timeout"]
