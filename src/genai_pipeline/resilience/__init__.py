@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from genai_pipeline.resilience._deadline import Deadline
-from genai_pipeline.resilience._events import RetryScheduled
+from genai_pipeline.resilience._events import FallbackTaken, RetryScheduled
+from genai_pipeline.resilience._fallback import Fallback
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._timeout import Timeout
 
-__all__ = ["Deadline", "Retry", "RetryBudget", "RetryScheduled", "Timeout"]
+__all__ = [
+    "Deadline",
+    "Fallback",
+    "FallbackTaken",
+    "Retry",
+    "RetryBudget",
+    "RetryScheduled",
+    "Timeout",
+]

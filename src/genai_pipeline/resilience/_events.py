@@ -22,3 +22,16 @@ class RetryScheduled(Event):
     attempt: int
     wait: float
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class FallbackTaken(Event):
+    """
+    A call goes on to another target, *target*, because the one before failed with *error*.
+
+    *error* is a class name; it is ``NotAccepted`` when the answer was not good enough.
+    """
+
+    name: str
+    target: str
+    error: str
