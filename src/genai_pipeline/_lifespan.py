@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 __all__ = ["Composite", "Lifespan", "every_part", "opened"]
 
@@ -32,6 +33,12 @@ class Lifespan:
         self._entering: dict[int, anyio.Lock] = {}
         self._outer: Lifespan | None = None
         self._open = False
+        self.group: TaskGroup | None = None
+        """
+        Where work goes on that outlives the call which began it, if its owner gives one.
+
+        Cancelled and awaited before anything entered here is left.
+        """
 
     async def __aenter__(self) -> Self:
         self._open = True
