@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -290,4 +290,4 @@ def test_a_fallback_needs_targets() -> None:
     with pytest.raises(ConfigurationError, match="others"):
         Fallback()
     with pytest.raises(ConfigurationError, match=r"others\[0\]"):
-        Fallback(Script)
+        Fallback(cast("Any", Script))

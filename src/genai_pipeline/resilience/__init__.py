@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from genai_pipeline.resilience._cache import Cache
 from genai_pipeline.resilience._deadline import Deadline
-from genai_pipeline.resilience._events import FallbackTaken, RetryScheduled
+from genai_pipeline.resilience._events import (
+    CacheAnswered,
+    CacheFailed,
+    CacheMissed,
+    FallbackTaken,
+    RetryScheduled,
+)
 from genai_pipeline.resilience._fallback import Fallback
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._timeout import Timeout
 
 __all__ = [
+    "Cache",
+    "CacheAnswered",
+    "CacheFailed",
+    "CacheMissed",
     "Deadline",
     "Fallback",
     "FallbackTaken",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -41,7 +41,7 @@ def asked(on: Causes) -> Callable[[Exception], bool]:
     return on
 
 
-def is_causes(owner: object, option: attrs.Attribute[Causes], value: object) -> None:
+def is_causes(owner: object, option: attrs.Attribute[Any], value: object) -> None:
     """Allow what `Causes` says."""
     if isinstance(value, type | tuple):
         kinds = value if isinstance(value, tuple) else (value,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from genai_pipeline.events import Event
@@ -35,3 +37,34 @@ class FallbackTaken(Event):
     name: str
     target: str
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class CacheAnswered(Event):
+    """
+    A call was answered without being made.
+
+    *kind* is ``fresh`` for an entry of the store, ``stale`` for one past its time that stands
+    in for a failure, ``shared`` for the answer of an equal call that was under way. *seconds* is
+    the entry's age.
+    """
+
+    name: str
+    kind: Literal["fresh", "stale", "shared"]
+    seconds: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class CacheMissed(Event):
+    """The store had no fresh answer, so the call is made."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class CacheFailed(Event):
+    """The store failed to *operation* (``get`` or ``put``); the call went on without it."""
+
+    name: str
+    operation: Literal["get", "put"]
+    error: Exception
