@@ -8,5 +8,6 @@ A store is any object with the three methods of `genai_pipeline.Store`.
 from __future__ import annotations
 
 from genai_pipeline.stores._memory import Memory
+from genai_pipeline.stores._sqlite import Sqlite
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "Sqlite"]
