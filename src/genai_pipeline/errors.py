@@ -11,6 +11,7 @@ Every error this library raises, classified by *who must act*.
     │   ├── AttemptTimeout       one attempt took longer than it may
     │   └── InvalidAnswer        the answer is not what was asked for
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
+    │   └── NoTargetReady        every target of a route is resting
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
     │   │   └── ContextOverflow      the request is longer than the model reads
@@ -51,6 +52,7 @@ __all__ = [
     "DeadlineExceeded",
     "InvalidAnswer",
     "InvalidRequest",
+    "NoTargetReady",
     "Overloaded",
     "Permanent",
     "PipelineError",
@@ -154,6 +156,10 @@ class Rejected(_Delayed):
 
     waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "cooldown"
     """What a caller that tries again waits for, as `events.PolicyWaited.kind` tells it."""
+
+
+class NoTargetReady(Rejected):
+    """Raised when every target that a route could choose refuses calls or rests."""
 
 
 class Permanent(PipelineError):

@@ -10,8 +10,10 @@ from genai_pipeline.resilience._events import (
     CacheMissed,
     FallbackTaken,
     RetryScheduled,
+    TargetRested,
 )
 from genai_pipeline.resilience._fallback import Fallback
+from genai_pipeline.resilience._load_balance import LoadBalance
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._timeout import Timeout
@@ -24,8 +26,10 @@ __all__ = [
     "Deadline",
     "Fallback",
     "FallbackTaken",
+    "LoadBalance",
     "Retry",
     "RetryBudget",
     "RetryScheduled",
+    "TargetRested",
     "Timeout",
 ]

@@ -68,3 +68,13 @@ class CacheFailed(Event):
     name: str
     operation: Literal["get", "put"]
     error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class TargetRested(Event):
+    """A balancer asks *target* nothing for *seconds*, because it asked for that by *error*."""
+
+    name: str
+    target: str
+    seconds: float
+    error: str
