@@ -9,7 +9,8 @@ Every error this library raises, classified by *who must act*.
     │   ├── Overloaded           the provider is there but cannot serve now
     │   ├── ConnectionFailed     the network or the peer broke the exchange
     │   ├── AttemptTimeout       one attempt took longer than it may
-    │   └── InvalidAnswer        the answer is not what was asked for
+    │   ├── InvalidAnswer        the answer is not what was asked for
+    │   └── NotCached            no answer is known, and none may be fetched
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
     │   └── NoTargetReady        every target of a route is resting
     ├── Permanent            the author: the same call will fail again
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidAnswer",
     "InvalidRequest",
     "NoTargetReady",
+    "NotCached",
     "Overloaded",
     "Permanent",
     "PipelineError",
@@ -144,6 +146,10 @@ class AttemptTimeout(Transient):
 
 class InvalidAnswer(Transient):
     """Raised when an answer arrived that is not what was asked for; it may have been billed."""
+
+
+class NotCached(Transient):
+    """Raised when no answer is known already, where only such are given."""
 
 
 class Rejected(_Delayed):

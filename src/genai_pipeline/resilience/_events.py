@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from genai_pipeline.events import Event
+from genai_pipeline.messages import Usage
 
 __all__ = ["RetryScheduled"]
 
@@ -78,3 +79,49 @@ class TargetRested(Event):
     target: str
     seconds: float
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class HedgeStarted(Event):
+    """
+    A call is made once more, to *target*, without waiting longer for what is under way.
+
+    *seconds* is how long the call has taken so far; *error* is the class name of the failure
+    that gave the reason, `None` when it was slowness.
+    """
+
+    name: str
+    target: str
+    seconds: float
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HedgeLost(Event):
+    """
+    An attempt was not needed, because another answered first; its tokens are billed all the same.
+
+    It ran for *seconds*. *usage* is its own if it had ended, else *estimated*: that of the
+    winner, since the request is the same. `None` where answers tell no usage.
+    """
+
+    name: str
+    target: str
+    seconds: float
+    usage: Usage | None
+    estimated: bool
+
+
+@attrs.frozen(kw_only=True)
+class DegradationChanged(Event):
+    """
+    Calls are now answered by *level*, number *index* of the levels, instead of *previous*.
+
+    *degraded* tells whether that is a lower level than the first.
+    """
+
+    name: str
+    level: str
+    previous: str
+    index: int
+    degraded: bool
