@@ -8,6 +8,7 @@ import ast
 import importlib
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 import genai_pipeline as gp
@@ -29,6 +30,7 @@ TOPICS = {
 }
 HOME = Path(sysconfig.get_path("stdlib"))
 LEFT_OUT = {"__main__", "antigravity", "idle_test", "test", "tests", "this"}  # tests and tricks
+IMPORTING = threading.Lock()  # imports that meet in a circle would see each other half done
 model = gp.providers.Local(descriptions=TOPICS)
 
 
@@ -48,7 +50,8 @@ def opening(name: str) -> list[tuple[str, str]]:
     try:
         text = ast.get_docstring(ast.parse(source))
         if not text and b"__doc__" in source:
-            text = importlib.import_module(name).__doc__
+            with IMPORTING:
+                text = importlib.import_module(name).__doc__
     except ImportError:
         return []  # built for another operating system
     paragraphs = (text or "").strip().split("\n\n")

@@ -25,6 +25,7 @@ PUBLIC = (
     "genai_pipeline.errors",
     "genai_pipeline.events",
     "genai_pipeline.messages",
+    "genai_pipeline.plugins",
     "genai_pipeline.providers",
     "genai_pipeline.records",
     "genai_pipeline.report",
@@ -39,9 +40,18 @@ PUBLIC = (
 """The modules whose names users import."""
 
 HEAVY = (
-    *("aiohttp", "asyncio", "concurrent.futures.process", "ctypes", "email", "h11", "httpx"),
+    *(
+        "aiohttp",
+        "asyncio",
+        "coredis",
+        "concurrent.futures.process",
+        "ctypes",
+        "email",
+        "h11",
+        "httpx",
+    ),
     *("httpx_aiohttp", "hypothesis", "multiprocessing", "numpy", "pybreaker", "pytest", "rich"),
-    *("safetensors", "sqlite3", "ssl", "structlog", "tenacity", "tokenizers", "trio"),
+    *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
 )
 """What ``import genai_pipeline`` must not pull in."""
@@ -49,6 +59,7 @@ HEAVY = (
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
+    "redis": ("coredis",),
     "trio": ("trio",),
     "zstd": ("zstandard",),
 }

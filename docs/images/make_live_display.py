@@ -28,14 +28,11 @@ _COMMAND = f"genai-pipeline run {_JOB}"
 _WIDTH = 84
 _SHARE = 0.66
 
-_THEME = TerminalTheme(
-    (17, 21, 28),
-    (208, 214, 224),
-    [(40, 46, 56), (224, 108, 117), (120, 200, 130), (229, 192, 123), (97, 175, 239)]
-    + [(198, 120, 221), (86, 196, 206), (208, 214, 224)],
-    [(110, 120, 136), (224, 108, 117), (120, 200, 130), (229, 192, 123), (97, 175, 239)]
-    + [(198, 120, 221), (86, 196, 206), (255, 255, 255)],
-)
+_NORMAL = [
+    *[(40, 46, 56), (224, 108, 117), (120, 200, 130), (229, 192, 123)],
+    *[(97, 175, 239), (198, 120, 221), (86, 196, 206), (208, 214, 224)],
+]
+_THEME = TerminalTheme((17, 21, 28), (208, 214, 224), _NORMAL, _NORMAL)
 _FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
     <title>The live display of a run</title>
@@ -60,7 +57,8 @@ _FORMAT = """\
     {lines}
     </defs>
     {chrome}
-    <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+    <g transform="translate({terminal_x}, {terminal_y})"
+       clip-path="url(#{unique_id}-clip-terminal)">
     {backgrounds}
     <g class="{unique_id}-matrix">
     {matrix}

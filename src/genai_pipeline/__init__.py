@@ -17,7 +17,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genai_pipeline import errors, events, providers, sinks, sources, stores, testing
+    from genai_pipeline import (
+        errors,
+        events,
+        plugins,
+        providers,
+        resilience,
+        sinks,
+        sources,
+        stores,
+        telemetry,
+        testing,
+    )
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
@@ -43,14 +54,24 @@ if TYPE_CHECKING:
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
+    from genai_pipeline.resilience import (
+        CircuitBreaker,
+        Deadline,
+        Retry,
+        RetryBudget,
+        Throttle,
+        Timeout,
+    )
     from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
     from genai_pipeline.walk import current_record, time_left
 
 __all__ = [
+    "CircuitBreaker",
     "Clock",
     "ConfigurationError",
     "DataError",
     "DeadLetter",
+    "Deadline",
     "DeadlineExceeded",
     "Delivery",
     "Handler",
@@ -66,6 +87,8 @@ __all__ = [
     "Report",
     "Request",
     "Response",
+    "Retry",
+    "RetryBudget",
     "RunFailed",
     "Sink",
     "Source",
@@ -73,6 +96,8 @@ __all__ = [
     "Store",
     "SystemClock",
     "Systemic",
+    "Throttle",
+    "Timeout",
     "Transient",
     "Truncated",
     "Usage",
@@ -89,12 +114,15 @@ __all__ = [
     "in_order",
     "listen",
     "map",
+    "plugins",
     "providers",
     "reduce",
+    "resilience",
     "sinks",
     "sources",
     "stores",
     "tee",
+    "telemetry",
     "testing",
     "time_left",
     "wrap",
@@ -116,6 +144,7 @@ _HOMES = {
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
+    "resilience": "CircuitBreaker Deadline Retry RetryBudget Throttle Timeout",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }

@@ -12,7 +12,7 @@ from genai_pipeline.errors import ConfigurationError
 
 __all__ = ["Json", "digest", "json_copy"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _DEPTH = 100
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from genai_pipeline.errors import (
     Systemic,
     classify,
 )
-from genai_pipeline.events import Outcome, RecordSettled, emit, listened
+from genai_pipeline.events import Outcome, RecordSettled, emit
 from genai_pipeline.records import DeadLetter, Delivery, Record, accept
 from genai_pipeline.types import Sink
 from genai_pipeline.walk import Fate, Run, Walk, set_walk
@@ -122,7 +121,7 @@ class Carrier:
             else:
                 await self._put_all(outputs, walk)
             if walk.timed:
-                self._note_sink(self.clock.now() - began)
+                self._note_sink(self.clock.now() - began - walk.waited_for_turn)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
             walk.failed_in("sink", error)
             return error

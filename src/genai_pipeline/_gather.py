@@ -60,8 +60,7 @@ class _Gather:
         if len(group.members) >= self.size:
             self._open = None
             group.full.set()
-        # A member of the carrier's own walk (after a fan-out) shares its end anyway.
-        if walk is not None and walk is not group.carrier:
+        if walk is not None:
             walk.join(group.fate)
         return ()
 

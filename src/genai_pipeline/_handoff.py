@@ -63,7 +63,7 @@ class Handoff(Generic[T]):
         return True
 
     def take(self) -> T | None:
-        """Answer the next item, which counts as ``busy`` until that is lowered; `None` without one."""
+        """Answer the next item, ``busy`` until that is lowered; `None` when there is none."""
         if not self._items:
             return None
         self.busy += 1

@@ -38,7 +38,7 @@ class Histogram:
             counts[min(bucket, last)] += times * weight
         self.count += len(samples) * weight
         self.total += sum(samples) * weight
-        self.longest = max(self.longest, max(samples))
+        self.longest = max(self.longest, *samples)
         samples.clear()
 
     def percentile(self, share: float) -> float:

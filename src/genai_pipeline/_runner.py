@@ -53,7 +53,7 @@ _CLOSE_SECONDS = 30.0
 _REOPEN_FIRST, _REOPEN_MOST = 1.0, 60.0
 
 
-class _Failing(Exception):  # noqa: N818 - never seen outside
+class _Failing(Exception):
     """Tells those who are left, on the way out, that the run failed."""
 
 
@@ -156,7 +156,7 @@ class Runner:
         if self._turnstile is not None:
             began = self.clock.now()
             await self._turnstile.wait(walk.ordinal)
-            self._tally.ordering += self.clock.now() - began
+            walk.waited_for_turn += self.clock.now() - began
 
     def passed(self, walk: Walk) -> None:
         """Note that *walk* has written what it had to write."""
@@ -201,7 +201,7 @@ class Runner:
                 opened = True
                 await self._run_tasks(lifespan)
                 if self._errors:
-                    raise _Failing
+                    raise _Failing  # noqa: TRY301 - it tells the parts, on their way out
         except _Failing:
             return
         except Exception as error:

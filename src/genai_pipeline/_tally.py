@@ -39,9 +39,6 @@ class Tally:
     carried: float = 0.0
     """Seconds that workers carried records, added up."""
 
-    ordering: float = 0.0
-    """Seconds that written records waited for their turn, added up."""
-
     rejections: int = 0
     waited: float = 0.0
     calls: int = 0
@@ -96,7 +93,7 @@ class Tally:
         """Fold, and time fewer or more records as the run is faster or slower."""
         self.fold()
         now = self.clock.now()
-        fast = _FOLD_EVERY > _FAST * (now - self._adapted)
+        fast = _FAST * (now - self._adapted) < _FOLD_EVERY
         self.time_one_in = _ONE_IN if fast else 1
         self._adapted = now
 
@@ -179,8 +176,7 @@ class Tally:
         if self.carried < _BUSY_SHARE * elapsed * self.workers:
             return "source"
         sink = self.histograms.get("sink")
-        written = sink.total - self.ordering if sink else 0.0
-        return "sink" if written > _BUSY_SHARE * self.carried else "workers"
+        return "sink" if sink and sink.total > _BUSY_SHARE * self.carried else "workers"
 
 
 def _stage_report(name: str, histogram: Histogram) -> StageReport:

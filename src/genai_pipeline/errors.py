@@ -12,7 +12,9 @@ Every error this library raises, classified by *who must act*.
     │   ├── InvalidAnswer        the answer is not what was asked for
     │   └── NotCached            no answer is known, and none may be fetched
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
-    │   └── NoTargetReady        every target of a route is resting
+    │   ├── CircuitOpen          calls failed so often that none is made for a while
+    │   ├── NoTargetReady        every target of a route is resting
+    │   └── Throttled            the callee turns so many away that this one is spared it
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
     │   │   └── ContextOverflow      the request is longer than the model reads
@@ -46,6 +48,7 @@ __all__ = [
     "AttemptTimeout",
     "AuthenticationFailed",
     "Category",
+    "CircuitOpen",
     "ConfigurationError",
     "ConnectionFailed",
     "ContextOverflow",
@@ -65,6 +68,7 @@ __all__ = [
     "Stopped",
     "StorageFailed",
     "Systemic",
+    "Throttled",
     "TooManyFailures",
     "Transient",
     "Truncated",
@@ -162,6 +166,20 @@ class Rejected(_Delayed):
 
     waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "cooldown"
     """What a caller that tries again waits for, as `events.PolicyWaited.kind` tells it."""
+
+
+class CircuitOpen(Rejected):
+    """
+    Raised when calls failed so often, or so slowly, that none is made for a while.
+
+    *retry_after* is `None` while an operator holds the circuit open.
+    """
+
+    waits_for: ClassVar[Literal["queue", "limiter", "cooldown", "breaker"]] = "breaker"
+
+
+class Throttled(Rejected):
+    """Raised when the callee turns so many calls away that this one was kept from it."""
 
 
 class NoTargetReady(Rejected):

@@ -118,6 +118,7 @@ class Pipeline(Generic[A, B]):
         Raises:
             RunFailed: something went wrong; the group holds the errors, ``report`` the account.
             ConfigurationError: the pipeline runs already, or a part cannot be opened.
+
         """
         return await self._execute(endless=False)
 

@@ -21,7 +21,7 @@ import attrs
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["OFF_SWITCH", "Kind", "Plugin", "enabled", "installed", "load"]
+__all__ = ["Kind", "Plugin", "enabled", "installed", "load"]
 
 Kind: TypeAlias = Literal["providers", "sinks", "sources", "stores"]
 

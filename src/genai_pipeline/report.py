@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
@@ -152,12 +152,18 @@ class RunFailed(ExceptionGroup[Exception]):
 
     report: Report
 
-    def __new__(cls, message: str, errors: Sequence[Exception], report: Report) -> RunFailed:
+    def __new__(cls, message: str, errors: Sequence[Exception], report: Report) -> Self:
+        """Make the group, and put the report beside its errors."""
         self = super().__new__(cls, message, errors)
         self.report = report
         return self
 
-    def __init__(self, message: str, errors: Sequence[Exception], report: Report) -> None:
+    def __init__(
+        self,
+        message: str,
+        errors: Sequence[Exception],
+        report: Report,  # noqa: ARG002 - kept by __new__
+    ) -> None:
         super().__init__(message, errors)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ class Run(Protocol):
 
     clock: Clock
     deadline: float
-    """When the run stops reading; what is in flight then has some grace."""
+    """When the run ends, and hands back what is in flight; no record fails for it."""
 
     def notes(self, stages: tuple[str, ...], /) -> tuple[Callable[[float], None], ...]:
         """Answer, for each of *stages*, what notes how many seconds it took, for the report."""
@@ -108,6 +108,7 @@ class Walk:
     attempts: int = 1
     """How often the call that decides was made; a retry counts it up."""
 
+    waited_for_turn: float = 0.0
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None
     ended: bool = False

@@ -19,9 +19,9 @@ Captured = pytest.CaptureFixture[str]
 _DECLARED = [
     "anyio<5,>=4.14.2",
     "surely-missing>=1",
-    "rich>=13.7; extra == 'cli'",
+    "pytest>=8; extra == 'cli'",
     "never-there>=1; extra == 'zstd'",
-    "rich>=13.7; extra == 'all'",
+    "pytest>=8; extra == 'all'",
 ]
 
 

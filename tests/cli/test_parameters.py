@@ -13,7 +13,7 @@ from genai_pipeline.cli._parameters import bind
 from genai_pipeline.cli._target import UsageError
 
 
-def make(  # noqa: PLR0917 - a function as users write them
+def make(
     count: int,
     ratio: float = 0.5,
     loud: bool = False,

@@ -16,6 +16,7 @@ def begun(text: str) -> bool:
     return re.search(r"records +[1-9][\d,]* of", text) is not None
 
 
+@pytest.mark.extras
 def test_display_lives_and_gives_way_to_the_summary(jobs: Path) -> None:
     """The display counts up while the run goes on; at the end only the summary is left."""
     with Terminal("run", "jobs.py:slow", "--sample", "8000", cwd=jobs) as terminal:
@@ -33,6 +34,7 @@ def test_display_lives_and_gives_way_to_the_summary(jobs: Path) -> None:
         assert not terminal.screen.cursor.hidden
 
 
+@pytest.mark.extras
 def test_interrupted_display(jobs: Path) -> None:
     """After Ctrl-C the terminal is as it was, with the reason on the screen."""
     with Terminal("run", "jobs.py:slow", cwd=jobs) as terminal:
@@ -45,6 +47,7 @@ def test_interrupted_display(jobs: Path) -> None:
         assert not terminal.screen.cursor.hidden
 
 
+@pytest.mark.extras
 def test_killed_display(jobs: Path) -> None:
     """Even a kill leaves the terminal's settings and its cursor as they were."""
     with Terminal("run", "jobs.py:slow", cwd=jobs) as terminal:
@@ -55,6 +58,7 @@ def test_killed_display(jobs: Path) -> None:
         assert not terminal.screen.cursor.hidden
 
 
+@pytest.mark.extras
 def test_narrow_terminal(jobs: Path) -> None:
     """On a narrow terminal the display is shorter, and never wraps."""
     with Terminal("run", "jobs.py:slow", cwd=jobs, columns=30) as terminal:
@@ -64,6 +68,7 @@ def test_narrow_terminal(jobs: Path) -> None:
         assert terminal.finish() == 75
 
 
+@pytest.mark.extras
 def test_low_terminal(jobs: Path) -> None:
     """On a terminal of few rows the display is cut, and does not scroll."""
     with Terminal("run", "jobs.py:slow", cwd=jobs, rows=4) as terminal:
@@ -81,6 +86,7 @@ def test_terminal_that_cannot(jobs: Path, term: str) -> None:
         assert b"\x1b" not in terminal.received
 
 
+@pytest.mark.extras
 def test_what_the_program_prints(jobs: Path) -> None:
     """What the program prints meanwhile stands above the display, and stays."""
     (jobs / "chatty.py").write_text(

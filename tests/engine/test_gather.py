@@ -166,3 +166,20 @@ async def test_gather_works_outside_a_run(clock: FakeClock) -> None:
         group.start_soon(call, 2)
     assert answers[1][0].value == [1, 2]
     assert answers[2] == ()
+
+
+async def test_a_record_that_wrote_something_is_written_whatever_became_of_its_group(
+    clock: FakeClock,
+) -> None:
+    """A dropped group does not make a record filtered that has an output of its own."""
+    group: gp.Stage[str, Any] = gp.gather(2, linger=5, clock=clock)
+    ways: dict[str, gp.Stage[str, Any]] = {
+        "direct": gp.map(str),
+        "grouped": gp.chain(group, gp.filter(lambda _: False)),
+    }
+    stage = gp.chain(gp.flat_map(lambda words: words), gp.branch(str, ways))
+    sink = Kept()
+    source = Ledger([["grouped"], ["direct", "grouped"]])
+    report = await gp.Pipeline(source=source, stage=stage, sink=sink, clock=clock).run()
+    assert sink.values == ["direct"]
+    assert (report.written, report.filtered) == (1, 1)

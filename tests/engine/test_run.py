@@ -422,3 +422,17 @@ async def test_one_pipeline_runs_once_at_a_time_and_again_later() -> None:
     assert refused == [1, 1]
     assert report.read == 1
     assert pipeline.report() == report
+
+
+async def test_waiting_for_its_turn_is_no_time_of_the_sink(clock: FakeClock) -> None:
+    """Ordered output does not make the sink look slow."""
+
+    async def slow_first(value: int) -> int:
+        await clock.sleep(100 if value == 0 else 1)
+        return value
+
+    report = await gp.Pipeline(
+        source=Ledger(range(8)), stage=gp.map(slow_first), sink=gp.in_order(Kept()), clock=clock
+    ).run()
+    assert report.stages[-1].name == "sink"
+    assert report.stages[-1].longest == 0

@@ -273,3 +273,24 @@ async def test_serving_fails_on_an_error_that_does_not_pass(clock: FakeClock) ->
     )
     with pytest.raises(gp.RunFailed, match="ConfigurationError"):
         await pipeline.serve()
+
+
+async def test_what_no_worker_has_taken_is_handed_back_when_cancelled(anyio_backend: str) -> None:
+    """Records that were read ahead are settled too, when the run is cancelled at that moment."""
+
+    class Cancelling(Ledger):
+        async def __aiter__(self) -> AsyncIterator[gp.Delivery[Any]]:
+            async for delivery in super().__aiter__():
+                if delivery.record.key == "3":
+                    scope.cancel()
+                yield delivery
+
+    source = Cancelling(range(9))
+    pipeline = gp.Pipeline(source=source, stage=gp.map(int), sink=Kept())
+    with anyio.CancelScope() as scope:
+        await pipeline.run()
+    assert scope.cancelled_caught
+    assert len(source.read) >= 4
+    assert len(source.settled) == len(source.read)
+    report = pipeline.report()
+    assert (report.pending, report.handed_back + report.written) == (0, report.read)

@@ -111,7 +111,7 @@ def test_a_document_is_found_or_not(
 )
 def test_strictness_is_asked_for_where_the_api_allows_it(
     schema: dict[str, Any],
-    strict: bool,  # noqa: FBT001
+    strict: bool,
 ) -> None:
     """A schema is strict when every object in it is closed and requires all its keys."""
     assert is_strict(schema) is strict

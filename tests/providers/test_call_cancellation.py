@@ -25,7 +25,7 @@ async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
     """After 10 x 1,000 cancelled calls, as many calls as there are places run at once."""
     base, together = chat.url("").removesuffix("//v1"), f"together-{PLACES}/v1"
     stuck = OpenAI("m", base_url=f"{base}/hang/v1", max_connections=PLACES)
-    client = stuck._client  # noqa: SLF001 - both providers use the same connections
+    client = stuck._client
     fresh = OpenAI("m", base_url=f"{base}/{together}", max_connections=PLACES)
     object.__setattr__(fresh, "_client", client)
     async with gp.wrap(stuck), gp.wrap(fresh):
@@ -56,14 +56,14 @@ async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
 async def _until_seen(chat: ChatServer, count: int) -> None:
     with anyio.fail_after(20):
         while len(chat.seen) < count:
-            await anyio.sleep(0.001)  # the server runs in a thread, in real time
+            await anyio.sleep(0.001)
 
 
 async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer) -> None:
     """With one place in all, a call after ten that were cancelled half-read is answered."""
     dripping = OpenAI("m", base_url=chat.url("drip"), max_connections=1)
     fresh = OpenAI("m", base_url=chat.url("ok"), max_connections=1)
-    object.__setattr__(fresh, "_client", dripping._client)  # noqa: SLF001
+    object.__setattr__(fresh, "_client", dripping._client)
     async with gp.wrap(dripping), gp.wrap(fresh):
         for _ in range(10):
             before = len(chat.seen)
@@ -86,7 +86,7 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
     assert isinstance(wire, HttpxWire)
     target = Target(f"{chat.url('ok')}/chat/completions", ())
     body = b'{"messages": [{"content": "x"}]}'
-    wire._least_loaded().transport = Full()  # noqa: SLF001 - what httpx does under load
+    wire._least_loaded().transport = Full()
     with pytest.raises(wire.unsent):
         await wire.send(target, body)
     reading = await wire.send(target, body)
@@ -109,11 +109,11 @@ async def test_pools_stay_small_and_share_the_load(chat: ChatServer) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(100):
             group.start_soon(send)
-    loads = [pool.in_flight for pool in wire._pools]  # noqa: SLF001 - what it is about
+    loads = [pool.in_flight for pool in wire._pools]
     assert len(loads) == 4
     assert sum(loads) == 100
     assert max(loads) <= 32
     for reading in readings:
         await reading.aclose()
-    assert sum(pool.in_flight for pool in wire._pools) == 0  # noqa: SLF001
+    assert sum(pool.in_flight for pool in wire._pools) == 0
     await wire.aclose()

@@ -15,12 +15,12 @@ from genai_pipeline.providers import _failures
 from genai_pipeline.providers._failures import Failure, failure_from, to_error
 
 CODES = sorted(
-    _failures._OVERFLOW_CODES  # noqa: SLF001 - every code of the table
-    | _failures._QUOTA_CODES  # noqa: SLF001
-    | _failures._POLICY_CODES  # noqa: SLF001
-    | _failures._KEY_CODES  # noqa: SLF001
-    | _failures._RATE_CODES  # noqa: SLF001
-    | _failures._LOAD_CODES  # noqa: SLF001
+    _failures._OVERFLOW_CODES
+    | _failures._QUOTA_CODES
+    | _failures._POLICY_CODES
+    | _failures._KEY_CODES
+    | _failures._RATE_CODES
+    | _failures._LOAD_CODES
 )
 
 
@@ -111,7 +111,7 @@ def test_a_code_goes_before_the_status(
 def test_the_server_may_say_whether_to_retry(
     status: int,
     wish: bool,
-    kind: type[Exception],  # noqa: FBT001
+    kind: type[Exception],
 ) -> None:
     """``x-should-retry`` goes before the status."""
     assert type(meaning(status, should_retry=wish)) is kind
@@ -129,7 +129,7 @@ def test_every_answer_has_a_meaning(
     codes: list[str],
     message: str,
     wish: bool | None,
-    wait: float | None,  # noqa: FBT001
+    wait: float | None,
 ) -> None:
     """Every status with every code becomes one of our errors, which survives a pickle."""
     failure = Failure(
@@ -141,7 +141,7 @@ def test_every_answer_has_a_meaning(
     assert len(str(error)) < 1000
     if isinstance(error, errors.Transient):
         assert error.retry_after is None or error.retry_after >= 0
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.mark.parametrize(

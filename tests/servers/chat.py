@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import anyio
 import anyio.abc
@@ -253,7 +253,7 @@ class ChatServer:
         self._stop: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=partial(anyio.run, self._main))
 
-    def __enter__(self) -> ChatServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(10)
         return self

@@ -49,7 +49,7 @@ def _await_health(port: int, server: subprocess.Popen[bytes]) -> None:
             raise RuntimeError(f"llama.cpp's server ended at once, with {server.returncode}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                if answer.status == 200:  # noqa: PLR2004
+                if answer.status == 200:
                     return
         except OSError:
             time.sleep(0.05)
@@ -66,8 +66,7 @@ def _serve(model: str, port: int) -> None:
     options.n_parallel = 4
     options.cpuparams.n_threads = 1
     options.warmup = False
-    server = xllamacpp.Server(options)
-    print(server.listening_address, flush=True)
+    _running = xllamacpp.Server(options)  # serves as long as it is referenced
     while True:
         time.sleep(3600)
 

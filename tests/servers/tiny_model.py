@@ -33,8 +33,8 @@ def vocabulary(kinds: Any) -> list[tuple[str, Any]]:
 
 def write(path: Path, seed: int = 0) -> None:
     """Write the model to *path*."""
-    import gguf  # noqa: PLC0415 - only the process that writes needs it
-    import numpy as np  # noqa: PLC0415
+    import gguf
+    import numpy as np
 
     random = np.random.default_rng(seed)
     kinds: Any = gguf.TokenType
@@ -49,7 +49,7 @@ def write(path: Path, seed: int = 0) -> None:
     embedding, output = weights(len(tokens), WIDTH), weights(len(tokens), WIDTH)
     embedding[:, 0] = 1.0  # … so that its column in the output is a bias for each token:
     for index, (text, kind) in enumerate(tokens):
-        beyond_ascii = kind == kinds.BYTE and int(text[3:5], 16) > 126  # noqa: PLR2004
+        beyond_ascii = kind == kinds.BYTE and int(text[3:5], 16) > 126
         if beyond_ascii or kind in (kinds.CONTROL, kinds.UNKNOWN):
             output[index, 0] = -9  # single bytes would make broken UTF-8
         else:
@@ -77,11 +77,18 @@ def write(path: Path, seed: int = 0) -> None:
     file.add_eos_token_id(END)
     file.add_eot_token_id(END_OF_TURN)
     file.add_unk_token_id(0)
-    file.add_add_bos_token(True)  # noqa: FBT003
+    file.add_add_bos_token(True)
     # With a space prefix the grammar of response_format does not match the generation prompt.
-    file.add_add_space_prefix(False)  # noqa: FBT003
+    file.add_add_space_prefix(False)
     file.add_chat_template(TEMPLATE)
-    ones = np.ones(WIDTH, np.float32)
+    _add_tensors(file, weights, np.ones(WIDTH, np.float32), embedding, output)
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+def _add_tensors(file: Any, weights: Any, ones: Any, embedding: Any, output: Any) -> None:
     file.add_tensor("token_embd.weight", embedding)
     file.add_tensor("output_norm.weight", ones)
     file.add_tensor("output.weight", output)
@@ -95,10 +102,6 @@ def write(path: Path, seed: int = 0) -> None:
         file.add_tensor(name + "ffn_gate.weight", weights(INNER, WIDTH))
         file.add_tensor(name + "ffn_up.weight", weights(INNER, WIDTH))
         file.add_tensor(name + "ffn_down.weight", weights(WIDTH, INNER, silent=True))
-    file.write_header_to_file()
-    file.write_kv_data_to_file()
-    file.write_tensors_to_file()
-    file.close()
 
 
 if __name__ == "__main__":

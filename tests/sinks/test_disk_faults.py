@@ -1,7 +1,5 @@
 """Whatever call to the disk fails: nothing is half-written, nothing acknowledged is lost."""
 
-# ruff: noqa: ASYNC240 - a test may look at its own few files
-
 from __future__ import annotations
 
 import errno

@@ -1,7 +1,5 @@
 """Sinks at the end of a pipeline."""
 
-# ruff: noqa: ASYNC240 - a test may look at its own few files
-
 from __future__ import annotations
 
 import json

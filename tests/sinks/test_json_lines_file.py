@@ -1,7 +1,5 @@
 """JsonLines into one file that is replaced."""
 
-# ruff: noqa: ASYNC240 - a test may look at its own few files
-
 from __future__ import annotations
 
 import fcntl

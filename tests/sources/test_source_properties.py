@@ -68,7 +68,7 @@ def _read(
     ascii_only=st.booleans(),
     ended=st.booleans(),
 )
-def test_any_json_values_come_out_as_they_went_in(  # noqa: PLR0913 - all that may vary
+def test_any_json_values_come_out_as_they_went_in(
     *,
     backend: str,
     items: list[Any],
@@ -99,7 +99,7 @@ def test_any_json_values_come_out_as_they_went_in(  # noqa: PLR0913 - all that m
     packing=packings,
     block=blocks,
 )
-def test_any_rows_come_out_as_they_went_in(  # noqa: PLR0913 - all that may vary
+def test_any_rows_come_out_as_they_went_in(
     *, backend: str, rows: list[list[str]], newline: str, encoding: str, packing: str, block: int
 ) -> None:
     """Fields with quotes, delimiters and newlines survive, in whatever form the file is."""

@@ -7,12 +7,22 @@ import sys
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from genai_pipeline.telemetry._live import LiveDisplay, Panel, print_lines
 from genai_pipeline.telemetry._snapshot import Snapshot
 from genai_pipeline.telemetry._summary import Line
 from tests.telemetry.reports import report, rich_report
+
+pytest.importorskip("rich", reason="the live display is what the extra cli is for")
+
+from rich.console import Console
+
+from genai_pipeline.telemetry._live import (
+    LiveDisplay,
+    Panel,
+    print_lines,
+)
+
+pytestmark = pytest.mark.extras
 
 
 def drawn(width: int, *, total: int | None = 10_000, **changes: Any) -> list[str]:

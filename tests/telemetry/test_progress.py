@@ -141,7 +141,7 @@ async def test_no_report_yet(clock: FakeClock) -> None:
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize("mode", ["plain", "json", "live"])
+@pytest.mark.parametrize("mode", ["plain", "json", pytest.param("live", marks=pytest.mark.extras)])
 async def test_broken_stream(clock: FakeClock, mode: Mode) -> None:
     """When the stream breaks, the display falls silent and the run goes on."""
 

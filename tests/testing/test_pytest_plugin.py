@@ -103,11 +103,12 @@ def test_this_machine_is_in_reach(run: Run) -> None:
             with socket.create_server(("127.0.0.1", 0)) as server:
                 socket.create_connection(("localhost", server.getsockname()[1])).close()
 
-        def test_unix(tmp_path):
+        def test_unix(tmp_path, monkeypatch):
+            monkeypatch.chdir(tmp_path)  # a whole path may be longer than a socket's may be
             with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
-                server.bind(str(tmp_path / "s"))
+                server.bind("s")
                 server.listen()
-                client.connect(str(tmp_path / "s"))
+                client.connect("s")
 
         @pytest.mark.anyio
         async def test_anyio():

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["as_json", "as_label", "is_strict", "label_schema", "schema_name"]
 
 _FENCE = "```"
-_TRIM = " \t\r\n\"'`*_.,;!“”‘’"
+_TRIM = " \t\r\n\"'`*_.,;!\u201c\u201d\u2018\u2019"
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,

@@ -123,7 +123,7 @@ def _raise_as(kind: type[PipelineError]) -> Make:
     return make
 
 
-def _by_code(failure: Failure) -> Make | None:
+def _by_code(failure: Failure) -> Make | None:  # noqa: PLR0911 - a table, in order
     """Answer what the codes and the message decide, of whatever status but a success."""
     codes = {code.lower() for code in failure.codes}
     caller = 400 <= failure.status < 500 and failure.status not in _AUTHENTICATION  # noqa: PLR2004

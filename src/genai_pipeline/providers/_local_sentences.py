@@ -16,8 +16,8 @@ _BLOCK_END = re.compile(
 # Marks with the quotes and brackets that close behind them, before space and a beginning.
 # The look-behind lets a long row of marks be tried once, not once for each of its marks.
 _SENTENCE_END = re.compile(
-    r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s+["'“‘«(\[]*[^\W_a-z])"""  # noqa: RUF001
-    r"|[。！？]++[”」』）]*+"  # noqa: RUF001
+    r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s+["'“‘«(\[]*[^\W_a-z])"""
+    r"|[。！？]++[”」』）]*+"
 )
 
 _ABBREVIATION = re.compile(

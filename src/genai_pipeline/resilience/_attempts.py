@@ -183,7 +183,7 @@ class Attempts(Generic[I, O]):
         least = _LEAST_WAIT if self._kind in _NO_FAILURES else 0.0
         if wish is not True:
             return max(wish, hint, least)
-        spread = hint + retry.random() * min(retry.first_wait, hint / 4)
+        spread = hint and hint + retry.random() * min(retry.first_wait, hint / 4)
         if self._kind == "rejection" and self._hint is not None:
             return max(spread, least)  # a policy knows when it lets the call pass; a server guesses
         return max(spread, self._backoff(), least)

@@ -18,8 +18,8 @@ from genai_pipeline.messages import Response, Usage
 from genai_pipeline.resilience._answer_codec import Kept, packed, unpacked
 from genai_pipeline.resilience._cache_key import Keys
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
-from genai_pipeline.resilience._events import CacheAnswered, CacheFailed, CacheMissed
 from genai_pipeline.resilience._marks import marked
+from genai_pipeline.resilience._route_events import CacheAnswered, CacheFailed, CacheMissed
 from genai_pipeline.resilience._single_flight import SingleFlight
 from genai_pipeline.types import Handler, Store
 

@@ -14,9 +14,9 @@ from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Trans
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
-from genai_pipeline.resilience._events import DegradationChanged
 from genai_pipeline.resilience._health import Health, Thresholds
 from genai_pipeline.resilience._marks import marked
+from genai_pipeline.resilience._route_events import DegradationChanged
 from genai_pipeline.types import Provider
 
 __all__ = ["Degrade"]

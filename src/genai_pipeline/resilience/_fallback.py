@@ -15,9 +15,9 @@ from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidAnswer, Rejected
 from genai_pipeline.events import emit
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
-from genai_pipeline.resilience._events import FallbackTaken
 from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._marks import fresh, marked, noted, told
+from genai_pipeline.resilience._route_events import FallbackTaken
 from genai_pipeline.types import Handler
 
 __all__ = ["Fallback"]

@@ -15,11 +15,11 @@ from genai_pipeline.errors import Rejected
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Response
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
-from genai_pipeline.resilience._events import HedgeLost, HedgeStarted
 from genai_pipeline.resilience._hedge_policy import Allowance, Usual
 from genai_pipeline.resilience._marks import marked, noted, told
 from genai_pipeline.resilience._race import Attempt, Race
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._route_events import HedgeLost, HedgeStarted
 from genai_pipeline.types import Handler
 
 __all__ = ["Hedge"]

@@ -13,8 +13,8 @@ def is_end_of_run(deadline: float) -> bool:
     """
     Tell whether *deadline* is no earlier than the end of the run.
 
-    When a run's time is up, it reads no more, gives what is in flight its grace, and hands the
-    rest back. So nobody is cut off there, and no record fails for it.
+    When a run's time is up it hands back by itself what is in flight. A policy that raised an
+    error for it, perhaps a moment too early, would make a failure of what is none.
     """
     walk = current_walk()
     return walk is not None and deadline >= walk.run.deadline

@@ -20,8 +20,8 @@ from genai_pipeline.errors import (
 )
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response
-from genai_pipeline.resilience._events import TargetRested
 from genai_pipeline.resilience._marks import marked
+from genai_pipeline.resilience._route_events import TargetRested
 from genai_pipeline.resilience._targets import Target, decayed, for_key, targets_of, weighted
 from genai_pipeline.types import Provider
 

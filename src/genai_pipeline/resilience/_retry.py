@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState
+from tenacity import RetryCallState
+from tenacity.asyncio import AsyncRetrying
 
 from genai_pipeline._options import at_least, check, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
@@ -115,10 +116,11 @@ class Retry:
     name: str = "retry"
     """What to call this in events."""
 
-    wish: Wish = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: wish_of(self.on), True)
-    )
-    """Tells whether an error is to be retried, and possibly when; made of *on*."""
+    wish: Wish = attrs.field(init=False, repr=False)
+    """Tells whether an error is to be tried again, and possibly when; made of *on*."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "wish", wish_of(self.on))
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on, again where that makes sense, and answer the first good answer."""

@@ -37,7 +37,7 @@ def excerpt(raw: bytes, size: int | None = None, codec: str = "utf-8") -> str:
     return f"{text}… ({left_out} bytes more)" if left_out > 0 else text
 
 
-def broken(  # noqa: PLR0913 - a record and its error
+def broken(
     message: str,
     *,
     value: Any,

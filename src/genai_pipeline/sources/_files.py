@@ -44,10 +44,10 @@ class Files(Generic[A]):
     encoding: str | None = attrs.field(default=None, validator=an_encoding)
     """The encoding of the files; without it, their mark or pattern tells, else it is UTF-8."""
 
-    follow_symlinks: bool = attrs.field(default=False, validator=_options.one_of(False, True))  # noqa: FBT003
+    follow_symlinks: bool = attrs.field(default=False, validator=_options.one_of(False, True))
     """Whether symbolic links found in folders and by globs are read, too."""
 
-    allow_empty: bool = attrs.field(default=False, validator=_options.one_of(False, True))  # noqa: FBT003
+    allow_empty: bool = attrs.field(default=False, validator=_options.one_of(False, True))
     """Whether a folder or glob without any file is fine."""
 
     max_ratio: int = attrs.field(default=500, validator=_options.at_least(1))
