@@ -30,7 +30,6 @@ __all__ = [
     "current_record",
     "current_walk",
     "deadline_at",
-    "detach",
     "time_left",
 ]
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -32,7 +33,7 @@ from genai_pipeline.resilience import (
     Fallback,
     Retry,
 )
-from genai_pipeline.stores import Memory
+from genai_pipeline.stores import Memory, Sqlite
 from genai_pipeline.testing import FakeClock, Script
 from genai_pipeline.walk import current_deadline, current_walk
 
@@ -577,6 +578,72 @@ async def test_in_a_run_the_call_belongs_to_the_run(clock: FakeClock) -> None:
     assert (report.written, left) == (2, [2])
     assert seen == [100, 100]
     assert attempts == [1]
+
+
+async def test_equal_records_of_a_run_are_paid_once(clock: FakeClock, tmp_path: Path) -> None:
+    """A hundred records with ten different texts make ten calls, and the next run none."""
+    model = Script.of(lambda request: request.prompt.upper(), latency=1, clock=clock)
+    cache = Cache(store=Sqlite(tmp_path / "s.db"), scope="m")  # threads need real time
+    cached = gp.wrap(model, cache)
+
+    async def ask(text: str) -> str:
+        return (await cached(gp.Request(text))).text
+
+    for _ in range(2):
+        sink: Any = gp.sinks.Collect()
+        pipeline = gp.Pipeline(
+            source=gp.sources.Values([f"text {index % 10}" for index in range(100)]),
+            stage=gp.map(ask),
+            sink=sink,
+            max_in_flight=32,
+        )
+        assert (await pipeline.run()).written == 100
+        assert {record.value for record in sink.records} == {f"TEXT {i}" for i in range(10)}
+        for record in sink.records:
+            assert record.value == f"TEXT {int(record.key) % 10}"
+    assert model.calls == 10
+
+
+async def test_a_run_leaves_no_call_behind(clock: FakeClock) -> None:
+    """A run that ends while a call nobody waits for winds down awaits its end."""
+    log: list[str] = []
+
+    async def model(request: gp.Request) -> gp.Response:
+        try:
+            await clock.sleep(100)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await clock.sleep(5)
+            log.append("ended")
+        return gp.Response("late")
+
+    cached = gp.wrap(model, _cache(clock))
+
+    async def ask(value: int) -> int:
+        await _until(clock, 2, cached)
+        return value
+
+    sink: Any = gp.sinks.Collect()
+    await gp.Pipeline(
+        source=gp.sources.Values([0]), stage=gp.map(ask), sink=sink, clock=clock
+    ).run()
+    assert log == ["ended"]
+
+
+def test_a_loop_in_a_thread_of_a_run_shares_nothing_with_it() -> None:
+    """A stage in a thread that runs an event loop of its own may use a cache there."""
+    cached = gp.wrap(Script.of(lambda request: "x"), Cache(store=Memory(), scope="m"))
+
+    async def call() -> str:
+        return (await cached(ASK)).text
+
+    async def run() -> list[str]:
+        sink: Any = gp.sinks.Collect()
+        stage = gp.map(lambda _: anyio.run(call), thread=True)
+        await gp.Pipeline(source=gp.sources.Values([0, 1]), stage=stage, sink=sink).run()
+        return [record.value for record in sink.records]
+
+    assert anyio.run(run) == ["x", "x"]
 
 
 async def test_a_finished_call_is_seen_by_a_slow_look_up(clock: FakeClock) -> None:

@@ -145,6 +145,16 @@ async def test_a_fatal_failure_stops_all(clock: FakeClock) -> None:
     assert first.calls == 1
 
 
+async def test_a_mistake_in_on_is_raised_as_it_is(clock: FakeClock) -> None:
+    """An exception of the user's own function comes out itself, no group."""
+
+    def broken(error: Exception) -> bool:
+        raise KeyError("mistake")
+
+    with pytest.raises(KeyError, match="mistake"):
+        await gp.wrap(_script(clock, Overloaded), Hedge(after=2, on=broken, clock=clock))(ASK)
+
+
 async def test_when_all_fail_the_firsts_error_is_raised(clock: FakeClock) -> None:
     """Behaviour 27: it is the first attempt's own error, no group, with a note on the hedge."""
     first = Overloaded("first")

@@ -77,8 +77,9 @@ class Cache(Composite):
 
     **One call for many.** Equal calls share one, in a task of its own: when the caller who
     began it is cancelled, the others still get the answer, and only when the last has left is
-    the call cancelled. It has the latest deadline of those who wait, each of whom keeps his
-    own. All get its error, each an object of its own; the next call tries again.
+    the call cancelled. In a pipeline it has the latest deadline of those who wait, each of whom
+    keeps his own; elsewhere it has none, and whoever began it leaves only when it has ended
+    or nobody else waits. All get its error, each an object of its own; the next call tries again.
 
     **When things fail.** With *stale_for*, an entry past its *ttl* answers for a call
     that fails for a cause of *stale_on*, marked ``attributes["stale"]``. A store that fails, or

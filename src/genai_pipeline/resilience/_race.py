@@ -114,11 +114,15 @@ class Race(Generic[I, O]):
         if attempt.answered:
             self.winner = self.winner or attempt
         else:
-            self._failed(cast("Exception", attempt.error))
+            self._judge(cast("Exception", attempt.error))
         self._changed.set()
 
-    def _failed(self, error: Exception) -> None:
-        if self._goes_on(error):
+    def _judge(self, error: Exception) -> None:
+        try:
+            goes_on = self._goes_on(error)
+        except Exception as mistake:  # noqa: BLE001 - of a user's function; raised to the caller
+            goes_on, error = False, mistake
+        if goes_on:
             self._failure = error
         elif self.winner is None:
             self.fatal = self.fatal or error
