@@ -511,6 +511,31 @@ async def test_when_all_leave_the_work_is_cancelled(clock: FakeClock) -> None:
     assert clock.now() == 16
 
 
+async def test_who_comes_while_an_abandoned_call_winds_down_begins_anew(
+    clock: FakeClock,
+) -> None:
+    """A call that everybody left is not joined; the newcomer gets an answer of its own."""
+    calls: list[float] = []
+
+    async def model(request: gp.Request) -> gp.Response:
+        calls.append(clock.now())
+        try:
+            await clock.sleep(3)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await clock.sleep(5)
+            raise
+        return gp.Response(f"call {len(calls)}")
+
+    cached = gp.wrap(model, _cache(clock))
+    async with anyio.create_task_group() as group:
+        group.start_soon(_until, clock, 1, cached)
+        await clock.sleep(2)
+        assert (await cached(ASK)).text == "call 2"
+        assert (await cached(ASK)).text == "call 2"
+    assert calls == [0, 2]
+
+
 async def test_a_leaders_deadline_is_its_own(clock: FakeClock) -> None:
     """Behaviour 29: followers with more time get the answer after the leader's deadline."""
     seen: list[float] = []

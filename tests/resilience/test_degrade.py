@@ -209,6 +209,42 @@ async def test_a_level_that_stays_broken_does_not_block_the_way_up() -> None:
     assert degrade.level == "large"
 
 
+async def test_a_probe_that_says_nothing_moves_nothing() -> None:
+    """A probe whose answer is not known, or whose request is wrong, counts neither way."""
+    clock = FakeClock()
+    large = Switch("large", well=False)
+    degrade = Degrade(
+        large, Switch("small"), least_calls=1, probe_after=1, recover_after=2, clock=clock
+    )
+    await degrade(ASK)
+    clock.advance(1)
+    large.error = NotCached()
+    assert await _outcomes(degrade, 1) == ["small"]
+    large.error = InvalidRequest("bad")
+    assert await _outcomes(degrade, 1) == ["InvalidRequest"]
+    large.error = None
+    assert await _outcomes(degrade, 1) == ["large"]
+    assert degrade.level == "small"
+    assert await _outcomes(degrade, 1) == ["large"]
+    assert degrade.level == "large"
+
+
+async def test_its_levels_live_as_long_as_itself() -> None:
+    """Every level is entered and left with the whole."""
+    log: list[str] = []
+
+    class Model(Switch):
+        async def __aenter__(self) -> None:
+            log.append(f"enter {self.name}")
+
+        async def __aexit__(self, *raised: object) -> None:
+            log.append(f"leave {self.name}")
+
+    async with Degrade(Model("large"), Model("small")):
+        assert log == ["enter large", "enter small"]
+    assert log[2:] == ["leave small", "leave large"]
+
+
 async def test_known_answers_are_a_level() -> None:
     """Model, then known answers, then a canned one: what is not known counts as nothing."""
     clock = FakeClock()

@@ -296,6 +296,23 @@ async def test_cancellation_ends_all_attempts(clock: FakeClock, latency: float) 
     assert await cancel_at_every_wait(scenario, may_finish=True) >= 2
 
 
+async def test_others_live_as_long_as_the_whole() -> None:
+    """What it calls is entered and left with it."""
+    log: list[str] = []
+
+    class Model(Script):
+        async def __aenter__(self) -> None:
+            log.append("enter")
+
+        async def __aexit__(self, *raised: object) -> None:
+            log.append("leave")
+
+    model = Model("x")
+    async with gp.wrap(Script("x"), Hedge(model)):
+        assert log == ["enter"]
+    assert log == ["enter", "leave"]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -293,6 +293,23 @@ async def test_cancellation_counts_as_nothing(clock: FakeClock) -> None:
     assert await cancel_at_every_wait(scenario) == 1
 
 
+async def test_others_live_as_long_as_the_whole() -> None:
+    """What it calls is entered and left with it."""
+    log: list[str] = []
+
+    class Model(Script):
+        async def __aenter__(self) -> None:
+            log.append("enter")
+
+        async def __aexit__(self, *raised: object) -> None:
+            log.append("leave")
+
+    model = Model("x")
+    async with LoadBalance({model: 1}):
+        assert log == ["enter"]
+    assert log == ["enter", "leave"]
+
+
 @pytest.mark.parametrize(
     ("targets", "options", "named"),
     [
