@@ -345,6 +345,80 @@ async def test_canned_answers() -> None:
         Canned(3)  # type: ignore[arg-type]
 
 
+def _health(clock: FakeClock, levels: int = 3, **limits: Any) -> Health:
+    given = {
+        "failure_rate": 0.5,
+        "least_calls": 1,
+        "window": 10.0,
+        "probe_after": 3.0,
+        "max_probe_after": 12.0,
+        "recover_after": 2,
+    }
+    return Health(levels, Thresholds(**{**given, **limits}), clock)
+
+
+def test_failures_that_grew_old_are_taken_off_the_count() -> None:
+    """After failures left the window, the rate is that of the calls within."""
+    clock = FakeClock()
+    health = _health(clock, least_calls=4, failure_rate=0.5)
+    for _ in range(3):
+        health.note(0, failed=True)
+    clock.advance(10)
+    assert not health.note(0, failed=True)
+    for _ in range(2):
+        health.note(0, failed=False)
+    assert health.note(0, failed=True)
+    assert health.level == 1
+
+
+def test_good_probes_must_come_in_a_row() -> None:
+    """A bad probe between good ones makes the count begin anew."""
+    clock = FakeClock()
+    health = _health(clock, levels=2)
+    health.note(0, failed=True)
+    moves = []
+    for outcome in ("good", "bad", "good", "good"):
+        clock.advance(12)
+        assert health.begin_probe() == 0
+        moves.append(health.end_probe(outcome))
+    assert moves == [False, False, False, True]
+    assert health.level == 0
+
+
+def test_half_the_way_up_the_rest_is_probed_from_there() -> None:
+    """Come up to a middle level, it is probe_after until the next higher one is tried."""
+    clock = FakeClock()
+    health = _health(clock, levels=4, recover_after=1)
+    for level in range(3):
+        health.note(level, failed=True)
+    clock.advance(3)
+    assert health.begin_probe() == 2
+    assert health.end_probe("good")
+    assert health.level == 2
+    clock.advance(2.9)
+    assert health.begin_probe() is None
+    clock.advance(0.1)
+    assert health.begin_probe() == 1
+    assert health.end_probe("good")
+    clock.advance(3)
+    assert health.begin_probe() == 0
+    assert health.end_probe("good")
+    clock.advance(1000)
+    assert health.begin_probe() is None
+
+
+def test_a_bad_probe_without_a_wish_waits_twice_as_long() -> None:
+    """The pause doubles from probe_after, and no wait of nobody's asking is added."""
+    clock = FakeClock()
+    health = _health(clock, levels=2, probe_after=0.25)
+    health.note(0, failed=True)
+    clock.advance(0.25)
+    assert health.begin_probe() == 0
+    health.end_probe("bad")
+    clock.advance(0.5)
+    assert health.begin_probe() == 0
+
+
 class HealthMachine(RuleBasedStateMachine):
     """Any sequence of outcomes, probes and passing time keeps the laws of levels."""
 

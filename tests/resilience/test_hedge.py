@@ -204,6 +204,37 @@ def test_the_allowance_never_gives_more(share: float, steps: list[bool]) -> None
         assert row <= 10
 
 
+def test_ten_hedges_are_saved_up_at_most() -> None:
+    """However many calls were quick, ten hedges in a row are allowed and no eleventh."""
+    allowance = Allowance(1.0)
+    for _ in range(100):
+        allowance.deposit()
+    assert [allowance.withdraw() for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_tenths_add_up_to_a_hedge() -> None:
+    """Ten calls at a share of a tenth are worth exactly one hedge."""
+    allowance = Allowance(0.1)
+    assert allowance.withdraw()
+    for _ in range(9):
+        allowance.deposit()
+        assert not allowance.withdraw()
+    allowance.deposit()
+    assert allowance.withdraw()
+
+
+def test_the_percentile_is_renewed_after_ten_calls() -> None:
+    """The percentile is computed anew after every tenth call, not more often."""
+    usual = Usual(1.0, least=1, most=200)
+    usual.saw(1)
+    assert usual.seconds() == 1
+    for _ in range(9):
+        usual.saw(5)
+        assert usual.seconds() == 1
+    usual.saw(5)
+    assert usual.seconds() == 5
+
+
 async def test_an_empty_budget_allows_no_hedge(clock: FakeClock) -> None:
     """Behaviour 28: hedges take tokens of the retry budget, and stop when it is empty."""
     budget = RetryBudget(ratio=0, reserve=0, capacity=2, clock=clock)
