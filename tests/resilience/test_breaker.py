@@ -412,7 +412,7 @@ def test_a_probe_that_never_ends_has_failed() -> None:
 
 
 def test_probes_that_come_and_go_do_not_hang() -> None:
-    """The time that all permits are taken counts from the last probe that began or ended."""
+    """The time that all permits are taken counts from the last probe that began."""
     clock = FakeClock()
     breaker = breaker_on(clock, probe_for=60, permits=2, successes=9)
     trip(breaker)
@@ -542,7 +542,9 @@ def test_held_open_until_closed_by_hand() -> None:
         breaker.force_open()
         breaker.force_open()
         clock.advance(10**6)
-        with pytest.raises(CircuitOpen, match="is open until an operator closes it") as caught:
+        with pytest.raises(
+            CircuitOpen, match="is open until an operator closes it: it was opened by hand"
+        ) as caught:
             breaker.check()
         assert caught.value.retry_after is None
         breaker.force_close()
@@ -563,6 +565,10 @@ def test_an_open_circuit_can_be_held_and_closed() -> None:
     breaker.force_close()
     trip(breaker)
     assert refused_for(breaker.admit) == 15
+    clock.advance(15)
+    end(breaker, None, None)  # nobody holds it any more
+    assert state(breaker) == "closed"
+    trip(breaker)
     breaker.force_close()
     end(breaker, *[DOWN] * 9)
     assert state(breaker) == "closed"

@@ -93,7 +93,6 @@ class Model:
             return
         if self.state == "half-open":
             self.out -= 1
-            self.stirred = self.now
             if ill is None:
                 return
             if ill or slow:

@@ -48,6 +48,8 @@ async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
         assert state(second) == "closed"
         await clock.sleep(0.5)
         assert refused_for(second.admit) == 14.5
+        with pytest.raises(gp.errors.CircuitOpen, match="another process opened it"):
+            second.check()
         assert refused_for(first.admit) == 14.5
 
 
@@ -154,6 +156,36 @@ async def test_of_two_that_open_at_once_both_keep_the_first(clock: FakeClock) ->
     assert known == SharedCircuit(generation=1, state="open", seconds=12, openings=1)
 
 
+async def test_an_opening_that_is_over_is_not_told(clock: FakeClock) -> None:
+    """Who could not tell while it was open says nothing when its time is over."""
+    first, _, circuits = pair(clock)
+    assert first._sharing is not None
+    trip(first)
+    clock.advance(15)
+    await first._sharing.exchange()
+    assert await circuits.read("circuit") is None
+
+
+async def test_one_exchange_at_a_time(clock: FakeClock) -> None:
+    """Of two runs that share a breaker only one asks at a time; a cancelled one frees the way."""
+    asked: list[float] = []
+
+    class Slow(MemoryCircuits):
+        async def read(self, name: str, /) -> SharedCircuit | None:
+            asked.append(clock.now())
+            await clock.sleep(10)
+            return None
+
+    sharing = breaker_on(clock, shared=Slow(clock=clock))._sharing
+    assert sharing is not None
+    for _ in range(2):
+        with clock.cancel_at(clock.now() + 5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sharing.exchange)
+                tasks.start_soon(sharing.exchange)
+    assert asked == [0, 5]
+
+
 async def test_held_by_hand_is_this_process_alone(clock: FakeClock) -> None:
     """An operator's hand is not passed on, nor moved by others; closing by hand is passed on."""
     first, second, circuits = pair(clock)
@@ -232,7 +264,7 @@ async def test_alone_while_the_store_fails(
     with listen(hear):
         async with first:
             Mine.down = True
-            await clock.sleep(100)
+            await clock.sleep(91.5)
             asked = Mine.asked
             trip(first)
             assert refused_for(first.admit) == 15

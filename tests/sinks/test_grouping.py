@@ -83,15 +83,23 @@ async def test_call_cancelled_before_its_turn_is_withdrawn(tmp_path: Path) -> No
 
 async def test_disk_that_hangs_is_given_up(tmp_path: Path) -> None:
     """After *timeout* seconds a hanging write is a StorageFailed, and so is leaving the sink."""
-    disk = SlowDisk(threading.Event())
-    async with FakeClock() as clock:
+    disk, clock = SlowDisk(threading.Event()), FakeClock()
+
+    async def use() -> None:
         with pytest.raises(StorageFailed, match="not finished after 60 s; the disk hangs"):
             async with JsonLines(
                 tmp_path / "out.jsonl", disk=disk, timeout=60, clock=clock
             ) as sink:
                 with pytest.raises(StorageFailed, match="no answer for 60 s; the disk hangs"):
                     await sink(Record(1))
-    assert 60 <= clock.now() <= 120
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(use)
+        while not disk.groups:  # until the thread hangs in the disk
+            await anyio.lowlevel.checkpoint()
+        clock.advance(60)
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(60)
     assert not (tmp_path / "out.jsonl").exists()
     disk.gate.set()
 

@@ -91,7 +91,7 @@ class CircuitBreaker(Composite):
     successes: int = attrs.field(default=2, validator=_options.at_least(1))
     probe_for: float = attrs.field(default=300.0, validator=_options.positive)
     """
-    After so many seconds in which all permits were taken, the probes have failed.
+    So many seconds after the last of them began, probes that hold all permits have failed.
 
     Make it longer than an attempt may take.
     """

@@ -64,7 +64,7 @@ class Circuit:
 
     open_until: float = attrs.field(default=-math.inf, init=False)
     probes: int = attrs.field(default=0, init=False)
-    _stirred: float = attrs.field(default=-math.inf, init=False)
+    _last_probe: float = attrs.field(default=-math.inf, init=False)
     _reason: str = attrs.field(default="", init=False)
     _told_of_all: bool = attrs.field(init=False)
     _failures: int = attrs.field(default=0, init=False)
@@ -95,7 +95,7 @@ class Circuit:
         now = self.now()
         if self.state == "open" and (self.held or now < self.open_until):
             self._refuse(self.open_until - now, self._reason)
-        if self._is_full() and now < self._stirred + self.probe_for:
+        if self._is_full() and now < self._last_probe + self.probe_for:
             self._refuse(_HALF_OPEN_PAUSE, "a probe is under way")
 
     def _take_permit(self) -> None:
@@ -107,7 +107,7 @@ class Circuit:
         if self.state == "open":
             self._machine.half_open()
         self.probes += 1
-        self._stirred = now
+        self._last_probe = now
 
     def _is_full(self) -> bool:
         return self.state == "half-open" and self.probes >= self.permits
@@ -134,7 +134,7 @@ class Circuit:
             self._judge(None)
 
     def _succeed_as_probe(self, slow: bool) -> None:  # noqa: FBT001
-        self._settle_probe()
+        self.probes -= 1
         if slow:
             self.open("a probe was slow")
         else:
@@ -146,7 +146,7 @@ class Circuit:
             return
         hint = error.retry_after if isinstance(error, Transient) else None
         if self.state == "half-open":
-            self._settle_probe()
+            self.probes -= 1
             self._prepare_opening("a probe failed", hint)
             self._report(error)
             return
@@ -158,11 +158,7 @@ class Circuit:
     def abandon(self, epoch: int) -> None:
         """Note that the call which began in *epoch* ended without saying anything."""
         if epoch == self.epoch and self.state == "half-open":
-            self._settle_probe()
-
-    def _settle_probe(self) -> None:
-        self.probes -= 1
-        self._stirred = self.now()
+            self.probes -= 1
 
     def _judge(self, hint: float | None) -> None:
         if self._failures >= self.consecutive:

@@ -102,7 +102,6 @@ class CircuitSharing:
         circuit = self.circuit
         if known is None:
             # Nobody knows of it, or the store lost it: what is open here is news again.
-            self._generation = 0
             self._untold = circuit.state == "open" and not circuit.held
             return
         if known.generation == self._generation:
