@@ -121,7 +121,7 @@ def test_nothing_else_is_visible(name: str) -> None:
 INTERNAL = {
     "genai_pipeline.events": {"listened"},
     "genai_pipeline.records": {"accept"},
-    "genai_pipeline.walk": {"set_walk"},
+    "genai_pipeline.walk": {"detach", "set_walk"},
 }
 """Names shared inside the package alone, which promise nothing."""
 

@@ -58,13 +58,20 @@ if TYPE_CHECKING:
     from genai_pipeline.resilience import (
         AdaptiveLimit,
         Bulkhead,
+        Cache,
+        Canned,
         CircuitBreaker,
         Deadline,
+        Degrade,
+        Fallback,
+        Hedge,
+        LoadBalance,
         RateLimit,
         Retry,
         RetryBudget,
         Throttle,
         Timeout,
+        cache_only,
         resilient,
     )
     from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
@@ -73,6 +80,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptiveLimit",
     "Bulkhead",
+    "Cache",
+    "Canned",
     "CircuitBreaker",
     "Clock",
     "ConfigurationError",
@@ -80,8 +89,12 @@ __all__ = [
     "DeadLetter",
     "Deadline",
     "DeadlineExceeded",
+    "Degrade",
     "Delivery",
+    "Fallback",
     "Handler",
+    "Hedge",
+    "LoadBalance",
     "Message",
     "Middleware",
     "MisorderedStack",
@@ -112,6 +125,7 @@ __all__ = [
     "Usage",
     "batched",
     "branch",
+    "cache_only",
     "chain",
     "current_record",
     "describe",
@@ -156,8 +170,9 @@ _HOMES = {
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
-    "resilience": "AdaptiveLimit Bulkhead CircuitBreaker Deadline RateLimit Retry RetryBudget "
-    "Throttle Timeout resilient",
+    "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
+    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
+    "cache_only resilient",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
 }

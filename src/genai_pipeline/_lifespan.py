@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import RunVar
 
 __all__ = ["Composite", "Lifespan", "every_part", "opened"]
 
@@ -32,6 +34,21 @@ class Lifespan:
         self._entering: dict[int, anyio.Lock] = {}
         self._outer: Lifespan | None = None
         self._open = False
+        # Of one event loop: a thread begun here, with a loop of its own, inherits this lifespan.
+        self._group: RunVar[TaskGroup | None] = RunVar("genai_pipeline_group", None)
+
+    @property
+    def group(self) -> TaskGroup | None:
+        """
+        Where work goes on that outlives the call which began it, if the owner gives one.
+
+        It is cancelled and awaited before anything entered here is left.
+        """
+        return self._group.get()
+
+    @group.setter
+    def group(self, group: TaskGroup | None) -> None:
+        self._group.set(group)
 
     async def __aenter__(self) -> Self:
         self._open = True

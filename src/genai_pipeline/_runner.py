@@ -199,7 +199,7 @@ class Runner:
                 for part in (pipeline.sink, pipeline.dead_letters, self._chain, pipeline.source):
                     await lifespan.enter(part)
                 opened = True
-                await self._run_tasks()
+                await self._run_tasks(lifespan)
                 if self._errors:
                     raise _Failing  # noqa: TRY301 - it tells the parts, on their way out
         except _Failing:
@@ -209,8 +209,9 @@ class Runner:
                 raise
             self.fail(error, stop=None)
 
-    async def _run_tasks(self) -> None:
+    async def _run_tasks(self, lifespan: Lifespan) -> None:
         async with anyio.create_task_group() as services:
+            lifespan.group = services
             services.start_soon(self._stop_on_signals)
             services.start_soon(self._stop_within_grace)
             services.start_soon(self._stop_at_deadline)
@@ -218,6 +219,7 @@ class Runner:
                 async with anyio.create_task_group() as self._work:
                     self._work.start_soon(self._read)
             finally:
+                lifespan.group = None
                 await self._hand_back_waiting()
             services.cancel_scope.cancel()
 

@@ -9,11 +9,13 @@ Every error this library raises, classified by *who must act*.
     │   ├── Overloaded           the provider is there but cannot serve now
     │   ├── ConnectionFailed     the network or the peer broke the exchange
     │   ├── AttemptTimeout       one attempt took longer than it may
-    │   └── InvalidAnswer        the answer is not what was asked for
+    │   ├── InvalidAnswer        the answer is not what was asked for
+    │   └── NotCached            no answer is known, and none may be fetched
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
     │   ├── BulkheadFull         too many calls run and wait already
     │   ├── CircuitOpen          calls failed so often that none is made for a while
     │   ├── RateLimitExceeded    the quota frees too late, or too many calls wait for it
+    │   ├── NoTargetReady        every target of a route is resting
     │   └── Throttled            the callee turns so many away that this one is spared it
     ├── Permanent            the author: the same call will fail again
     │   ├── InvalidRequest       the provider does not accept the request
@@ -57,6 +59,8 @@ __all__ = [
     "DeadlineExceeded",
     "InvalidAnswer",
     "InvalidRequest",
+    "NoTargetReady",
+    "NotCached",
     "Overloaded",
     "Permanent",
     "PipelineError",
@@ -152,6 +156,10 @@ class InvalidAnswer(Transient):
     """Raised when an answer arrived that is not what was asked for; it may have been billed."""
 
 
+class NotCached(Transient):
+    """Raised when no answer is known already, where only such are given."""
+
+
 class Rejected(_Delayed):
     """
     Raised when a policy of ours refused a call before it was made.
@@ -188,6 +196,10 @@ class CircuitOpen(Rejected):
 
 class Throttled(Rejected):
     """Raised when the callee turns so many calls away that this one was kept from it."""
+
+
+class NoTargetReady(Rejected):
+    """Raised when every target that a route could choose refuses calls or rests."""
 
 
 class Permanent(PipelineError):

@@ -173,6 +173,21 @@ def deadline_at(deadline: float) -> Iterator[None]:
         _limit.reset(token)
 
 
+def detach() -> Walk | None:
+    """
+    Free this task from the deadlines of whoever began it, for work that others wait for too.
+
+    It goes on as a part of the same record's walk, but of a copy without a deadline, which is
+    answered; what it counts is to be brought back by hand. `None` outside any pipeline.
+    """
+    _limit.set(math.inf)
+    walk = _current.get()
+    if walk is not None:
+        walk = attrs.evolve(walk, deadline=math.inf)
+        _current.set(walk)
+    return walk
+
+
 def time_left() -> float:
     """Answer the seconds this walk still has, ``math.inf`` without a deadline."""
     walk = _current.get()

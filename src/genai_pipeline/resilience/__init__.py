@@ -8,8 +8,11 @@ from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Quota
 from genai_pipeline.resilience._bulkhead import Bulkhead
+from genai_pipeline.resilience._cache import Cache
+from genai_pipeline.resilience._canned import Canned, cache_only
 from genai_pipeline.resilience._circuit import CircuitListener, CircuitState
 from genai_pipeline.resilience._deadline import Deadline
+from genai_pipeline.resilience._degrade import Degrade
 from genai_pipeline.resilience._events import (
     CallThrottled,
     CircuitClosed,
@@ -23,12 +26,25 @@ from genai_pipeline.resilience._events import (
     SharedQuotaLost,
     SharedQuotaRegained,
 )
+from genai_pipeline.resilience._fallback import Fallback
+from genai_pipeline.resilience._hedge import Hedge
+from genai_pipeline.resilience._load_balance import LoadBalance
 from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
+from genai_pipeline.resilience._route_events import (
+    CacheAnswered,
+    CacheFailed,
+    CacheMissed,
+    DegradationChanged,
+    FallbackTaken,
+    HedgeLost,
+    HedgeStarted,
+    TargetRested,
+)
 from genai_pipeline.resilience._shared_buckets import SharedBuckets
 from genai_pipeline.resilience._standard import resilient
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
@@ -40,7 +56,12 @@ __all__ = [
     "BucketAsk",
     "Buckets",
     "Bulkhead",
+    "Cache",
+    "CacheAnswered",
+    "CacheFailed",
+    "CacheMissed",
     "CallThrottled",
+    "Canned",
     "CircuitBreaker",
     "CircuitClosed",
     "CircuitHalfOpened",
@@ -51,6 +72,14 @@ __all__ = [
     "ConcurrencyChanged",
     "CooldownBegan",
     "Deadline",
+    "DegradationChanged",
+    "Degrade",
+    "Fallback",
+    "FallbackTaken",
+    "Hedge",
+    "HedgeLost",
+    "HedgeStarted",
+    "LoadBalance",
     "MemoryBuckets",
     "MemoryCircuits",
     "Quota",
@@ -68,8 +97,10 @@ __all__ = [
     "SharedQuotaLost",
     "SharedQuotaRegained",
     "SharedQuotas",
+    "TargetRested",
     "Throttle",
     "Timeout",
+    "cache_only",
     "is_outage",
     "is_turned_away",
     "resilient",

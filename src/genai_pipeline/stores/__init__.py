@@ -16,15 +16,20 @@ from genai_pipeline.stores._memory import Memory
 if TYPE_CHECKING:
     from genai_pipeline.stores._redis_circuits import RedisCircuits
     from genai_pipeline.stores._redis_quotas import RedisQuotas
+    from genai_pipeline.stores._sqlite import Sqlite
 
-__all__ = ["Memory", "RedisCircuits", "RedisQuotas"]
+__all__ = ["Memory", "RedisCircuits", "RedisQuotas", "Sqlite"]
 
-_HOMES = {"RedisCircuits": "_redis_circuits", "RedisQuotas": "_redis_quotas"}
+_HOMES = {
+    "RedisCircuits": "_redis_circuits",
+    "RedisQuotas": "_redis_quotas",
+    "Sqlite": "_sqlite",
+}
 """Where each name lives that is loaded when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs a client when it is first used (PEP 562)."""
+    """Load what needs a client or a database when it is first used (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'genai_pipeline.stores' has no attribute {name!r}")
     return getattr(importlib.import_module(f"genai_pipeline.stores.{_HOMES[name]}"), name)

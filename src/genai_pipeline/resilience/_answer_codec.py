@@ -1,0 +1,74 @@
+"""How answers are kept: as JSON text, so that nothing read back can run."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from genai_pipeline._canonical import json_copy
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.messages import Response, Usage
+
+__all__ = ["Kept", "packed", "unpacked"]
+
+O = TypeVar("O")  # noqa: E741 - the output of an arrow
+
+_VERSION = 1
+
+
+@attrs.frozen
+class Kept(Generic[O]):
+    """An answer out of a store, and when it was put there (wall time)."""
+
+    answer: O
+    made: float
+
+
+def packed(answer: object, made: float) -> str:
+    """
+    Answer the text that keeps *answer*: a `Response`, or a value of plain JSON types.
+
+    Raises `ConfigurationError` for any other, and for attributes that JSON cannot hold.
+    """
+    if isinstance(answer, Response):
+        kind, plain = "response", _plain(answer)
+    else:
+        kind, plain = "json", json_copy(answer, where="the answer")
+        if plain != answer:
+            raise ConfigurationError("the answer has tuples, which JSON cannot tell from lists")
+    return json.dumps(
+        {"version": _VERSION, "made": made, kind: plain}, allow_nan=False, separators=(",", ":")
+    )
+
+
+def unpacked(text: object) -> Kept[Any]:
+    """Answer what *text* keeps; raises `ValueError` if it is no such text."""
+    if not isinstance(text, str):
+        raise ValueError(f"an entry is text, not a {type(text).__name__}")  # noqa: TRY004
+    entry = json.loads(text)
+    try:
+        if entry["version"] != _VERSION:
+            raise ValueError(f"the entry is of version {entry['version']!r}, not {_VERSION}")
+        made = float(entry["made"])
+        if "response" in entry:
+            return Kept(_response(entry["response"]), made)
+        return Kept(entry["json"], made)
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"the entry is not one of a cache: {error!r}") from error
+
+
+def _plain(response: Response) -> dict[str, Any]:
+    usage = attrs.asdict(response.usage)
+    usage["cost"] = None if response.usage.cost is None else str(response.usage.cost)
+    fields = attrs.asdict(response, recurse=False) | {"usage": usage}
+    plain: dict[str, Any] = json_copy(fields, where="Response")
+    return plain
+
+
+def _response(plain: dict[str, Any]) -> Response:
+    usage = plain["usage"]
+    cost = None if usage["cost"] is None else Decimal(usage["cost"])
+    return Response(**{**plain, "usage": Usage(**{**usage, "cost": cost})})

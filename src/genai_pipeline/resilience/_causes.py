@@ -1,0 +1,53 @@
+"""Which failures send a call to another target: what the option ``on`` of routes may be."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+
+from genai_pipeline._options import check
+from genai_pipeline.errors import AuthenticationFailed, QuotaExhausted, Rejected, Transient
+
+__all__ = ["Causes", "asked", "elsewhere", "is_causes"]
+
+Causes: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
+"""An exception class, several, or a function that is asked."""
+
+_ELSEWHERE = (
+    *(Transient, Rejected, AuthenticationFailed, QuotaExhausted),
+    *(ConnectionError, TimeoutError),
+)
+_ALLOWED = "an exception class, a tuple of them, or a function (error) -> bool"
+
+
+def elsewhere(error: Exception) -> bool:
+    """
+    Tell whether the same call may well succeed at another target.
+
+    True of what passes (`Transient`, and `ConnectionError` and `TimeoutError` of others), what a
+    policy refused (`Rejected`), and what is wrong with one account (`AuthenticationFailed`,
+    `QuotaExhausted`). The other errors are about the request, the machine or the program.
+    """
+    return isinstance(error, _ELSEWHERE)
+
+
+def asked(on: Causes) -> Callable[[Exception], bool]:
+    """Answer the function that tells whether *on* names an error."""
+    if isinstance(on, type | tuple):
+        return lambda error: isinstance(error, on)
+    return on
+
+
+def is_causes(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow what `Causes` says."""
+    if isinstance(value, type | tuple):
+        kinds = value if isinstance(value, tuple) else (value,)
+        fine = bool(kinds) and all(
+            isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
+        )
+    else:
+        fine = callable(value) and not inspect.iscoroutinefunction(value)
+    check(fine, owner, option.name, value, _ALLOWED)

@@ -1,0 +1,199 @@
+"""`Fallback`: other targets for when the first cannot."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+
+from genai_pipeline._lifespan import Composite
+from genai_pipeline._options import check
+from genai_pipeline._wrap import name_of
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import ContextOverflow, InvalidAnswer, Rejected
+from genai_pipeline.events import emit
+from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
+from genai_pipeline.resilience._limit import binding_deadline
+from genai_pipeline.resilience._marks import fresh, marked, noted, told
+from genai_pipeline.resilience._route_events import FallbackTaken
+from genai_pipeline.types import Handler
+
+__all__ = ["Fallback"]
+
+I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
+O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
+
+_NOTE = "Fallbacks failed too: "
+
+
+class _NotAccepted(Exception):
+    """Stands for an answer that was not good enough."""
+
+
+def _to_sizes(sizes: Iterable[int] | None) -> tuple[int, ...] | None:
+    return tuple(sizes) if isinstance(sizes, Iterable) else sizes
+
+
+class Fallback(Composite, Generic[I, O]):
+    """
+    Asks *others*, one after the other, when the handler it stands around cannot answer.
+
+    ``gp.wrap(model, gp.Fallback(smaller_model, other_vendor))`` goes on to the next target
+
+    - when one raises what *on* names: by default what may pass (`Transient`), what a policy
+      refused (`Rejected`: an open circuit costs no request), a refused key or a used up quota,
+      but never what is wrong with the request, the data or the program;
+    - when *accept* does not accept the answer of one: it gets the answer, and may be async;
+    - with *context_sizes*, when one raises `ContextOverflow`: to the next that reads more.
+
+    Any other error is raised at once, whoever raised it. The answer of another target is marked
+    with its name in ``Response.attributes["fallback"]``, so that it is known for what it is, and
+    `Cache` does not keep it. Each change emits `FallbackTaken`.
+
+    When all fail, the first target's error is raised, with a note on the others; an answer not
+    accepted counts as `InvalidAnswer`. Two exceptions, for the sake of waiting well: when all
+    refused, the error's ``retry_after`` is that of the first to be ready again; when the first
+    refused and another gave an invalid answer, which is paid for, that is raised. Past the
+    caller's deadline no further target is asked.
+
+    Stand it outside of retries, breaker and limits, each target with its own, and inside of
+    `Deadline` and `Cache`. The others live as long as what it stands around.
+    """
+
+    __slots__ = ("_accept", "_clock", "_on", "_sizes", "name", "others")
+
+    def __init__(
+        self,
+        *others: Handler[I, O],
+        on: Causes = elsewhere,
+        accept: Callable[[O], bool | Awaitable[bool]] | None = None,
+        context_sizes: Sequence[int] | None = None,
+        clock: Clock | None = None,
+        name: str = "fallback",
+    ) -> None:
+        check(bool(others), self, "others", others, "at least one other handler")
+        for index, other in enumerate(others):
+            fine = callable(other) and not isinstance(other, type)
+            check(fine, self, f"others[{index}]", other, "a handler, no class")
+        is_causes(self, cast("Any", _Option("on")), on)
+        fine = accept is None or callable(accept)
+        check(fine, self, "accept", accept, "a function of the answer, or None")
+        sizes = _to_sizes(context_sizes)
+        allowed = f"{len(others) + 1} numbers of tokens, the first target's before the others'"
+        fine = sizes is None or (
+            isinstance(sizes, tuple)
+            and len(sizes) == len(others) + 1
+            and all(isinstance(size, int) and size > 0 for size in sizes)
+        )
+        check(fine, self, "context_sizes", context_sizes, allowed)
+        self.others = others
+        self.name = name
+        self._on = asked(on)
+        self._accept = accept
+        self._sizes = sizes
+        self._clock = clock or SystemClock()
+
+    def parts(self) -> Iterable[object]:
+        """Answer the others: what is entered and left with this."""
+        return self.others
+
+    async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
+        """Pass *value* on, and to the other targets as far as it takes."""
+        try:
+            answer = await call_next(value)
+            if self._accept is None or await self._accepts(answer):
+                return answer
+            error: Exception = _not_accepted()
+        except Exception as raised:
+            if not self._goes_on(raised):
+                raise
+            error = raised
+        try:
+            return await self._ask_others(value, error)
+        finally:
+            del error  # a traceback refers to this frame, and back
+
+    async def _ask_others(self, value: I, first: Exception) -> O:
+        failures: list[Exception] = [first]
+        notes: list[str] = []
+        read = self._overflowed(0, first, 0)
+        for index, other in enumerate(self.others, start=1):
+            if self._sizes is not None and self._sizes[index] <= read:
+                continue
+            deadline = binding_deadline()
+            if deadline <= self._clock.now():
+                break
+            name = name_of(other)
+            emit(FallbackTaken(name=self.name, target=name, error=_cause(failures[-1])))
+            try:
+                answer = await other(value)
+                if self._accept is None or await self._accepts(answer):
+                    return marked(answer, fallback=name)
+                error: Exception = _not_accepted()
+            except Exception as raised:
+                if not self._goes_on(raised):
+                    raise
+                error = raised
+            failures.append(error)
+            notes.append(told(name, error))
+            read = self._overflowed(index, error, read)
+        error = _decisive(failures)
+        try:
+            raise noted(error, _NOTE, notes) if notes else error
+        finally:
+            del first, error, failures  # as above
+
+    def _goes_on(self, error: Exception) -> bool:
+        if self._sizes is not None and isinstance(error, ContextOverflow):
+            return True
+        return self._on(error)
+
+    def _overflowed(self, index: int, error: Exception, read: int) -> int:
+        """Answer how much is known not to be enough."""
+        if self._sizes is not None and isinstance(error, ContextOverflow):
+            return max(read, self._sizes[index])
+        return read
+
+    async def _accepts(self, answer: O) -> bool:
+        assert self._accept is not None
+        verdict = self._accept(answer)
+        return bool(await verdict if inspect.isawaitable(verdict) else verdict)
+
+    def __repr__(self) -> str:
+        return f"Fallback({', '.join(map(repr, self.others))})"
+
+
+@attrs.frozen
+class _Option:
+    """The name of an option, for validators."""
+
+    name: str
+
+
+def _not_accepted() -> InvalidAnswer:
+    error = InvalidAnswer("the answer was not accepted")
+    error.__cause__ = _NotAccepted()
+    return error
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error.__cause__, _NotAccepted):
+        return "NotAccepted"
+    return type(error).__name__
+
+
+def _decisive(failures: list[Exception]) -> Exception:
+    """Answer which of the failures of all targets to raise."""
+    first = failures[0]
+    if not isinstance(first, Rejected):
+        return first
+    paid = next((error for error in failures if isinstance(error, InvalidAnswer)), None)
+    if paid is not None:
+        return paid
+    waits = [error.retry_after for error in failures if isinstance(error, Rejected)]
+    if len(waits) == len(failures) and any(wait is not None for wait in waits):
+        first = fresh(first)
+        first.retry_after = min(wait for wait in waits if wait is not None)
+    return first

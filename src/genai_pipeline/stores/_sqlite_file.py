@@ -1,0 +1,123 @@
+"""The file behind `Sqlite`: its schema, and how it comes to be."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from genai_pipeline.errors import ConfigurationError, StorageFailed, Transient
+
+__all__ = ["connected", "made", "storage_errors"]
+
+_APPLICATION = 0x67707374  # "gpst"
+_VERSION = 1
+_SCHEMA = """
+    CREATE TABLE entries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        key BLOB NOT NULL UNIQUE,
+        value TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        expiry REAL
+    );
+    CREATE INDEX entries_by_expiry ON entries (expiry) WHERE expiry IS NOT NULL;
+    CREATE TABLE total (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
+    INSERT INTO total VALUES (0, 0);
+    CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
+        UPDATE total SET entries = entries + 1, bytes = bytes + new.bytes;
+    END;
+    CREATE TRIGGER entry_removed AFTER DELETE ON entries BEGIN
+        UPDATE total SET entries = entries - 1, bytes = bytes - old.bytes;
+    END;
+"""
+
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_FIRST_BYTE = 0xFF
+_MENDS = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_READONLY: "give a file that this user may write",
+    sqlite3.SQLITE_CANTOPEN: "give a path in a folder that exists and may be written",
+    sqlite3.SQLITE_IOERR: "the disk is failing, or a file was removed while it was in use",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of SQLite and of the disk into ours, with the path and the mend."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & _FIRST_BYTE
+        if code in _LOCKED:
+            raise Transient(f"{path} is locked by another process: {error}") from error
+        if code in _DAMAGED:
+            raise StorageFailed(
+                f"{path} is damaged, or no SQLite file ({error}); move it away, with the files "
+                "beside it that end in -wal and -shm, and a new one is made"
+            ) from error
+        mend = _MENDS.get(code)
+        raise StorageFailed(f"{path}: {error}" + (f"; {mend}" if mend else "")) from error
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot make {path}: {error.strerror or error}; give a path in a folder that exists "
+            "and may be written"
+        ) from error
+
+
+def made(path: Path) -> None:
+    """
+    Make the file, unless there is one: whole, or not at all, and for this user alone.
+
+    It is made under another name and linked, so that two processes may begin at once.
+    """
+    if path.exists() and path.stat().st_size:
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.executescript(_SCHEMA)
+        if path.exists():
+            draft.replace(path)  # it was empty
+        else:
+            with suppress(FileExistsError):  # another process was quicker
+                os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def connected(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+    """
+    Answer a connection to the file, for whichever thread has the lock.
+
+    Raises `ConfigurationError` for a file that is another program's or a later version's.
+    """
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _check_ours(connection, path)
+        # After a power cut the last answers may be missing, never after a crash of the process.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != _APPLICATION:
+        raise ConfigurationError(f"Sqlite: path={str(path)!r} is the file of another program")
+    if version != _VERSION:
+        raise ConfigurationError(
+            f"Sqlite: path={str(path)!r} was made by another version of this library (schema "
+            f"{version}, this one knows {_VERSION}); give another path"
+        )

@@ -1,0 +1,48 @@
+"""Copies of errors that many are to raise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from genai_pipeline.errors import Overloaded
+from genai_pipeline.resilience._marks import fresh
+
+
+def test_a_copy_has_all_of_the_error_and_shares_nothing() -> None:
+    """A copy has class, message, fields, cause and notes of its own."""
+    error = Overloaded("busy", retry_after=3)
+    error.add_note("once")
+    try:
+        raise error from KeyError("why")
+    except Overloaded:
+        twin = fresh(error)
+    assert twin is not error
+    assert (type(twin), str(twin), twin.retry_after) == (Overloaded, "busy", 3)
+    assert twin.__cause__ is error.__cause__
+    assert twin.__suppress_context__
+    assert twin.__traceback__ is error.__traceback__
+    twin.add_note("twice")
+    assert error.__notes__ == ["once"]
+
+
+class _Demanding(Exception):
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+
+
+class _Different(Exception):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeyError, self.args
+
+
+class _Changing(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text + "!")
+
+
+@pytest.mark.parametrize("error", [_Demanding(1, "x"), _Different("x"), _Changing("x")])
+def test_what_cannot_be_copied_faithfully_is_shared(error: Exception) -> None:
+    """An exception whose copy would fail or differ is answered itself."""
+    assert fresh(error) is error
