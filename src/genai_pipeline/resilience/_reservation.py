@@ -173,7 +173,7 @@ class Reservations:
 
     def _growing(self) -> float:
         shortest = self.options.cooldown
-        return min(shortest * 2 ** min(self.cooldowns, 30), max(_LONGEST_COOLDOWN, shortest))
+        return min(shortest * 2.0 ** min(self.cooldowns, 30), max(_LONGEST_COOLDOWN, shortest))
 
     def _less_in_flight(self, left: dict[str, float], number: int) -> dict[str, float]:
         """Take off what was reserved after the answered call: the provider may not know of it."""
