@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from typing import IO, Any
 
 import anyio
@@ -27,21 +25,7 @@ from tests.servers.valkey import Valkey
 
 from .calls import refused_for, state, trip
 
-# The client forgets to close its streams when a connection fails.
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings(
-        "ignore:.*MemoryObject(Send|Receive)Stream:pytest.PytestUnraisableExceptionWarning",
-        "ignore:Unclosed <MemoryObject:ResourceWarning",
-    ),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let no forgotten stream complain in another test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.anyio
 
 
 async def test_a_circuit_comes_back_as_it_was_told(valkey: Valkey) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -32,23 +31,9 @@ from .cancelling import Call, cancel_at_every_wait
 from .moments import run
 from .quota_worker import BURST, REQUESTS, TOKENS
 
-pytestmark = [
-    pytest.mark.anyio,
-    # The client leaves streams of its own unclosed when a connection breaks.
-    pytest.mark.filterwarnings(
-        "ignore:.*MemoryObject(Send|Receive)Stream:pytest.PytestUnraisableExceptionWarning",
-        "ignore:Unclosed <MemoryObject:ResourceWarning",
-    ),
-]
+pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _collected() -> Iterator[None]:
-    """Let what the client left open be noticed here, and nowhere else."""
-    yield
-    gc.collect()
 
 
 Seen = list[tuple[float, int, int]]
