@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -350,6 +350,12 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example(
+    [
+        *[("trip", 1), ("wait", 2), ("wait", 2), ("trip", 0), ("wait", 1), ("probe badly", 1)],
+        *[("exchange", 1), ("wait", 1), ("lose", 0), ("exchange", 0), ("wait", 1), ("wait", 2)],
+    ]
+)
 @settings(max_examples=400, deadline=None)
 def test_all_agree_in_the_end(steps: list[tuple[str, int]]) -> None:
     """After any history, once nothing happens, exchanging brings all to what is shared."""

@@ -121,6 +121,9 @@ class CircuitSharing:
             if known.seconds > 0:
                 self._untold = False
                 circuit.open_as_others(known.seconds, known.openings)
+            elif circuit.state == "open" and not self._untold:
+                # The others probe already: what is older here must not hold out longer.
+                circuit.open_as_others(0.0, known.openings)
         elif circuit.state == "closed":
             self._untold = False
         elif not self._untold:
