@@ -146,10 +146,13 @@ async def test_stopping_tells_listeners_why(clock: FakeClock) -> None:
     assert [(event.reason, event.grace) for event in heard] == [("first", 7)]
 
 
-def test_a_stop_without_a_run_does_nothing() -> None:
-    """`stop` is harmless before and after a run."""
-    pipeline = gp.Pipeline(source=Ledger([]), stage=gp.map(int), sink=Kept())
-    pipeline.stop()
+async def test_a_stop_without_a_run_does_nothing() -> None:
+    """`stop` is harmless before and after a run, and stops no later one."""
+    pipeline = gp.Pipeline(source=Ledger([1]), stage=gp.map(int), sink=Kept())
+    for _ in range(2):
+        pipeline.stop()
+        report = await pipeline.run()
+        assert (report.written, report.stopped) == (1, None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
