@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
 import attrs
 
 from genai_pipeline._chain import Chain
+from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._tally import Tally
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import (
@@ -27,7 +29,6 @@ from genai_pipeline.walk import Fate, Run, Walk, set_walk
 
 __all__ = ["Carrier", "Engine"]
 
-_FAN_OUT = 16
 _TRACE_CHARACTERS = 4000
 _SETTLE_SECONDS = 30.0
 
@@ -114,12 +115,12 @@ class Carrier:
                     await self.sink(outputs[0])
                 except Rejected as rejection:
                     await self.engine.park(rejection, "sink", walk)
-                    await self._put(outputs[0], walk)
+                    await self._put(walk, outputs[0])
             elif self.ordered:
                 for record in outputs:
-                    await self._put(record, walk)
+                    await self._put(walk, record)
             else:
-                await self._put_all(outputs, walk)
+                await for_each(outputs, partial(self._put, walk), at_once=FAN_OUT)
             if walk.timed:
                 self._note_sink(self.clock.now() - began - walk.waited_for_turn)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
@@ -135,26 +136,7 @@ class Carrier:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
         return fate
 
-    async def _put_all(self, outputs: Sequence[Record[Any]], walk: Walk) -> None:
-        waiting = iter(outputs)
-        failures: list[Exception] = []
-
-        async def put() -> None:
-            for record in waiting:
-                try:
-                    await self._put(record, walk)
-                except Exception as error:  # noqa: BLE001 - raised below, outside the group
-                    failures.append(error)
-                if failures:
-                    return
-
-        async with anyio.create_task_group() as group:
-            for _ in range(min(_FAN_OUT, len(outputs))):
-                group.start_soon(put)
-        if failures:
-            raise failures[0]
-
-    async def _put(self, record: Record[Any], walk: Walk) -> None:
+    async def _put(self, walk: Walk, record: Record[Any]) -> None:
         while True:
             try:
                 await self.sink(record)

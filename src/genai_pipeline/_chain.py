@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
-import anyio
-
+from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
 from genai_pipeline._stages import mapped_function
@@ -27,7 +26,6 @@ E = TypeVar("E")
 F = TypeVar("F")
 G = TypeVar("G")
 
-FAN_OUT = 16
 _FOLD_EVERY = 1024
 
 Records = Sequence[Record[Any]]
@@ -128,29 +126,17 @@ class Chain(Composite):
         if position == len(self.stages) or not records:
             return records
         ends: list[Records] = [()] * len(records)
-        waiting = iter(enumerate(records))
-        failures: list[Exception] = []
 
-        async def carry() -> None:
-            # After a failure no other begins; those under way end, since they may be paid for.
-            for ordinal, record in waiting:
-                try:
-                    if walk is None:
-                        ends[ordinal] = await self._plain(position, record)
-                    else:
-                        ends[ordinal] = await self._walk_on(position, record, walk)
-                        if ordinal % _FOLD_EVERY == 0:
-                            walk.run.fold()
-                except Exception as error:  # noqa: BLE001 - raised below, outside the group
-                    failures.append(error)
-                if failures:
-                    return
+        async def carry(child: tuple[int, Record[Any]]) -> None:
+            ordinal, record = child
+            if walk is None:
+                ends[ordinal] = await self._plain(position, record)
+            else:
+                ends[ordinal] = await self._walk_on(position, record, walk)
+                if ordinal % _FOLD_EVERY == 0:
+                    walk.run.fold()
 
-        async with anyio.create_task_group() as group:
-            for _ in range(min(self._fan_out, len(records))):
-                group.start_soon(carry)
-        if failures:
-            raise failures[0]
+        await for_each([*enumerate(records)], carry, at_once=self._fan_out)
         return [record for end in ends for record in end]
 
 

@@ -12,6 +12,7 @@ import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
+from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
 from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._order import is_ordered
@@ -66,7 +67,7 @@ class Runner:
         self._pipeline = pipeline
         self._endless = endless
         stage = pipeline.stage
-        self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=16)
+        self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
         self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
         self._handoff: Handoff[Delivery[Any]] = Handoff(pipeline.max_in_flight, self._begin_worker)
         self._turnstile = Turnstile() if is_ordered(pipeline.sink) else None
