@@ -39,7 +39,9 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[ServerEvent]]:
             else:
                 lines.append(kind.encode() + b": " + text)
         for line in [*lines, b""]:
-            out += line + draw(ENDS)
+            end = draw(ENDS)
+            is_half = not line and out.endswith(b"\r") and end == b"\n"
+            out += line + (b"\r" if is_half else end)
         if data:
             events.append(ServerEvent(b"\n".join(data), name))
     return bytes(out), events
@@ -48,7 +50,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[ServerEvent]]:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """Answer *data* in pieces, cut at these places."""
     at = sorted({place % (len(data) + 1) for place in places})
-    return [data[a:b] for a, b in zip([0, *at], [*at, len(data)])]
+    return [data[a:b] for a, b in zip([0, *at], [*at, len(data)], strict=True)]
 
 
 @given(streams(), st.lists(st.integers(0, 10_000), max_size=20))

@@ -17,6 +17,7 @@ __all__ = ["STREAMS", "USAGE", "WORDS", "chunk", "event"]
 WORDS = ("you said:", " one\u2028line", " \u00e9t\u00e9\x85", " \U0001f40d", " end")
 """Text with what some take for line ends, and characters of two to four bytes."""
 
+ENDS = ("\r\n", "\r", "\n", "\r\n", "\r")
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 _HEAD = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\n{}transfer-encoding: chunked\r\n\r\n"
 _END = b"0\r\n\r\n"
@@ -77,7 +78,7 @@ async def _stream(exchange: Exchange) -> bool:
 async def _odd(exchange: Exchange) -> bool:
     """Stream with a byte order mark, comments, CRLF, CR, U+2028 and one byte at a time."""
     await begin(exchange)
-    events = [event(chunk(word), end) for word, end in zip(WORDS, ("\r\n", "\r", "\n") * 2)]
+    events = [event(chunk(word), end) for word, end in zip(WORDS, ENDS, strict=True)]
     data = b"\xef\xbb\xbf: hello\r\n" + b": keep-alive\n\n".join(events)
     for byte in data + FINISH + LAST + b"data:[DONE]\n\n":
         await put(exchange, bytes([byte]))

@@ -31,9 +31,6 @@ __all__ = ["ResilientStream", "resilient_stream"]
 _OWNER = "resilient_stream"
 
 
-_UNBOUNDED = StreamTimeout(first_chunk=1e9, between_chunks=1e9, total=1e9)
-
-
 class ResilientStream(Composite):
     """A streaming provider with policies around it; itself one. Made by `resilient_stream`."""
 
@@ -114,9 +111,9 @@ def resilient_stream(
     _check("breaker", breaker, CircuitBreaker)
     _check("timeout", timeout, StreamTimeout)
     limits = Limits(rate_limit=rate_limit, concurrency=concurrency, breaker=breaker)
-    first = _Beginning(stream, limits, timeout or _UNBOUNDED, time)
+    first = _Beginning(stream, limits, timeout, time)
     others = [
-        _Beginning(other, Limits(), _UNBOUNDED, time, mark=_name_of(other))
+        _Beginning(other, Limits(), None, time, mark=_name_of(other))
         for other in _several(fallback)
     ]
     elsewhere = Fallback(*others, clock=time) if others else None
@@ -134,7 +131,7 @@ class _Beginning(Composite):
         self,
         stream: StreamingProvider,
         limits: Limits,
-        timeout: StreamTimeout,
+        timeout: StreamTimeout | None,
         clock: Clock,
         mark: str | None = None,
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
@@ -33,14 +34,16 @@ class StreamAttempt:
     """
 
     def __init__(
-        self, stream: StreamingProvider, limits: Limits, timeout: StreamTimeout, clock: Clock
+        self, stream: StreamingProvider, limits: Limits, timeout: StreamTimeout | None, clock: Clock
     ) -> None:
         self.mark: str | None = None
         """The name of the fallback that answers here, if it is one."""
 
         self._stream = stream
         self._holds = Holds(limits)
-        self._timeout = timeout
+        self._first_limit = math.inf if timeout is None else timeout.first_chunk
+        self._next_limit = math.inf if timeout is None else timeout.between_chunks
+        self._total = math.inf if timeout is None else timeout.total
         self._clock = clock
         self._manager: AbstractAsyncContextManager[AsyncIterator[Chunk]] | None = None
         self._chunks: AsyncIterator[Chunk] | None = None
@@ -57,7 +60,7 @@ class StreamAttempt:
         await self._holds.take(request)
         self._began = self._clock.now()
         try:
-            self._first = await self._within(self._timeout.first_chunk, request)
+            self._first = await self._within(self._first_limit, request)
             self._holds.begun()
             await self._note(self._first)
         except Exception as error:
@@ -77,7 +80,7 @@ class StreamAttempt:
         if self._is_over:
             raise self._broken_off("the stream is closed")
         try:
-            chunk = await self._within(self._timeout.between_chunks)
+            chunk = await self._within(self._next_limit)
             await self._note(chunk)
         except Exception as error:  # noqa: BLE001 - raised as what it means here
             raise await self._interrupted_by(error)  # noqa: B904 - it has its cause
@@ -92,9 +95,9 @@ class StreamAttempt:
 
     async def _within(self, seconds: float, request: Request | None = None) -> Chunk:
         """Answer the next chunk, if it comes in time; open the stream first for *request*."""
-        clock, limits = self._clock, self._timeout
+        clock = self._clock
         began, deadline = clock.now(), binding_deadline()
-        left = max(0.0, limits.total - self._waited)
+        left = max(0.0, self._total - self._waited)
         if deadline <= began:
             raise DeadlineExceeded("the caller's deadline passed before the next chunk")
         until = began + min(seconds, left)
@@ -113,7 +116,7 @@ class StreamAttempt:
         if deadline <= until:
             raise DeadlineExceeded("the caller's deadline passed before the next chunk")
         if left < seconds:
-            raise AttemptTimeout(f"the answer took longer than {limits.total:g} s (total)")
+            raise AttemptTimeout(f"the answer took longer than {self._total:g} s (total)")
         what = "the first chunk" if request is not None else "the next chunk"
         raise AttemptTimeout(f"{what} took longer than {seconds:g} s")
 
