@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import anyio
@@ -178,14 +179,14 @@ async def test_what_says_who_must_act_stays_what_it_is(clock: FakeClock) -> None
 async def test_each_of_the_three_limits_holds(clock: FakeClock) -> None:
     """The first chunk, the time between two and the whole have limits of their own."""
     timeout = StreamTimeout(first_chunk=10, between_chunks=5, total=12)
-    cases: list[tuple[list[Any], float, type[Exception]]] = [
-        ([11, "a"], 10, AttemptTimeout),
-        (["a", 6, "b"], 5, StreamInterrupted),
-        ([9, "a", 2, "b", 4, "c"], 12, StreamInterrupted),
+    cases: list[tuple[list[Any], float, type[Exception], str]] = [
+        ([11, "a"], 10, AttemptTimeout, "the first chunk took longer than 10 s"),
+        (["a", 6, "b"], 5, StreamInterrupted, "the next chunk took longer than 5 s"),
+        ([9, "a", 2, "b", 4, "c"], 12, StreamInterrupted, "longer than 12 s .total."),
     ]
-    for pieces, seconds, kind in cases:
+    for pieces, seconds, kind, message in cases:
         began = clock.now()
-        with pytest.raises(kind) as caught:
+        with pytest.raises(kind, match=message) as caught:
             await read(bare(StreamScript(pieces, clock=clock), clock, timeout=timeout))
         assert clock.now() - began == seconds
         if kind is StreamInterrupted:
@@ -417,6 +418,13 @@ async def test_a_probe_is_settled_by_the_first_chunk(clock: FakeClock) -> None:
     assert breaker.state == "closed"
 
 
+async def test_a_long_answer_is_slow_by_the_providers_time(clock: FakeClock) -> None:
+    """A slow call is one whose provider took long, first chunk and all."""
+    slow = CircuitBreaker(slow_after=3, window=1, min_calls=1, clock=clock)
+    await read(bare(StreamScript([2.0, "a", 2.0, "b"], clock=clock), clock, breaker=slow))
+    assert slow.state == "open"
+
+
 async def test_a_probe_that_fails_opens_again(clock: FakeClock) -> None:
     """A half-open circuit takes what happens before the first chunk for what it is."""
     breaker = CircuitBreaker(consecutive=1, open_for=10, jitter=0, clock=clock)
@@ -507,6 +515,44 @@ def test_nothing_is_lost_or_counted_twice(ends: list[str]) -> None:
 
     for backend in ("asyncio", "trio"):
         anyio.run(play, backend=backend)
+
+
+async def test_usage_so_far_is_told(clock: FakeClock) -> None:
+    """Where a provider counts as it goes, an interruption tells what was used by then."""
+    used = gp.Usage(input_tokens=7)
+    script = StreamScript([gp.Chunk("a", usage=used), gp.Chunk("b"), None])
+    with pytest.raises(StreamInterrupted) as caught:
+        await read(bare(script, clock))
+    assert (caught.value.usage, caught.value.partial) == (used, "ab")
+
+
+async def test_a_foreign_error_that_passes_is_an_interruption(clock: FakeClock) -> None:
+    """A provider's own `ConnectionError` counts as what it is; a mistake in its code does not."""
+    with pytest.raises(StreamInterrupted) as caught:
+        await read(bare(StreamScript(["a", ConnectionResetError("reset")]), clock))
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    with pytest.raises(KeyError):
+        await read(bare(StreamScript(["a", KeyError("bug")]), clock))
+
+
+async def test_failures_leave_no_cycles(clock: FakeClock) -> None:
+    """What a stream that failed leaves behind is freed at once, not by the collector."""
+    retry = Retry(on=gp.Transient, attempts=2, clock=clock)
+
+    async def fail(*answers: Any) -> None:
+        with suppress(gp.PipelineError):
+            await read(bare(StreamScript(*answers), clock, retry=retry, timeout=StreamTimeout()))
+
+    for answers in ([Overloaded("x"), Overloaded("y")], [["a", Overloaded("x")]], [["a", None]]):
+        await fail(*answers)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await fail(*answers)
+            assert gc.collect() == 0, answers
+        finally:
+            gc.enable()
 
 
 # Options.

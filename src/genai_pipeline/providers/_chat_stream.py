@@ -157,7 +157,7 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
                 chunk = self._last() if event.data.strip() == _DONE else self._take(event)
                 if chunk is not None:
                     return chunk
-            piece = await self._bytes.read()
+            piece = await self._bytes.read(patient=self._first_chunk is None)
             if not piece:
                 return self._last()
             try:
@@ -177,7 +177,8 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             raise InvalidAnswer(f"{who}: an event is no JSON object")
         error = error_in(document, event.name)
         if error:
-            found = read_document(self._request, {"error": error}, self._headers(), who).error
+            told = {"error": error, "id": document.get("id")}
+            found = read_document(self._request, told, self._headers(), who).error
             assert found is not None
             raise found
         chunk = self._pieces.take(document)

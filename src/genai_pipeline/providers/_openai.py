@@ -235,7 +235,9 @@ class OpenAI(Composite):
         return to_error(self._failure(answer, target.hide_in(answer.body), target), self._who)
 
     def _tell(self, response: Response, failure: str | None, began: float) -> None:
-        self._tell_stream(response, failure, seconds=self.clock.now() - began, first_chunk=None)
+        if listened():
+            seconds = self.clock.now() - began
+            self._tell_stream(response, failure, seconds=seconds, first_chunk=None)
 
     def _tell_stream(
         self,

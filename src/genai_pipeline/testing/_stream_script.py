@@ -97,7 +97,7 @@ class _ScriptStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIter
         self._request = request
         self._pieces: list[Piece] = []
         self._text = ""
-        self._began = 0.0
+        self._usage: Usage | None = None
         self._seconds = 0.0
         self._first_chunk: float | None = None
         self._is_open = False
@@ -124,7 +124,7 @@ class _ScriptStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIter
         except Exception as error:
             self._seconds += self._script.clock.now() - began
             if self._first_chunk is not None:
-                error = interruption(error, partial=self._text, usage=None)
+                error = interruption(error, partial=self._text, usage=self._usage)
             self._end(error)
             raise error from error.__cause__
         except BaseException as error:
@@ -134,8 +134,9 @@ class _ScriptStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIter
         if self._first_chunk is None:
             self._first_chunk = self._seconds
         self._text += chunk.text
+        self._usage = chunk.usage or self._usage
         if chunk.finish_reason is not None:
-            self._end(None, chunk)
+            self._end(None, chunk.finish_reason)
         return chunk
 
     async def __aexit__(
@@ -155,17 +156,18 @@ class _ScriptStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIter
         await self._script.clock.sleep(silence)
         piece = self._pieces.pop(0) if self._pieces else None
         if piece is None:
-            raise StreamInterrupted("the script ends the stream here", partial=self._text)
+            told = "the script ends the stream here"
+            raise StreamInterrupted(told, partial=self._text, usage=self._usage)
         if isinstance(piece, BaseException | type):
             raise piece
         return piece if isinstance(piece, Chunk) else Chunk(str(piece))
 
-    def _end(self, error: BaseException | None, last: Chunk | None = None) -> None:
+    def _end(self, error: BaseException | None, finish_reason: str | None = None) -> None:
         if not self._is_open:
             return
         self._is_open = False
         self._script.in_flight -= 1
-        usage = last.usage if last is not None and last.usage is not None else Usage()
+        usage = self._usage or Usage()
         emit(
             CallFinished(
                 provider="script",
@@ -174,7 +176,7 @@ class _ScriptStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIter
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 cost=usage.cost,
-                finish_reason=None if last is None else last.finish_reason,
+                finish_reason=finish_reason,
                 error=None if error is None else _failure(error),
                 first_chunk=self._first_chunk,
             )

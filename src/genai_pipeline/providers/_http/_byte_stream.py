@@ -26,8 +26,8 @@ class ByteStream:
 
     `open` it, `read` it piece by piece or all at once, and `aclose` it, whatever happens. Only
     the time in these counts for the limits, not what passes between them: ``timeout`` for all of
-    it, ``idle_timeout`` for each piece after the first. They raise what `HttpSession.post`
-    raises. A cancellation anywhere costs no more than the connection, which `aclose` gives back.
+    it, ``idle_timeout`` for each piece. They raise what `HttpSession.post` raises. A cancellation
+    anywhere costs no more than the connection, which `aclose` gives back.
     """
 
     def __init__(self, session: HttpSession, target: Target, body: bytes, *, who: str) -> None:
@@ -37,7 +37,6 @@ class ByteStream:
         self._who = who
         self._left = session.client.timeout
         self._placed = False
-        self._begun = False
         self._reading: Reading | None = None
 
     @property
@@ -56,13 +55,17 @@ class ByteStream:
         """Send the request, and wait for the head of the answer."""
         await self._timed(self._send, math.inf)
 
-    async def read(self) -> bytes:
-        """Wait for the next piece; none is left when it is empty. It must not be compressed."""
+    async def read(self, *, patient: bool) -> bytes:
+        """
+        Wait for the next piece; none is left when it is empty. It must not be compressed.
+
+        With *patient* only the limit for all counts, for a model that thinks before it speaks.
+        """
         reading = self._reading
         assert reading is not None
         if not reading.whole:
-            await self._timed(self._advance, self._idle())
-        self._begun = True
+            idle = math.inf if patient else self._session.client.idle_timeout
+            await self._timed(self._advance, idle)
         return reading.take()
 
     async def read_all(self) -> Answer:
@@ -70,8 +73,7 @@ class ByteStream:
         reading = self._reading
         assert reading is not None
         while not reading.whole:
-            await self._timed(self._advance_packed, self._idle())
-            self._begun = True
+            await self._timed(self._advance_packed, self._session.client.idle_timeout)
         return whole_answer(reading, self._session.client.max_answer_bytes)
 
     async def drain(self) -> None:
@@ -107,10 +109,6 @@ class ByteStream:
     async def _advance_packed(self) -> None:
         assert self._reading is not None
         await self._reading.advance(self._session.client.max_answer_bytes)
-
-    def _idle(self) -> float:
-        # Before the first piece the model may think: only the limit for all counts then.
-        return self._session.client.idle_timeout if self._begun else math.inf
 
     async def _timed(self, step: Callable[[], Awaitable[None]], idle: float) -> None:
         session, clock = self._session, self._session.client.clock
