@@ -112,6 +112,28 @@ def test_no_document_is_too_odd(documents: list[dict[str, Any]]) -> None:
     assert isinstance(read_document(ASK, pieces.document(), {}, "p").response.text, str)
 
 
+def test_scores_and_annotations_are_gathered() -> None:
+    """Lists that come in parts are one list in the end."""
+    pieces = ChatPieces()
+    for number in (1, 2):
+        choice = {
+            "delta": {"content": "x", "annotations": [number]},
+            "logprobs": {"content": [{"logprob": -number}], "refusal": None},
+        }
+        pieces.take({"choices": [choice]})
+    response = read_document(ASK, pieces.document(), {}, "p").response
+    assert response.attributes["annotations"] == [1, 2]
+    scores = response.attributes["logprobs"]
+    assert scores == {"content": [{"logprob": -1}, {"logprob": -2}], "refusal": []}
+
+
+def test_other_choices_are_passed_over() -> None:
+    """Only the first choice is read, wherever it stands."""
+    choices = [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]
+    assert ChatPieces().take({"choices": choices}) == gp.Chunk("a")
+    assert ChatPieces().take({"choices": choices[:1]}) is None
+
+
 def test_errors_come_in_several_forms() -> None:
     """OpenAI's, those of gateways in a choice, vLLM's older one, and events of that name."""
     assert error_in({"error": {"message": "x"}}, b"") == {"message": "x"}

@@ -216,6 +216,17 @@ async def test_cancelling_hangs_up(chat: ChatServer) -> None:
     assert [each.error for each in told] == ["Cancelled"]
 
 
+async def test_a_stream_that_was_cancelled_is_closed(chat: ChatServer) -> None:
+    """A consumer that cancels one wait of its own cannot take the rest for a whole answer."""
+    async with model(chat, "stream-stalled").stream(REQUEST) as chunks:
+        await anext(chunks)
+        with anyio.move_on_after(0.01):
+            await anext(chunks)
+        with pytest.raises(errors.StreamInterrupted, match="the stream is closed") as caught:
+            await anext(chunks)
+    assert caught.value.partial == "half"
+
+
 async def test_a_place_is_free_again_however_it_ends(chat: ChatServer) -> None:
     """With one connection in all, streams that end in each way keep none of it."""
     ways = ("ok", "stream-cut", "stream-stalled", "stream-error", "stream-open-end", "429", "html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -227,6 +228,19 @@ async def test_the_callers_deadline_holds(clock: FakeClock) -> None:
         with deadline_at(began + 3), pytest.raises(DeadlineExceeded):
             await read(bare(script, clock))
         assert (clock.now() - began, script.in_flight) == (3, 0)
+
+
+async def test_a_deadline_that_passes_between_chunks_ends_it(clock: FakeClock) -> None:
+    """A consumer past the caller's deadline gets no more, and leaves nothing open."""
+    watched, script = Watched(clock), StreamScript("a b c", clock=clock)
+    with deadline_at(clock.now() + 3), pytest.raises(DeadlineExceeded):
+        async with bare(script, clock, **watched.policies)(ASK) as chunks:
+            await anext(chunks)
+            await clock.sleep(3)
+            await anext(chunks)
+    watched.check_nothing_is_held()
+    assert watched.breaker.state == "closed"
+    assert script.in_flight == 0
 
 
 async def test_a_deadline_covers_all_up_to_the_first_chunk(clock: FakeClock) -> None:
@@ -456,6 +470,66 @@ async def test_a_provider_that_fails_to_close_fails_nobody(
     assert "closing a stream failed" in caplog.text
 
 
+async def test_a_provider_may_raise_again_what_ended_it(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A context manager that lets the error of its block through is no failure to close."""
+
+    @asynccontextmanager
+    async def stream(request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
+        async def chunks() -> AsyncIterator[gp.Chunk]:
+            yield gp.Chunk("a")
+            raise ConnectionFailed("cut")
+
+        yield chunks()
+
+    class Raising:
+        async def __aenter__(self) -> AsyncIterator[gp.Chunk]:
+            self.inner = stream(ASK)
+            return await self.inner.__aenter__()
+
+        async def __aexit__(self, kind: object, error: BaseException, trace: object) -> None:
+            await self.inner.__aexit__(type(error), error, error.__traceback__)
+            raise error
+
+    for provider in (stream, lambda _: Raising()):
+        with pytest.raises(StreamInterrupted):
+            await read(bare(cast("gp.StreamingProvider", provider), clock))
+    assert caplog.text == ""
+
+
+async def test_a_stream_that_just_ends_is_interrupted(clock: FakeClock) -> None:
+    """A provider that forgets its last chunk cannot pass for one that answered."""
+    watched = Watched(clock)
+
+    @asynccontextmanager
+    async def stream(request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
+        async def chunks() -> AsyncIterator[gp.Chunk]:
+            yield gp.Chunk("half")
+
+        yield chunks()
+
+    with pytest.raises(StreamInterrupted, match="without a finish reason") as caught:
+        await read(bare(stream, clock, **watched.policies))
+    assert caught.value.partial == "half"
+    watched.check_nothing_is_held()
+    assert watched.breaker.state == "open"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_cancelled_the_asyncio_way_settles_too(clock: FakeClock) -> None:
+    """`asyncio.Task.cancel`, which strikes once, closes and settles as a cancel scope does."""
+    watched, script = Watched(clock), StreamScript(["a", 99.0, "b"], clock=clock)
+    task = asyncio.ensure_future(read(bare(script, clock, **watched.policies)))
+    await a_moment()
+    assert watched.slots.in_use == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    watched.check_nothing_is_held()
+    assert (script.in_flight, watched.breaker.state) == (0, "closed")
+
+
 async def test_a_stream_that_is_over_gives_no_more(clock: FakeClock) -> None:
     """After its last chunk it ends; after a cancellation it does not pretend to be whole."""
     stream = bare(StreamScript("a", ["b", 99.0, "c"], clock=clock), clock)
@@ -567,6 +641,8 @@ async def test_the_usual_policies_are_those_of_calls(clock: FakeClock) -> None:
     assert places == sorted(places)
     assert "!" not in shown
     assert shown.splitlines()[-1].endswith("<StreamScript: 2 answers, 0 calls>")
+    nested = resilient_stream(StreamScript(), fallback=stream, retry=None)
+    assert "Fallback(resilient_stream(<StreamScript: 2 answers" in gp.describe(nested)
     assert await read(stream) == "fine"
 
 
