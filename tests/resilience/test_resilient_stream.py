@@ -488,7 +488,8 @@ async def test_a_provider_may_raise_again_what_ended_it(
             self.inner = stream(ASK)
             return await self.inner.__aenter__()
 
-        async def __aexit__(self, kind: object, error: BaseException, trace: object) -> None:
+        async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+            assert isinstance(error, BaseException)
             await self.inner.__aexit__(type(error), error, error.__traceback__)
             raise error
 
