@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import anyio
+
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.providers._http._body import Undecodable
 from genai_pipeline.providers._http._session import Answer, HttpSession, Late, whole_answer
@@ -78,9 +80,9 @@ class ByteStream:
 
     async def drain(self) -> None:
         """Go on to an end that should have come, for a moment, so that the connection is kept."""
-        reading, clock = self._reading, self._session.client.clock
+        reading = self._reading
         assert reading is not None
-        with suppress(*self._session.known), clock.cancel_at(clock.now() + _DRAIN_SECONDS):
+        with suppress(*self._session.known), anyio.move_on_after(_DRAIN_SECONDS):
             while not reading.whole:
                 await self._advance()
 
