@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -590,6 +591,70 @@ def test_nothing_is_lost_or_counted_twice(ends: list[str]) -> None:
 
     for backend in ("asyncio", "trio"):
         anyio.run(play, backend=backend)
+
+
+PIECES = st.lists(
+    st.sampled_from([0.5, 3.0, 30.0, "a", "b", None, ConnectionFailed("cut"), RateLimited("slow")]),
+    max_size=5,
+)
+READERS = st.lists(
+    st.tuples(st.integers(0, 5), PIECES, PIECES, st.integers(1, 60), st.integers(0, 4)), max_size=8
+)
+
+
+@given(readers=READERS, backend=st.sampled_from(["asyncio", "trio"]))
+def test_many_readers_lose_nothing(readers: list[Any], backend: str) -> None:
+    """39: streams at once, retried, cancelled and left as it comes, settle each exactly once."""
+
+    async def play() -> None:
+        async with FakeClock() as clock:
+            slots, quota = Bulkhead(2, clock=clock), RateLimit(requests=6000, clock=clock)
+            breaker = CircuitBreaker(consecutive=2, open_for=1, clock=clock)
+            retry = Retry(on=gp.Transient, attempts=2, patience=5, clock=clock)
+            in_flight = most = 0
+
+            @asynccontextmanager
+            async def counted(script: StreamScript, request: gp.Request) -> AsyncIterator[Any]:
+                nonlocal in_flight, most
+                in_flight += 1
+                most = max(most, in_flight)
+                try:
+                    async with script(request) as chunks:
+                        yield chunks
+                finally:
+                    in_flight -= 1
+
+            async def reader(
+                delay: int, first: list[Any], second: list[Any], until: int, leave_after: int
+            ) -> None:
+                script = StreamScript(first, second, clock=clock)
+                stream = resilient_stream(
+                    partial(counted, script),
+                    retry=retry,
+                    rate_limit=quota,
+                    concurrency=slots,
+                    breaker=breaker,
+                    timeout=StreamTimeout(first_chunk=5, between_chunks=5, total=40),
+                    clock=clock,
+                )
+                await clock.sleep(delay)
+                with suppress(gp.PipelineError), clock.cancel_at(clock.now() + until):
+                    async with stream(ASK) as chunks:
+                        async for _ in chunks:
+                            leave_after -= 1
+                            if leave_after == 0:
+                                break
+                            await clock.sleep(1)
+                assert script.in_flight == 0
+
+            async with anyio.create_task_group() as group:
+                for each in readers:
+                    group.start_soon(reader, *each)
+            assert most <= 2
+            assert (in_flight, slots.in_use, slots.waiting) == (0, 0, 0)
+            assert (quota.in_flight, quota.waiting, breaker._circuit.probes) == (0, 0, 0)
+
+    anyio.run(play, backend=backend)
 
 
 async def test_usage_so_far_is_told(clock: FakeClock) -> None:
