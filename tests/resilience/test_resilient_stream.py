@@ -436,6 +436,7 @@ async def test_a_probe_is_settled_by_the_first_chunk(clock: FakeClock) -> None:
 async def test_a_long_answer_is_slow_by_the_providers_time(clock: FakeClock) -> None:
     """A slow call is one whose provider took long, first chunk and all."""
     slow = CircuitBreaker(slow_after=3, window=1, min_calls=1, clock=clock)
+    await clock.sleep(100)
     await read(bare(StreamScript([2.0, "a", 2.0, "b"], clock=clock), clock, breaker=slow))
     assert slow.state == "open"
 
@@ -533,8 +534,9 @@ async def test_a_task_cancelled_the_asyncio_way_settles_too(clock: FakeClock) ->
 
 
 async def test_a_stream_that_is_over_gives_no_more(clock: FakeClock) -> None:
-    """After its last chunk it ends; after a cancellation it does not pretend to be whole."""
-    stream = bare(StreamScript("a", ["b", 99.0, "c"], clock=clock), clock)
+    """After its last chunk it ends; after a failure or cancellation it does not seem whole."""
+    failing: list[Any] = ["d", ConnectionFailed("cut"), "e"]
+    stream = bare(StreamScript("a", ["b", 99.0, "c"], failing, clock=clock), clock)
     async with stream(ASK) as chunks:
         assert [chunk.text async for chunk in chunks] == ["a", ""]
         assert [chunk async for chunk in chunks] == []
@@ -545,6 +547,11 @@ async def test_a_stream_that_is_over_gives_no_more(clock: FakeClock) -> None:
         with pytest.raises(StreamInterrupted, match="closed") as caught:
             await anext(chunks)
         assert caught.value.partial == "b"
+    async with stream(ASK) as chunks:
+        await anext(chunks)
+        for message in ("cut", "closed"):
+            with pytest.raises(StreamInterrupted, match=message):
+                await anext(chunks)
 
 
 ENDS = st.lists(

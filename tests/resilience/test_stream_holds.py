@@ -79,7 +79,7 @@ async def test_an_adaptive_slot_waits_as_a_call_does(clock: FakeClock) -> None:
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
             group.start_soon(run, gp.wrap(hold, limit), "call")
-            await clock.sleep(0)
+            await a_moment()
             assert (limit.in_use, limit.waiting) == (1, 1)  # the call holds one, and asks for more
             with pytest.raises(BulkheadFull):
                 await hold("third")
@@ -138,7 +138,7 @@ def test_a_pause_is_not_the_callees_time() -> None:
 
 async def test_slots_go_to_those_who_wait(clock: FakeClock) -> None:
     """A slot that is given back passes to the first in line."""
-    limit = AdaptiveLimit(initial=1, clock=clock)
+    limit = AdaptiveLimit(initial=1, ceiling=1, clock=clock)
     got: list[int] = []
 
     async def hold(number: int) -> None:

@@ -50,7 +50,6 @@ class StreamAttempt:
         self._first: Chunk | None = None
         self._text: list[str] = []
         self._usage: Usage | None = None
-        self._began = 0.0
         self._waited = 0.0
         self._is_over = False
         self._is_whole = False
