@@ -400,6 +400,18 @@ async def test_an_open_circuit_refuses_before_anything_is_held(clock: FakeClock)
     assert (script.calls, watched.output_left) == (0, 1000)
 
 
+async def test_nobody_queues_for_what_is_down(clock: FakeClock) -> None:
+    """An open circuit refuses at once, and does not let a stream wait for a slot first."""
+    watched = Watched(clock)
+    watched.policies["concurrency"] = slots = Bulkhead(1, clock=clock)
+    watched.breaker.admit().settle(Overloaded("down"))
+    async with slots.slot():
+        with clock.cancel_at(clock.now() + 1) as scope, pytest.raises(CircuitOpen):
+            await read(bare(StreamScript("never"), clock, **watched.policies))
+    assert not scope.cancelled_caught
+    assert clock.now() == 0
+
+
 async def test_a_circuit_that_opens_meanwhile_gives_all_back(clock: FakeClock) -> None:
     """A stream that queued while the circuit opened is not sent, and pays nothing."""
     watched = Watched(clock)
