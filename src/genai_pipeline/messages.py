@@ -140,9 +140,11 @@ class Request:
         library; a parameter left at its default counts as not given, so later parameters do
         not change the fingerprints of requests that do not use them.
         """
-        given = attrs.asdict(
-            self, filter=lambda field, value: value != _default(field), recurse=True
-        )
+        given: dict[str, Any] = {}
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            if value != _default(field):
+                given[field.name] = value
         given["messages"] = [[message.role, message.content] for message in self.messages]
         return digest(json_copy(given, where="Request"))
 
