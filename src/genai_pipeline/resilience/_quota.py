@@ -30,6 +30,9 @@ class QuotaBook:
     counts_tokens: bool = attrs.field(init=False)
     """Whether any quota is one of tokens."""
 
+    _heard: dict[str, float] = attrs.field(factory=dict, init=False)
+    """The limits told last."""
+
     def __attrs_post_init__(self) -> None:
         self.quotas = {
             name: self._quota(name, limit, self.per) for name, limit in self.given.items()
@@ -37,12 +40,16 @@ class QuotaBook:
         self.counts_tokens = any("tokens" in name for name in self.quotas)
 
     def learn(self, told: Mapping[str, Told]) -> bool:
-        """Obey lower limits, and those of which none is given; answer whether that is new."""
+        """
+        Obey lower limits, and those of which none is given; answer whether that is new.
+
+        *told* is by the name of the quota, see `dimension_of`.
+        """
         changed = False
-        for dimension, one in told.items():
-            if one.limit is None:
+        for name, one in told.items():
+            if one.limit is None or one.limit == self._heard.get(name):
                 continue
-            name = dimension_of(dimension, one)
+            self._heard[name] = one.limit
             quota = self._told(name, one.limit)
             if quota is not None and quota != self.quotas.get(name):
                 self.quotas[name] = quota
