@@ -30,7 +30,7 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
     Raises `ConfigurationError` that names the place (``where['key'][3]``) of anything JSON
     cannot hold: other types, keys that are no text, NaN and infinity, nesting over 100.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -38,7 +38,7 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
         return value
     if depth >= _DEPTH:
         raise ConfigurationError(f"{where} is nested deeper than {_DEPTH} levels")
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # the first is asked quickly
         for key in value:
             if not isinstance(key, str):
                 raise ConfigurationError(f"{where} has the key {key!r}; JSON keys are text")
@@ -48,7 +48,7 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
             else json_copy(item, where=f"{where}[{key!r}]", depth=depth + 1)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [
             item
             if type(item) in _PLAIN

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
-import anyio
 import attrs
 
 from genai_pipeline._lifespan import Composite
@@ -196,11 +195,9 @@ class Cache(Composite):
             entry = packed(answer, self.clock.wall())
             ttl = self._kept_for()
             put = self.store.put(key, entry, ttl=None if math.isinf(ttl) else ttl)
-            # The answer is paid for, so nobody's leaving keeps it from being kept.
-            with (
-                anyio.CancelScope(shield=True),
-                self.clock.cancel_at(self.clock.now() + self.store_timeout),
-            ):
+            with self.clock.cancel_at(self.clock.now() + self.store_timeout) as scope:
+                # The answer is paid for, so nobody's leaving keeps it from being kept.
+                scope.shield = True
                 await put
                 return
             raise TimeoutError(f"the store took longer than {self.store_timeout:g} s")  # noqa: TRY301

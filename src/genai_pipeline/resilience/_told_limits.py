@@ -82,7 +82,7 @@ def _meaning(name: str) -> tuple[str, str] | None:
 
 
 def _plain(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (float, str, int)):
         return None
     try:
         number = float(value)
