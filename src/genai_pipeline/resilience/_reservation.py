@@ -189,7 +189,7 @@ class Reservations:
 
     def _draft(self, value: object) -> Reservation:
         if not self.book.counts_tokens:
-            return Reservation(self, dict.fromkeys(self.book.quotas, 1.0), None, 0)
+            return Reservation(self, self.book.one_of_each, None, 0)
         options = self.options
         model: Estimates | None = None
         plain = 0
