@@ -102,7 +102,7 @@ def _table(title: str, cases: dict[str, Around], handler: Make, count: int, repe
         unit="µs of CPU for a call",
         runs=take_turns(measured, repeats),
         baseline=_OURS,
-        notes=tuple(f"{name} is not installed" for name in cases if name not in there),
+        notes=tuple(f"{name}: not installed, not measured" for name in cases if name not in there),
     )
 
 
