@@ -78,7 +78,7 @@ class Race(Generic[I, O]):
                     await self._changed.wait()
                 if self.winner is None and self.fatal is None:
                     due = self._begin_if_due(group, due)
-            if self._running:
+            if self._running:  # cancelling costs, also where nothing is left
                 group.cancel_scope.cancel()
         now = self._clock.now()
         for attempt in self.begun:
