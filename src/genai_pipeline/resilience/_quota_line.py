@@ -39,19 +39,12 @@ class QuotaLine:
     def __len__(self) -> int:
         return len(self._turns)
 
-    async def take(self, need: Needs) -> None:
-        """Take *need*, or raise `RateLimitExceeded`; a cancelled one takes nothing."""
-        if self._turns or not self.buckets.take(need):
-            await self._wait(need)
+    def take_free(self, need: Needs) -> bool:
+        """Take *need* if nobody waits and all of it is there; tell whether it did."""
+        return not self._turns and self.buckets.take(need)
 
-    def poke(self) -> None:
-        """Let the first in line look again, if what it needs may be there."""
-        if self._turns:
-            first = self._turns[0]
-            if not first.poked.is_set() and self.buckets.forecast(first.need, {}) <= 0:
-                first.poked.set()
-
-    async def _wait(self, need: Needs) -> None:
+    async def wait(self, need: Needs) -> None:
+        """Wait for *need* and take it, or raise `RateLimitExceeded`; takes nothing if cancelled."""
         forecast = self.buckets.forecast(need, self._queued)
         if len(self._turns) >= self.longest:
             raise RateLimitExceeded(
@@ -81,6 +74,13 @@ class QuotaLine:
         finally:
             self._leave(turn)
             self._tell(self.clock.now() - began, cooled)
+
+    def poke(self) -> None:
+        """Let the first in line look again, if what it needs may be there."""
+        if self._turns:
+            first = self._turns[0]
+            if not first.poked.is_set() and self.buckets.forecast(first.need, {}) <= 0:
+                first.poked.set()
 
     def _check(self, wait: float, deadline: float) -> None:
         if self.clock.now() + wait > deadline:

@@ -107,7 +107,8 @@ class Reservations:
     async def make(self, value: object) -> Reservation:
         """Wait for what *value* needs, and take it."""
         reservation = self._draft(value)
-        await self.line.take(reservation.need)
+        if not self.line.take_free(reservation.need):
+            await self.line.wait(reservation.need)
         self._number = number = self._number + 1
         reservation.number = number
         self.open[number] = reservation
@@ -133,7 +134,7 @@ class Reservations:
         read = usage.input_tokens - (0 if self.options.count_cached else usage.cached_tokens)
         amounts = _amounts(max(0, read), usage.output_tokens)
         difference = {
-            name: reserved - amounts[name]
+            name: reserved - amounts[_PLACES[name]]
             for name, reserved in reservation.need.items()
             if name in _TOKENS
         }
@@ -146,12 +147,13 @@ class Reservations:
         if not options.learn or reservation.number < self._newest_told:
             return
         self._newest_told = reservation.number
-        known = told_limits(told, wall=options.clock.wall())
+        understood = told_limits(told, wall=options.clock.wall())
+        known = {dimension_of(dimension, one): one for dimension, one in understood.items()}
         if self.book.learn(known):
             options.buckets.configure(self.book.quotas)
         left = {
-            dimension_of(dimension, one): one.remaining * self.book.share
-            for dimension, one in known.items()
+            name: one.remaining * self.book.share
+            for name, one in known.items()
             if one.remaining is not None
         }
         if left:
@@ -187,7 +189,7 @@ class Reservations:
 
     def _draft(self, value: object) -> Reservation:
         if not self.book.counts_tokens:
-            return Reservation(self, dict.fromkeys(self.book.quotas, 1.0), None, 0)
+            return Reservation(self, self.book.one_of_each, None, 0)
         options = self.options
         model: Estimates | None = None
         plain = 0
@@ -206,7 +208,7 @@ class Reservations:
         amounts = _amounts(read, write)
         need: dict[str, float] = {}
         for name, quota in self.book.quotas.items():
-            amount = amounts[name]
+            amount = amounts[_PLACES[name]]
             if amount > quota.limit and name in _TOKENS:
                 self._check_input(name, read, quota)
                 amount = quota.limit  # the rest of it is a guess
@@ -231,19 +233,21 @@ class Reservations:
         return model
 
 
-def _amounts(read: float, write: float) -> dict[str, float]:
-    """Answer how much a call needs of each quota there may be."""
-    both = read + write
-    return {
-        "requests": 1.0,
-        "tokens": both,
-        "input_tokens": read,
-        "output_tokens": write,
-        "requests_per_day": 1.0,
-        "tokens_per_day": both,
-        "input_tokens_per_day": read,
-        "output_tokens_per_day": write,
-    }
+def _amounts(read: float, write: float) -> tuple[float, float, float, float]:
+    """Answer how much a call needs, in the places that `_PLACES` names."""
+    return 1.0, read, write, read + write
 
 
-_TOKENS = frozenset(name for name in _amounts(0, 0) if "tokens" in name)
+_PLACES = {
+    "requests": 0,
+    "tokens": 3,
+    "input_tokens": 1,
+    "output_tokens": 2,
+    "requests_per_day": 0,
+    "tokens_per_day": 3,
+    "input_tokens_per_day": 1,
+    "output_tokens_per_day": 2,
+}
+"""For each quota that there may be, what of the `_amounts` it is about."""
+
+_TOKENS = frozenset(name for name in _PLACES if "tokens" in name)
