@@ -171,6 +171,7 @@ class Reservations:
         if wait > self.options.buckets.blocked_for():
             emit(CooldownBegan(name=self.options.name, seconds=wait))
             await self.options.buckets.block(wait)
+            self.line.cool_down()
 
     def _growing(self) -> float:
         shortest = self.options.cooldown
