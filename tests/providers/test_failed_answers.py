@@ -126,6 +126,19 @@ async def test_a_wait_until_the_past_is_over(chat: ChatServer) -> None:
     assert caught.value.retry_after == 0
 
 
+@pytest.mark.parametrize("limit", ["0", "-1", "nonsense", "1e999"])
+async def test_a_quota_of_nothing_is_not_believed(chat: ChatServer, limit: str) -> None:
+    """A told limit of zero or of no number leaves a `RateLimit` as it was."""
+    heard: list[Any] = []
+    headers = f"x-ratelimit-limit-requests: {limit}\r\n"
+    chat.answers["none"] = lambda _: http(completion("fine"), headers=headers)
+    model = gp.wrap(OpenAI("m", base_url=chat.url("none")), RateLimit(requests=6000))
+    with gp.listen(heard.append):
+        for _ in range(3):
+            assert (await model(REQUEST)).text == "fine"
+    assert not [each for each in heard if isinstance(each, gp.resilience.QuotaLearned)]
+
+
 class Liar:
     """A provider that raises what a real server's answers were read as, in virtual time."""
 
