@@ -3,7 +3,7 @@ A Chat Completions server in a process of its own that misbehaves by plan, and k
 
 What becomes of an attempt is drawn from the seed, its prompt and its number, so that a run meets
 the same faults however its calls are timed. Only 429s come in stretches, as those of real
-providers do. The log is on disk at once, and survives a kill.
+providers do, and count for no number. The log is on disk at once, and survives a kill.
 """
 
 from __future__ import annotations
@@ -153,17 +153,19 @@ class _Plan:
         self._limited = _STRETCH * LIMITED if faults else 0
         self._count = _STRETCH // 2
         self._numbers: Counter[str] = Counter()
+        self._drawn: Counter[str] = Counter()
 
     def begin(self, prompt: str) -> tuple[int, str, random.Random]:
         self._numbers[prompt] += 1
         number = self._numbers[prompt]
-        dice = random.Random(f"{self._seed} {prompt} {number}")
         self._count += 1
+        dice = random.Random(f"{self._seed} {prompt} {self._drawn[prompt]}")
         if self.is_down:
             fate = "down"
         elif self._count % _STRETCH < self._limited:
             fate = "rate limited"
         else:
+            self._drawn[prompt] += 1
             fate = self._draw(dice.random())
         self._write(prompt=prompt, number=number, fate=fate, at=time.monotonic())
         return number, fate, dice
