@@ -69,7 +69,7 @@ async def test_a_misbehaving_server_loses_and_mixes_up_nothing(
 
     assert len(attempts) <= 1.15 * records
     fates = Counter(attempt.fate for attempt in attempts)
-    assert fates["rate limited"] >= 0.9 * LIMITED * records
+    assert fates["rate limited"] >= 0.5 * LIMITED * records
     assert fates.keys() == {"answered", "rate limited", *FAULTS}
 
     not_before: dict[str, float] = {}

@@ -3,7 +3,8 @@ A Chat Completions server in a process of its own that misbehaves by plan, and k
 
 What becomes of an attempt is drawn from the seed, its prompt and its number, so that a run meets
 the same faults however its calls are timed. Only 429s come in stretches, as those of real
-providers do, and count for no number. The log is on disk at once, and survives a kill.
+providers do, of a second at most, and count for no number. The log is on disk at once, and
+survives a kill.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FAULTS = {
 """What happens to which share of the attempts; the others are answered."""
 
 LIMITED = 0.05
-"""The share of the attempts that get a 429."""
+"""The share of the attempts that get a 429, at most."""
 
 _STRETCH = 1000
 _LATENCY = (0.02, 0.08)
@@ -151,6 +152,7 @@ class _Plan:
         self._seed = seed
         self._faults = FAULTS if faults else {}
         self._limited = _STRETCH * LIMITED if faults else 0
+        self._limited_until = 0.0
         self._count = _STRETCH // 2
         self._numbers: Counter[str] = Counter()
         self._drawn: Counter[str] = Counter()
@@ -162,13 +164,25 @@ class _Plan:
         dice = random.Random(f"{self._seed} {prompt} {self._drawn[prompt]}")
         if self.is_down:
             fate = "down"
-        elif self._count % _STRETCH < self._limited:
+        elif self._is_limited():
             fate = "rate limited"
         else:
             self._drawn[prompt] += 1
             fate = self._draw(dice.random())
         self._write(prompt=prompt, number=number, fate=fate, at=time.monotonic())
         return number, fate, dice
+
+    def _is_limited(self) -> bool:
+        place = self._count % _STRETCH
+        if place >= self._limited:
+            return False
+        now = time.monotonic()
+        if place == 0:
+            self._limited_until = now + 1.0
+        if now < self._limited_until:
+            return True
+        self._count += int(self._limited) - place
+        return False
 
     def _draw(self, chance: float) -> str:
         for fate, share in self._faults.items():
