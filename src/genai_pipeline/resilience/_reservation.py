@@ -10,7 +10,7 @@ import attrs
 
 from genai_pipeline._options import check
 from genai_pipeline.clock import Clock
-from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected
+from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected, Transient
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.resilience._buckets import Buckets, Needs, Quota
@@ -23,7 +23,7 @@ from genai_pipeline.resilience._told_limits import told_limits
 __all__ = ["Reservation", "Reservations"]
 
 _LONGEST_COOLDOWN = 60.0
-_LONGEST_HINT = 86_400.0
+_BELIEVED = 86_400.0
 _JITTER = 0.1
 _MOST_MODELS = 100
 
@@ -74,9 +74,8 @@ class Reservation:
             return
         if not self._all.close(self):
             return
-        told = getattr(error, "rate_limits", None)
-        if told:
-            self._all.learn(self, told)
+        if isinstance(error, Transient) and error.rate_limits:
+            self._all.learn(self, error.rate_limits)
         if isinstance(error, RateLimited):
             await self._all.cool_down(self, error.retry_after)
 
@@ -162,16 +161,19 @@ class Reservations:
     async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
         """Stop everybody for as long as the provider asked, or for a growing while."""
         again = reservation.number <= self._cooled_at
+        if retry_after is not None and retry_after > _BELIEVED:
+            retry_after = None
         if not retry_after and again:
             return  # one of the burst that the last cooldown was for
         wait = retry_after or self._growing()
         if not again:
             self._cooled_at = self._number
             self.cooldowns += 1
-        wait = min(wait, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
+        wait *= 1 + _JITTER * self.options.random()
         if wait > self.options.buckets.blocked_for():
             emit(CooldownBegan(name=self.options.name, seconds=wait))
             await self.options.buckets.block(wait)
+            self.line.cool_down()
 
     def _growing(self) -> float:
         shortest = self.options.cooldown
