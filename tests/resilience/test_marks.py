@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from genai_pipeline.errors import Overloaded
-from genai_pipeline.resilience._marks import fresh
+from genai_pipeline.messages import Response, Usage
+from genai_pipeline.resilience._marks import fresh, marked
 
 
 def test_a_copy_has_all_of_the_error_and_shares_nothing() -> None:
@@ -46,3 +48,19 @@ class _Changing(Exception):
 def test_what_cannot_be_copied_faithfully_is_shared(error: Exception) -> None:
     """An exception whose copy would fail or differ is answered itself."""
     assert fresh(error) is error
+
+
+@attrs.frozen
+class _Graded(Response):
+    grade: int = attrs.field(default=0, kw_only=True)
+
+
+@pytest.mark.parametrize("kind", [Response, _Graded])
+def test_a_marked_answer_keeps_its_class_and_every_field(kind: type[Response]) -> None:
+    """A mark changes the attributes alone, whatever an answer has, now or in a later version."""
+    own = {field.name: f"own {field.name}" for field in attrs.fields(kind)}
+    answer = kind(**{**own, "usage": Usage(output_tokens=7), "attributes": {"a": 1}})  # type: ignore[arg-type]
+    twin = marked(answer, target="here")
+    assert type(twin) is kind
+    assert twin == attrs.evolve(answer, attributes={"a": 1, "target": "here"})
+    assert answer.attributes == {"a": 1}
