@@ -22,7 +22,8 @@ def interruption(error: Exception, *, partial: str, usage: Usage | None) -> Exce
         return error
     interrupted = StreamInterrupted(
         f"the answer failed after {len(partial)} characters: {error}",
-        retry_after=getattr(error, "retry_after", None),
+        retry_after=error.retry_after if isinstance(error, Transient) else None,
+        rate_limits=error.rate_limits if isinstance(error, Transient) else None,
         partial=partial,
         usage=usage,
     )

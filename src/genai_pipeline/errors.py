@@ -195,10 +195,11 @@ class StreamInterrupted(Transient):
         message: str = "",
         *,
         retry_after: float | None = None,
+        rate_limits: Mapping[str, float | str] | None = None,
         partial: str = "",
         usage: Any = None,
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, rate_limits=rate_limits)
         self.partial = partial
         self.usage = usage
 

@@ -365,11 +365,12 @@ async def test_quota_is_shared_with_calls(clock: FakeClock) -> None:
 async def test_a_rate_limit_in_a_stream_cools_everybody_down(clock: FakeClock) -> None:
     """A provider that asks to slow down in the middle of an answer is left alone for a while."""
     quota = RateLimit(requests=1000, clock=clock, random=lambda: 0.0)
-    script = StreamScript(["a", RateLimited("slow", retry_after=30)], "b")
+    told = {"remaining-requests": 0.0}
+    script = StreamScript(["a", RateLimited("slow", retry_after=30, rate_limits=told)], "b")
     stream = bare(script, clock, rate_limit=quota)
     with pytest.raises(StreamInterrupted) as caught:
         await read(stream)
-    assert caught.value.retry_after == 30
+    assert (caught.value.retry_after, caught.value.rate_limits) == (30, told)
     await read(stream)
     assert clock.now() >= 30
 

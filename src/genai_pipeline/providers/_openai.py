@@ -203,10 +203,9 @@ class OpenAI(Composite):
         who = self._who
         async with opened(self._client) as http:
             answer = await http.post(target, body, who=who)
-        told = target.hide_in(answer.body)
         if answer.status not in _SUCCESS:
-            raise to_error(self._failure(answer, told, target), who)
-        verdict = read_answer(request, told, answer.headers, who)
+            raise self._error_of(answer, target)
+        verdict = read_answer(request, target.hide_in(answer.body), answer.headers, who)
         if not verdict.response.model:
             named = attrs.evolve(verdict.response, model=self.model)
             verdict = attrs.evolve(verdict, response=named)
