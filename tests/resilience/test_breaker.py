@@ -706,7 +706,7 @@ async def test_check_first_passes_when_closed(clock: FakeClock) -> None:
     ("options", "message"),
     [
         ({"failure_rate": 0}, "CircuitBreaker: failure_rate=0; give a number above 0"),
-        ({"failure_rate": 1.1}, "failure_rate=1.1; give a share above 0, up to 1"),
+        ({"failure_rate": 1.1}, "failure_rate=1.1; give a number above 0, up to 1"),
         ({"slow_rate": -1}, "slow_rate=-1; give a number above 0"),
         ({"slow_after": 0}, "slow_after=0; give a number above 0"),
         ({"window": 0}, "window=0; give a whole number, 1 or more"),
@@ -717,7 +717,7 @@ async def test_check_first_passes_when_closed(clock: FakeClock) -> None:
         ({"open_for": 0}, "open_for=0; give a number above 0"),
         ({"open_for": 301}, "open_for=301; give at most open_for_max=300"),
         ({"jitter": 1}, "jitter=1; give a share, 0 or more, below 1"),
-        ({"jitter": -0.1}, "jitter=-0.1; give seconds, 0 or more"),
+        ({"jitter": -0.1}, "jitter=-0.1; give a share, 0 or more, below 1"),
         ({"permits": 0}, "permits=0; give a whole number, 1 or more"),
         ({"successes": 0}, "successes=0; give a whole number, 1 or more"),
         ({"probe_for": 0}, "probe_for=0; give a number above 0"),

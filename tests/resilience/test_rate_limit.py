@@ -499,7 +499,7 @@ async def test_a_reservation_is_ended_once(clock: FakeClock) -> None:
         ({"requests": 0}, "RateLimit: requests=0; give a whole number, 1 or more"),
         ({"tokens": -5}, "RateLimit: tokens=-5; give a whole number, 1 or more"),
         ({"per": 0}, "RateLimit: per=0; give a number above 0"),
-        ({"share": 1.5}, "RateLimit: share=1.5; give a number above 0, at most 1"),
+        ({"share": 1.5}, "RateLimit: share=1.5; give a number above 0, up to 1"),
         ({"burst": float("inf")}, "RateLimit: burst=inf; give a number above 0"),
         ({"learn": False}, "RateLimit: no limit is given and learn=False; give requests="),
     ],

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import at_least, check, optional, positive, seconds
+from genai_pipeline._options import apply, at_least, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Needs
@@ -26,12 +27,15 @@ O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 Cost = Callable[[Any], "float | tuple[float, float]"]
 
 
-def _share(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
-    check(fine, owner, option.name, value, "a number above 0, at most 1")
+_is_cost = _options.function("the value that answers its tokens, or None")
+_are_buckets = _options.having(
+    "buckets, such as SharedBuckets(...)",
+    *("configure", "take", "reserve", "settle", "lower", "block", "blocked_for", "forecast"),
+)
 
 
 def _buckets(owner: RateLimit) -> Buckets:
+    apply(_options.clock, owner, "clock", owner.clock)  # lest the buckets complain of it
     return MemoryBuckets(clock=owner.clock)
 
 
@@ -90,10 +94,10 @@ class RateLimit(Composite):
     Small, since providers enforce their minute in shorter stretches too.
     """
 
-    share: float = attrs.field(default=1.0, validator=_share)
+    share: float = attrs.field(default=1.0, validator=_options.share)
     """The part of the quota to use; less than 1 leaves the rest to others with the same key."""
 
-    strict: bool = False
+    strict: bool = attrs.field(default=False, validator=_options.flag)
     """
     Whether to reserve all of ``max_output_tokens`` instead of what answers usually take.
 
@@ -103,10 +107,10 @@ class RateLimit(Composite):
     expected_output: int = attrs.field(default=500, validator=at_least(0))
     """Output tokens to expect, before 20 answers are in, where a request sets no limit."""
 
-    count_cached: bool = True
+    count_cached: bool = attrs.field(default=True, validator=_options.flag)
     """Whether input that the provider had cached counts; for Anthropic's, mostly, it does not."""
 
-    cost: Cost | None = None
+    cost: Cost | None = attrs.field(default=None, validator=_options.optional(_is_cost))
     """
     Answers what a value will use: its input tokens, or a pair of input and output tokens.
 
@@ -119,18 +123,22 @@ class RateLimit(Composite):
     queue: int = attrs.field(default=10_000, validator=at_least(0))
     """The most calls that wait; one more is refused with `RateLimitExceeded`."""
 
-    learn: bool = True
+    learn: bool = attrs.field(default=True, validator=_options.flag)
     """Whether to obey the limits that the provider tells."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
-    buckets: Buckets = attrs.field(default=attrs.Factory(_buckets, takes_self=True), repr=False)
+    buckets: Buckets = attrs.field(
+        default=attrs.Factory(_buckets, takes_self=True), repr=False, validator=_are_buckets
+    )
     """Where what is left is kept: in this process (on the clock), or shared with others."""
 
-    name: str = "rate_limit"
+    name: str = attrs.field(default="rate_limit", validator=_options.text)
     """What events call it."""
 
-    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    random: Callable[[], float] = attrs.field(
+        default=random.random, repr=False, validator=_options.random
+    )
 
     _line: QuotaLine = attrs.field(init=False, repr=False)
     _reservations: Reservations = attrs.field(init=False, repr=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from genai_pipeline import _options
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import Wrapped, name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Transient
@@ -57,7 +59,8 @@ def resilient(
     the key that several models use, are given to each. `describe` shows what came of it. *clock*
     is for the policies made here.
     """
-    time = clock or SystemClock()
+    apply(_options.optional(_options.clock), "resilient", "clock", clock)
+    time = SystemClock() if clock is None else clock
     name = name_of(provider)
     if retry is _USUAL:
         retry = Retry(on=Transient, attempts=5, clock=time)
@@ -69,6 +72,20 @@ def resilient(
         breaker = CircuitBreaker(name=name, clock=time)
     if timeout is _USUAL:
         timeout = Timeout(120, clock=time)
+    given = {
+        "deadline": deadline,
+        "cache": cache,
+        "fallback": fallback,
+        "hedge": hedge,
+        "retry": retry,
+        "rate_limit": rate_limit,
+        "concurrency": concurrency,
+        "breaker": breaker,
+        "timeout": timeout,
+    }
+    for option, policy in given.items():
+        fine = policy is None or (callable(policy) and not isinstance(policy, type))
+        check(fine, "resilient", option, policy, "a policy, no class, or None for none")
     first: Policy | None = breaker.check_first if isinstance(breaker, CircuitBreaker) else None
     order = (
         *(deadline, cache, fallback, hedge, retry),
