@@ -10,6 +10,7 @@ import attrs
 
 from genai_pipeline.errors import (
     AttemptTimeout,
+    BulkheadFull,
     ConnectionFailed,
     InvalidAnswer,
     PipelineError,
@@ -42,7 +43,7 @@ class _Late(Exception):
     """Raised when our own clock ran out; says what for."""
 
 
-class _Unsent(Exception):
+class _NoPlace(Exception):
     """Raised when the request could not begin; says why."""
 
 
@@ -64,14 +65,15 @@ class HttpSession:
         Send *body* to *target*; *who* begins the message of each error.
 
         Raises `ConnectionFailed` (its ``sent`` tells whether the server may have got the
-        request), `AttemptTimeout` and `InvalidAnswer` (too large). Cancellation passes through
+        request), `AttemptTimeout`, `InvalidAnswer` (too large) and `BulkheadFull` (no connection
+        was free in time, of which the server knows nothing). Cancellation passes through
         and costs no more than the connection of this call.
         """
         problem: PipelineError
         known: tuple[type[Exception], ...] = (
             *self._wire.known,
             _Late,
-            _Unsent,
+            _NoPlace,
             TooLarge,
             Undecodable,
         )
@@ -120,7 +122,7 @@ class HttpSession:
         seconds = self._client.timeout
         if not queued:
             return _Late(f"no whole answer within {seconds:g} s (timeout)")
-        return _Unsent(
+        return _NoPlace(
             f"no connection was free within {seconds:g} s; "
             f"all {self._client.max_connections} (max_connections) were in use"
         )
@@ -144,8 +146,8 @@ class HttpSession:
             return ConnectionFailed(f"{who}: {error}", sent=True)
         if isinstance(error, _Late):
             return AttemptTimeout(f"{who}: {error}")
-        if isinstance(error, _Unsent):
-            return ConnectionFailed(f"{who}: {error}", sent=False)
+        if isinstance(error, _NoPlace):
+            return BulkheadFull(f"{who}: {error}")
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
 
