@@ -517,3 +517,34 @@ async def test_a_senseless_cost_is_refused(cost: Any, clock: FakeClock) -> None:
     limit = RateLimit(tokens=100, cost=lambda _: cost, clock=clock)
     with pytest.raises(ConfigurationError, match=r"RateLimit: cost=.*tokens, 0 or more"):
         await gp.wrap(failing_never, limit)(1)
+
+
+async def test_who_queued_into_a_cooldown_is_refused(clock: FakeClock) -> None:
+    """A call that waited for a slot while another was told to slow down goes back, unpaid."""
+    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt")
+    sent: list[float] = []
+
+    async def limited(request: object) -> None:
+        sent.append(clock.now())
+        await clock.sleep(1)
+        raise RateLimited("429", retry_after=30)
+
+    model = gp.wrap(limited, limit, gp.Bulkhead(1, clock=clock), limit.check_again)
+    refused: list[RateLimitExceeded] = []
+
+    async def call() -> None:
+        with pytest.raises((RateLimited, RateLimitExceeded)) as raised:
+            await model(0)
+        if isinstance(raised.value, RateLimitExceeded):
+            refused.append(raised.value)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(call)
+    assert sent == [0]
+    assert [30 <= (each.retry_after or 0) <= 33 for each in refused] == [True, True]
+    assert str(refused[0]).startswith("gpt: the provider asked to slow down, for another 3")
+    assert limit.in_flight == 0
+    await clock.sleep(100)
+    with pytest.raises(RateLimited):
+        await model(0)

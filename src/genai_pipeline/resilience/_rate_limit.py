@@ -12,7 +12,7 @@ from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, at_least, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.errors import ConfigurationError, RateLimitExceeded
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Needs
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
@@ -65,9 +65,9 @@ class RateLimit(Composite):
     `RateLimitExceeded`; input that the quota can never carry with `InvalidRequest`.
 
     Stands behind `Retry`, so that each attempt is counted, and before `Bulkhead`, so that a call
-    that waits for quota holds no slot. An instance is one quota: share it between all that use
-    the same key, and give each key its own. Other values than a `Request` count as one request;
-    *cost* may tell their tokens.
+    that waits for quota holds no slot; `check_again` stands behind that. An instance is one
+    quota: share it between all that use the same key, and give each key its own. Other values
+    than a `Request` count as one request; *cost* may tell their tokens.
     """
 
     requests: float | None = attrs.field(default=None, validator=optional(at_least(1)))
@@ -168,6 +168,21 @@ class RateLimit(Composite):
             raise
         reservation.answered(answer)
         return answer
+
+    async def check_again(self, value: I, call_next: Handler[I, O]) -> O:
+        """
+        Be the middleware that refuses a call which queued, behind this limit, into a cooldown.
+
+        It takes nothing. Stands behind `Bulkhead` or `AdaptiveLimit`, where calls queue that this
+        limit let pass before the provider asked all to slow down.
+        """
+        wait = self.buckets.blocked_for()
+        if wait > 0:
+            raise RateLimitExceeded(
+                f"{self.name}: the provider asked to slow down, for another {wait:.3g} s",
+                retry_after=wait,
+            )
+        return await call_next(value)
 
     async def reserve(self, value: object) -> Reservation:
         """
