@@ -347,7 +347,7 @@ async def test_the_line_is_bounded(clock: FakeClock) -> None:
 
 
 async def test_a_429_stops_everybody_and_then_lets_them_go_gradually(clock: FakeClock) -> None:
-    """After a 429 nobody calls before its Retry-After, and then one at a time, without a burst."""
+    """Pain 2: after a 429 nobody calls before its Retry-After, then one at a time, no burst."""
     heard: list[Any] = []
     times: list[float] = []
     limit = RateLimit(requests=60, clock=clock, random=lambda: 0.5, name="gpt")

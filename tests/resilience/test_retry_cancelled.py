@@ -60,7 +60,7 @@ async def test_cancelling_the_wait_for_a_rejection_refunds_nothing(clock: FakeCl
 
 @pytest.mark.parametrize("on", [Exception, lambda _: True], ids=["class", "function"])
 def test_the_cancellation_of_a_task_is_not_swallowed(on: Any) -> None:
-    """A task of asyncio's own that is cancelled once ends, in an attempt and in a wait."""
+    """Pain 13: a task of asyncio's own that is cancelled once ends, in an attempt and in a wait."""
 
     async def model(calls: list[float]) -> str:
         calls.append(0)
@@ -95,7 +95,7 @@ def test_the_cancellation_of_a_task_is_not_swallowed(on: Any) -> None:
 async def test_what_is_no_failure_goes_through(
     clock: FakeClock, alarm: type[BaseException]
 ) -> None:
-    """What is not an `Exception` is raised at once, from the first attempt and from later ones."""
+    """Pain 13: what is not an `Exception` is raised at once, from first and later attempts."""
     for outcomes in ([alarm()], [Overloaded("busy"), alarm()]):
         model = Flaky(clock, *outcomes)
         with pytest.raises(alarm):

@@ -99,7 +99,7 @@ def test_at_rest_nothing_is_held_and_the_next_call_is_answered(
     hedged: bool,
     backend: str,
 ) -> None:
-    """However calls end, the whole stack keeps no slot, permit, quota or call, and goes on."""
+    """Pain 17: however calls end, the stack keeps no slot, permit, quota or call, and goes on."""
 
     async def main() -> None:
         async with FakeClock() as clock:
