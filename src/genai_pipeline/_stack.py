@@ -33,6 +33,13 @@ _HARM: Mapping[tuple[str, str], str] = {
         )
         for limit in (*_LIMITS, "CircuitBreaker", "Throttle")
     },
+    **{
+        ("CircuitBreaker", router): (
+            "one ill target would keep calls from all the others; give each target a breaker of "
+            "its own"
+        )
+        for router in ("LoadBalance", "Degrade")
+    },
     ("Retry", "Retry"): (
         "their attempts would multiply; one Retry is enough, which counts faults and bad answers "
         "apart"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -519,32 +520,73 @@ async def test_a_senseless_cost_is_refused(cost: Any, clock: FakeClock) -> None:
         await gp.wrap(failing_never, limit)(1)
 
 
-async def test_who_queued_into_a_cooldown_is_refused(clock: FakeClock) -> None:
-    """A call that waited for a slot while another was told to slow down goes back, unpaid."""
-    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt")
+async def test_who_queued_into_a_cooldown_waits_too(clock: FakeClock) -> None:
+    """A call that waited for a slot while another was told to slow down is not sent before."""
+    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt", random=lambda: 0.0)
+    model, sent = _slowing_down(clock, limit, hint=20)
+    heard: list[Any] = []
+    with gp.listen(heard.append):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(run, model, 0)
+    assert sent == pytest.approx([0, 21, 22])
+    waits = [each for each in heard if isinstance(each, PolicyWaited) and each.kind == "cooldown"]
+    assert [each.seconds for each in waits] == pytest.approx([20])
+
+
+@pytest.mark.parametrize(("hint", "deadline"), [(31, math.inf), (20, 15)])
+async def test_who_queued_into_a_long_cooldown_is_refused(
+    clock: FakeClock, hint: float, deadline: float
+) -> None:
+    """Half a minute and more, or past its deadline, it does not wait, and gets its quota back."""
+    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt", random=lambda: 0.0)
+    model, sent = _slowing_down(clock, limit, hint=hint)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run, model, 0)
+        await a_moment()
+        words = "gpt: the provider asked to slow down, for another"
+        with deadline_at(deadline), pytest.raises(RateLimitExceeded, match=words) as refused:
+            await model(0)
+    assert refused.value.retry_after == pytest.approx(hint)
+    assert sent == [0]
+    assert limit.in_flight == 0
+
+
+async def test_a_cancelled_wait_for_the_end_of_a_cooldown_takes_nothing(clock: FakeClock) -> None:
+    """Cancelled in the queue or in the cooldown, a call is not sent and holds no slot."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Call]:
+        limit = RateLimit(requests=60, burst=60, clock=clock)
+        model, sent = _slowing_down(clock, limit, hint=20)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, model, 0)
+            await a_moment()
+            yield partial(run, model, 0)
+        await clock.sleep(100)
+        assert len(sent) <= 2
+        assert (limit.in_flight, limit.waiting) == (0, 0)
+        await model(0)
+
+    # the queue, the cooldown, the call
+    assert await cancel_at_every_wait(scenario) == 3
+
+
+def _slowing_down(
+    clock: FakeClock, limit: RateLimit, *, hint: float
+) -> tuple[gp.Handler[int, None], list[float]]:
+    """Answer a handler behind a limit and one slot, whose first call is told to slow down."""
     sent: list[float] = []
 
-    async def limited(request: object) -> None:
+    async def provider(_: int) -> None:
         sent.append(clock.now())
         await clock.sleep(1)
-        raise RateLimited("429", retry_after=30)
+        if len(sent) == 1:
+            raise RateLimited("429", retry_after=hint)
 
-    model = gp.wrap(limited, limit, gp.Bulkhead(1, clock=clock), limit.check_again)
-    refused: list[RateLimitExceeded] = []
+    async def forgiving(value: int, call_next: gp.Handler[int, None]) -> None:
+        with suppress(RateLimited):
+            await call_next(value)
 
-    async def call() -> None:
-        with pytest.raises((RateLimited, RateLimitExceeded)) as raised:
-            await model(0)
-        if isinstance(raised.value, RateLimitExceeded):
-            refused.append(raised.value)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(3):
-            group.start_soon(call)
-    assert sent == [0]
-    assert [30 <= (each.retry_after or 0) <= 33 for each in refused] == [True, True]
-    assert str(refused[0]).startswith("gpt: the provider asked to slow down, for another 3")
-    assert limit.in_flight == 0
-    await clock.sleep(100)
-    with pytest.raises(RateLimited):
-        await model(0)
+    slots = gp.Bulkhead(1, clock=clock)
+    return gp.wrap(provider, forgiving, limit, slots, limit.check_again), sent

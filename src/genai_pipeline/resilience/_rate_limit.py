@@ -13,7 +13,9 @@ from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, at_least, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, RateLimitExceeded
+from genai_pipeline.events import PolicyWaited, emit
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Needs
+from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._reservation import Reservation, Reservations
@@ -23,6 +25,9 @@ __all__ = ["RateLimit"]
 
 I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
+
+_IN_PLACE = 30.0
+"""Seconds; below the patience of `AdaptiveLimit`, which would take a longer wait for a hang."""
 
 Cost = Callable[[Any], "float | tuple[float, float]"]
 
@@ -171,18 +176,29 @@ class RateLimit(Composite):
 
     async def check_again(self, value: I, call_next: Handler[I, O]) -> O:
         """
-        Be the middleware that refuses a call which queued, behind this limit, into a cooldown.
+        Be the middleware in which a call that queued, behind this limit, into a cooldown waits.
 
-        It takes nothing. Stands behind `Bulkhead` or `AdaptiveLimit`, where calls queue that this
-        limit let pass before the provider asked all to slow down.
+        Stands behind `Bulkhead` or `AdaptiveLimit`, where calls queue that this limit let pass
+        before the provider asked all to slow down. They keep their slots meanwhile, which nobody
+        else could use. A cooldown of more than half a minute, or past the caller's deadline, is
+        refused with `RateLimitExceeded`.
         """
-        wait = self.buckets.blocked_for()
-        if wait > 0:
+        while (wait := self.buckets.blocked_for()) > 0:
+            await self._sit_out(wait)
+        return await call_next(value)
+
+    async def _sit_out(self, wait: float) -> None:
+        began = self.clock.now()
+        if wait > _IN_PLACE or began + wait > binding_deadline():
             raise RateLimitExceeded(
                 f"{self.name}: the provider asked to slow down, for another {wait:.3g} s",
                 retry_after=wait,
             )
-        return await call_next(value)
+        try:
+            await self.clock.sleep(wait)
+        finally:
+            seconds = self.clock.now() - began
+            emit(PolicyWaited(kind="cooldown", name=self.name, seconds=seconds))
 
     async def reserve(self, value: object) -> Reservation:
         """
