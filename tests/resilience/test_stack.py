@@ -104,7 +104,7 @@ def test_a_harmful_order_is_warned_of_with_its_reason(outer: Any, inner: Any, ha
 async def test_an_hour_of_outage_kills_nothing_and_costs_a_probe_at_a_time(
     clock: FakeClock,
 ) -> None:
-    """Pain 12: in a full outage the source pauses, probes are all that is sent, all goes on."""
+    """In a full outage the source pauses, probes are all that is sent, and the run goes on."""
     sent: list[float] = []
 
     async def down_for_an_hour(request: gp.Request) -> gp.Response:
