@@ -431,7 +431,7 @@ def test_probes_that_come_and_go_do_not_hang() -> None:
 
 
 def test_a_cancelled_call_counts_as_nothing() -> None:
-    """3: what is no Exception is neither failure nor success, and gives its permit back."""
+    """What is no Exception is neither failure nor success, and gives its permit back."""
     clock = FakeClock()
     breaker = breaker_on(clock, consecutive=3)
     end(breaker, DOWN, DOWN, *[KeyboardInterrupt(), GeneratorExit()] * 9)

@@ -95,7 +95,7 @@ def test_the_cancellation_of_a_task_is_not_swallowed(on: Any) -> None:
 async def test_what_is_no_failure_goes_through(
     clock: FakeClock, alarm: type[BaseException]
 ) -> None:
-    """Pain 13: what is not an `Exception` is raised at once, from first and later attempts."""
+    """What is not an `Exception` is raised at once, from the first attempt and from later ones."""
     for outcomes in ([alarm()], [Overloaded("busy"), alarm()]):
         model = Flaky(clock, *outcomes)
         with pytest.raises(alarm):

@@ -43,7 +43,7 @@ class _Late(Exception):
     """Raised when our own clock ran out; says what for."""
 
 
-class _NoPlace(Exception):
+class _Unsent(Exception):
     """Raised when the request could not begin; says why."""
 
 
@@ -73,7 +73,7 @@ class HttpSession:
         known: tuple[type[Exception], ...] = (
             *self._wire.known,
             _Late,
-            _NoPlace,
+            _Unsent,
             TooLarge,
             Undecodable,
         )
@@ -122,7 +122,7 @@ class HttpSession:
         seconds = self._client.timeout
         if not queued:
             return _Late(f"no whole answer within {seconds:g} s (timeout)")
-        return _NoPlace(
+        return _Unsent(
             f"no connection was free within {seconds:g} s; "
             f"all {self._client.max_connections} (max_connections) were in use"
         )
@@ -146,7 +146,7 @@ class HttpSession:
             return ConnectionFailed(f"{who}: {error}", sent=True)
         if isinstance(error, _Late):
             return AttemptTimeout(f"{who}: {error}")
-        if isinstance(error, _NoPlace):
+        if isinstance(error, _Unsent):
             return BulkheadFull(f"{who}: {error}")
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
