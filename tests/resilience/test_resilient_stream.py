@@ -401,6 +401,19 @@ async def test_an_open_circuit_refuses_before_anything_is_held(clock: FakeClock)
     assert (script.calls, watched.output_left) == (0, 1000)
 
 
+async def test_a_stream_that_queued_into_a_cooldown_waits(clock: FakeClock) -> None:
+    """One that has its quota, but waited for a slot while the provider protested, sits it out."""
+    watched = Watched(clock)
+    watched.policies["concurrency"] = slots = Bulkhead(1, clock=clock)
+    stream = bare(StreamScript("fine"), clock, **watched.policies)
+    async with anyio.create_task_group() as group, slots.slot():
+        group.start_soon(read, stream)
+        await a_moment()
+        await watched.buckets.block(20)
+    assert clock.now() >= 20
+    watched.check_nothing_is_held()
+
+
 async def test_nobody_queues_for_what_is_down(clock: FakeClock) -> None:
     """An open circuit refuses at once, and does not let a stream wait for a slot first."""
     watched = Watched(clock)

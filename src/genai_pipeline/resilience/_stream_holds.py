@@ -49,6 +49,8 @@ class Holds:
                 slot = limits.concurrency.slot()
                 await slot.__aenter__()
                 self._slot = slot
+                if limits.rate_limit is not None:
+                    await limits.rate_limit.check_again(request, _go_on)
             if limits.breaker is not None:
                 self._admission = limits.breaker.admit()
         except BaseException:
@@ -105,3 +107,7 @@ class Holds:
         slot, self._slot = self._slot, None
         if slot is not None:
             await slot.__aexit__(None if error is None else type(error), error, None)
+
+
+async def _go_on(request: Request) -> None:
+    """Stand behind a policy that only lets a call wait."""
