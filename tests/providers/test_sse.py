@@ -12,7 +12,9 @@ from genai_pipeline.providers._sse import EventTooLarge, ServerEvent, SseDecoder
 
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 ODD = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\x00\ufeff"
-TEXTS = st.text(st.sampled_from(ODD) | st.characters(exclude_characters="\r\n"), max_size=12)
+TEXTS = st.text(
+    st.sampled_from(ODD) | st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12
+)
 
 
 @st.composite

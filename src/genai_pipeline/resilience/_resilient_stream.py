@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import check
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Transient
@@ -91,7 +92,8 @@ def resilient_stream(
 
     *clock* is for the policies made here, and times the chunks.
     """
-    time = clock or SystemClock()
+    apply(_options.optional(_options.clock), _OWNER, "clock", clock)
+    time = SystemClock() if clock is None else clock
     check(callable(stream), _OWNER, "stream", stream, "a streaming provider: model.stream")
     name = _name_of(stream)
     if retry is USUAL:
@@ -190,10 +192,10 @@ def _several(
 ) -> Sequence[StreamingProvider]:
     if fallback is None:
         return ()
-    several = (fallback,) if callable(fallback) else tuple(fallback)
-    for index, other in enumerate(several):
-        allowed = "a streaming provider: model.stream"
-        check(callable(other), _OWNER, f"fallback[{index}]", other, allowed)
+    several = [fallback] if callable(fallback) else fallback
+    fine = isinstance(several, Sequence) and all(map(callable, several))
+    allowed = "a streaming provider, such as model.stream, or several"
+    check(fine, _OWNER, "fallback", fallback, allowed)
     return several
 
 
