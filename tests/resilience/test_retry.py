@@ -311,10 +311,10 @@ async def test_concurrent_calls_are_independent(clock: FakeClock) -> None:
         assert answer == value if value % 5 < 4 else str(answer) == str(value)
 
 
-async def test_success_costs_nothing_of_tenacity(
+async def test_what_is_not_tried_again_costs_nothing_of_tenacity(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behaviour 20: an object of tenacity's is made after a failure, and not before."""
+    """Behaviour 20: an object of tenacity's is made after a failure that is to be tried again."""
     made: list[object] = []
 
     retrying: Any = vars(_retry)["AsyncRetrying"]
@@ -324,8 +324,11 @@ async def test_success_costs_nothing_of_tenacity(
         return retrying(**options)
 
     monkeypatch.setattr(_retry, "AsyncRetrying", spy)
-    policed = gp.wrap(Flaky(clock, "fine", Overloaded("busy"), "fine"), retry(clock))
+    outcomes = "fine", errors.Refused("no"), Overloaded("busy"), "fine"
+    policed = gp.wrap(Flaky(clock, *outcomes), retry(clock))
     await policed("prompt")
+    with pytest.raises(errors.Refused):
+        await policed("prompt")
     assert not made
     await policed("prompt")
     assert len(made) == 1

@@ -50,12 +50,13 @@ async def test_cancelling_the_wait_for_a_rejection_refunds_nothing(clock: FakeCl
     @asynccontextmanager
     async def scenario() -> AsyncIterator[Call]:
         budget = RetryBudget(capacity=10, ratio=0, reserve=0, clock=clock)
+        assert budget.withdraw()
         outcomes = errors.Rejected(""), Overloaded("busy"), errors.RateLimited("slow"), 1
         yield lambda: gp.wrap(Flaky(clock, *outcomes), retry(clock, budget=budget))("prompt")
         levels.append(budget.level)
 
     assert await cancel_at_every_wait(scenario) == 3
-    assert levels == [10, 10, 9, 9]
+    assert levels == [9, 9, 8, 8]
 
 
 @pytest.mark.parametrize("on", [Exception, lambda _: True], ids=["class", "function"])

@@ -157,7 +157,7 @@ def _other_flow(node: ast.expr | ast.stmt, *, inside: bool) -> Iterator[ast.AST]
     if inside and isinstance(node, REMOVABLE) and getattr(node, "value", node) is not None:
         yield ast.Pass()
     match node:
-        case ast.Return(value=ast.expr() as value) if _text(value) != "None":
+        case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
             yield ast.Return(ast.Constant(None))
         case ast.If() | ast.IfExp():
             yield from _with(node, "test", ast.Constant(True), ast.Constant(False))

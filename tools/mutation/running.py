@@ -242,14 +242,14 @@ class _Chosen:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        signal.alarm(_most_seconds(1))
+        signal.alarm(_most_seconds(0.5))
 
 
 # A process for each mutant.
 
 
 def _most_seconds(usual: float) -> int:
-    return int(10 + 5 * usual)
+    return int(3 + 10 * usual)
 
 
 def _fate(mutant: Mutant, known: Known, attempt: Callable[[Mutant, list[str]], int]) -> Fate | None:
