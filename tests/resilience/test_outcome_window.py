@@ -43,3 +43,12 @@ def test_the_verdict_says_why() -> None:
     window.add(0, FAILED)
     window.add(0, FAILED)
     assert window.verdict() == "2 of the last 4 calls failed"
+
+
+def test_a_share_below_the_rate_is_borne() -> None:
+    """One bad call of three is less than half, whether it failed or was slow."""
+    for kind in (FAILED, SLOW, FAILED + SLOW):
+        window = OutcomeWindow(size=4, age=9, least=2, failure_rate=0.5, slow_rate=0.5)
+        for each in (0, 0, kind):
+            window.add(0, each)
+        assert window.verdict() is None

@@ -96,12 +96,13 @@ def test_the_cancellation_of_a_task_is_not_swallowed(on: Any) -> None:
 async def test_what_is_no_failure_goes_through(
     clock: FakeClock, alarm: type[BaseException]
 ) -> None:
-    """What is not an `Exception` is raised at once, from the first attempt and from later ones."""
+    """What is not an `Exception` is raised at once and as it is, from whichever attempt."""
     for outcomes in ([alarm()], [Overloaded("busy"), alarm()]):
         model = Flaky(clock, *outcomes)
-        with pytest.raises(alarm):
+        with pytest.raises(alarm) as raised:
             await gp.wrap(model, retry(clock, on=lambda _: True))("prompt")
         assert model.calls == len(outcomes)
+        assert not hasattr(raised.value, "__notes__")
 
 
 @pytest.mark.anyio

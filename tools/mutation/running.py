@@ -50,10 +50,10 @@ class Known:
     covering: Mapping[Path, Mapping[int, list[str]]]
     """By module and line, the tests that run it."""
 
-    def tests_of(self, mutant: Mutant) -> list[str]:
+    def tests_of(self, mutant: Mutant, *, afresh: bool) -> list[str]:
         """Answer the tests that can notice the mutant, the quickest first."""
         of_lines = self.covering.get(mutant.path, {})
-        lines: Iterable[int] = of_lines if mutant.afresh else mutant.lines
+        lines: Iterable[int] = of_lines if afresh else mutant.lines
         names = {name for line in lines for name in of_lines.get(line, [])}
         return sorted(names & self.seconds.keys(), key=lambda name: self.seconds[name])
 
@@ -81,7 +81,8 @@ def fates_of(
         _warm_up(modules)
         _check_that_the_original_lives(later[0], known)
     for mutant in later:
-        fate = _fate(mutant, known, _try_afresh)
+        names = known.tests_of(mutant, afresh=True)
+        fate = _fate(mutant, names, _try_afresh) if names else "no test"
         assert fate is not None
         yield mutant, fate
 
@@ -146,7 +147,9 @@ class _Worker:
 
         for mutant in self.mutants:
             if not mutant.afresh:
-                self.answers.send(_fate(mutant, known, attempt))
+                names = known.tests_of(mutant, afresh=False)
+                # What no test runs may run at import, such as what makes a validator.
+                self.answers.send(_fate(mutant, names, attempt) if names else None)
         return True
 
     def _know(self, items: Sequence[pytest.Item]) -> Known:
@@ -212,8 +215,9 @@ def _warm_up(modules: Iterable[str]) -> None:
 
 def _check_that_the_original_lives(mutant: Mutant, known: Known) -> None:
     code = compile(mutant.path.read_text(), str(mutant.path), "exec")
-    fate = _fate(attrs.evolve(mutant, code=code), known, _try_afresh)
-    if fate not in {"survived", "no test"}:
+    names = known.tests_of(mutant, afresh=True)
+    fate = _fate(attrs.evolve(mutant, code=code), names, _try_afresh)
+    if fate != "survived":
         raise RuntimeError(f"tests of {mutant.path} fail on a fresh import: {fate}")
 
 
@@ -252,11 +256,10 @@ def _most_seconds(usual: float) -> int:
     return int(3 + 10 * usual)
 
 
-def _fate(mutant: Mutant, known: Known, attempt: Callable[[Mutant, list[str]], int]) -> Fate | None:
+def _fate(
+    mutant: Mutant, names: list[str], attempt: Callable[[Mutant, list[str]], int]
+) -> Fate | None:
     """Answer what becomes of the mutant, `None` if it must be imported afresh to know."""
-    names = known.tests_of(mutant)
-    if not names:
-        return "no test"
     process = FORK.Process(target=_isolated, args=(lambda: attempt(mutant, names),))
     process.start()
     process.join()
