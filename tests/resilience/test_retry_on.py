@@ -205,6 +205,24 @@ def test_wrong_options_of_the_budget_are_refused(option: str, value: Any) -> Non
         RetryBudget(**{option: value})
 
 
+def test_a_wrong_option_of_the_budget_is_told_its_range() -> None:
+    """Where a number has a most, the message names it as well."""
+    with pytest.raises(gp.ConfigurationError, match=r"ratio=2; give a number, 0 to 1$"):
+        RetryBudget(ratio=2)
+    with pytest.raises(gp.ConfigurationError, match=r"capacity=0; give a number, 1 or more$"):
+        RetryBudget(capacity=0)
+
+
+def test_defaults_are_those_documented() -> None:
+    """Three attempts that wait 0.5 to 8 s, a minute for servers, five in all; a full budget."""
+    shown = (
+        ", attempts=3, answer_attempts=None, first_wait=0.5, max_wait=8.0,"
+        " max_server_delay=60.0, patience=300.0,"
+        " budget=RetryBudget(ratio=0.2, reserve=1.0, capacity=500.0), name='retry')"
+    )
+    assert repr(Retry(on=OSError)).endswith(shown)
+
+
 @pytest.mark.parametrize("policy", [Timeout, Deadline])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), None, "5", True])
 def test_wrong_limits_are_refused(policy: Any, value: Any) -> None:
