@@ -100,6 +100,13 @@ def test_failures_in_a_row_open_it_however_slowly_they_come() -> None:
     assert state(breaker) == "open"
 
 
+def test_opens_by_its_rules_alone() -> None:
+    """However many failures there are, too few in a row and for a rate do not open it."""
+    breaker = breaker_on(FakeClock(), window=400, min_calls=400, consecutive=300)
+    end(breaker, *[DOWN] * 299)
+    assert state(breaker) == "closed"
+
+
 def slow_calls(breaker: CircuitBreaker, clock: FakeClock, *calls: tuple[float, Any]) -> None:
     """Make calls that take so many seconds and end so."""
     for seconds, error in calls:

@@ -529,3 +529,11 @@ async def test_a_change_needs_the_generation_it_is_based_on(clock: FakeClock) ->
     assert (won, lost) == (True, False)
     assert seen == await circuits.read("a")
     assert seen == SharedCircuit(generation=first.generation, state="open", seconds=3.0, openings=1)
+
+
+def test_memory_keeps_at_least_one() -> None:
+    """It keeps ten thousand circuits unless told otherwise, and must keep one."""
+    assert MemoryCircuits().max_entries == 10_000
+    assert MemoryCircuits(max_entries=1).max_entries == 1
+    with pytest.raises(gp.ConfigurationError, match="max_entries=0; give a whole number, 1 or mo"):
+        MemoryCircuits(max_entries=0)

@@ -88,6 +88,26 @@ async def test_without_a_queue_nobody_waits(clock: FakeClock) -> None:
             await gp.wrap(clock.sleep, bulkhead)(1)
 
 
+async def test_a_stream_waits_for_a_slot_as_a_call_does(clock: FakeClock) -> None:
+    """Who holds a slot over a block waits in line for it, and is refused when the line is full."""
+    bulkhead = Bulkhead(1, queue=1, clock=clock)
+    order: list[str] = []
+
+    async def stream(name: str) -> None:
+        async with bulkhead.slot():
+            order.append(name)
+            await clock.sleep(10)
+
+    async with anyio.create_task_group() as group:
+        for name in ("first", "second"):
+            group.start_soon(stream, name)
+            await a_moment()
+        assert (order, bulkhead.in_use, bulkhead.waiting) == (["first"], 1, 1)
+        with pytest.raises(BulkheadFull):
+            await stream("third")
+    assert (order, clock.now(), bulkhead.in_use) == (["first", "second"], 20, 0)
+
+
 async def test_nobody_waits_past_the_deadline(clock: FakeClock) -> None:
     """A call that waits is told DeadlineExceeded at its deadline, and leaves the line."""
     bulkhead = Bulkhead(1, clock=clock)
@@ -105,6 +125,7 @@ async def test_waiting_is_told(clock: FakeClock) -> None:
     """A call that waited tells for how long; one that did not tells nothing."""
     heard: list[Any] = []
     handler = gp.wrap(clock.sleep, Bulkhead(1, name="gpu", clock=clock))
+    clock.advance(100)
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
             group.start_soon(run, handler, 3)
