@@ -227,6 +227,30 @@ async def test_cancelling_loses_no_slot(clock: FakeClock) -> None:
     assert await cancel_at_every_wait(scenario) == 2
 
 
+async def test_who_gives_up_in_line_lets_nobody_in(clock: FakeClock) -> None:
+    """The others keep their places, and wait for a slot as before."""
+    bulkhead = Bulkhead(1, clock=clock)
+    began: list[tuple[int, float]] = []
+
+    async def work(value: int) -> None:
+        began.append((value, clock.now()))
+        await clock.sleep(10)
+
+    handler = gp.wrap(work, bulkhead)
+
+    async def patient_for(seconds: float, value: int) -> None:
+        with clock.cancel_at(seconds):
+            await handler(value)
+
+    async with anyio.create_task_group() as group:
+        for value, patience in enumerate((99, 99, 5, 99)):
+            group.start_soon(patient_for, patience, value)
+            await a_moment()
+        await clock.sleep(6)
+        assert (bulkhead.in_use, bulkhead.waiting) == (1, 2)
+    assert began == [(0, 0), (1, 10), (3, 20)]
+
+
 async def test_a_slot_given_to_a_cancelled_call_goes_on(clock: FakeClock) -> None:
     """A slot that reaches a waiting call in the moment of its cancellation goes to the next."""
     bulkhead = Bulkhead(1, clock=clock)
