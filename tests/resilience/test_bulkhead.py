@@ -320,6 +320,15 @@ async def test_a_wrong_size_is_refused(size: Any) -> None:
         Bulkhead(size)
 
 
+async def test_the_line_is_bounded() -> None:
+    """A thousand calls may wait, unless told otherwise, by name."""
+    assert Bulkhead(1).queue == 1000
+    with pytest.raises(ConfigurationError, match="Bulkhead: queue=-1; give a whole number, 0 or"):
+        Bulkhead(1, queue=-1)
+    with pytest.raises(TypeError, match="positional"):
+        Bulkhead(1, 5)  # type: ignore[call-arg]
+
+
 async def test_it_works_in_one_event_loop_after_another(anyio_backend: str) -> None:
     """An instance that one event loop used, and left while calls waited, works in the next."""
     bulkhead = Bulkhead(1)

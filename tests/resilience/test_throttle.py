@@ -243,6 +243,12 @@ async def test_cancelling_at_every_wait_counts_nothing(clock: FakeClock) -> None
     assert seen == [(0, 0), (0, 0), (1, 1)]
 
 
+def test_defaults_are_those_documented() -> None:
+    """Two calls for each that is accepted, over two minutes; the refused come again in a second."""
+    shown = "Throttle(name='throttle', k=2.0, window_seconds=120.0, pause=1.0,"
+    assert repr(Throttle()).startswith(shown)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -55,7 +55,14 @@ class Known:
         of_lines = self.covering.get(mutant.path, {})
         lines: Iterable[int] = of_lines if afresh else mutant.lines
         names = {name for line in lines for name in of_lines.get(line, [])}
+        if afresh:  # a validator that refuses keeps all lines of the module from running
+            files = {_file_of(name) for name in names}
+            names = {name for name in self.seconds if _file_of(name) in files}
         return sorted(names & self.seconds.keys(), key=lambda name: self.seconds[name])
+
+
+def _file_of(name: str) -> str:
+    return name.partition("::")[0]
 
 
 def fates_of(
@@ -223,7 +230,7 @@ def _check_that_the_original_lives(mutant: Mutant, known: Known) -> None:
 
 def _try_afresh(mutant: Mutant, names: list[str]) -> int:
     planted = plant_before_import(mutant)
-    files = dict.fromkeys(name.partition("::")[0] for name in names)
+    files = dict.fromkeys(_file_of(name) for name in names)
     chosen = _Chosen(names)
     try:
         code = pytest.main([*OPTIONS, "-x", *files], plugins=[chosen])
