@@ -203,7 +203,9 @@ def _other_constants(value: object) -> Iterator[ast.Constant]:
 def _is_type(node: ast.AST) -> bool:
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name in {"int", "float", "str", "bytes"} or name[:1].isupper()
+            return name in {"int", "float", "str", "bytes"} or (
+                name[:1].isupper() and not name.isupper()
+            )
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
             return _is_type(left) or _is_type(right)
         case _:
