@@ -405,6 +405,7 @@ def test_failures_that_grew_old_are_taken_off_the_count() -> None:
     """After failures left the window, the rate is that of the calls within."""
     clock = FakeClock()
     health = _health(clock, least_calls=4, failure_rate=0.5)
+    clock.advance(5)
     for _ in range(3):
         health.note(0, failed=True)
     clock.advance(10)
@@ -427,22 +428,29 @@ def test_failures_that_left_the_window_are_no_part_of_the_rate() -> None:
         assert not health.note(0, failed=failed)
 
 
-def test_a_level_begins_anew_whenever_it_is_come_to() -> None:
+@pytest.mark.parametrize(
+    ("limits", "calls"),
+    [
+        ({"least_calls": 2, "failure_rate": 1}, [True]),
+        ({"least_calls": 4, "failure_rate": 0.75}, [False, False, True, True]),
+    ],
+)
+def test_a_level_begins_anew_whenever_it_is_come_to(limits: Any, calls: list[bool]) -> None:
     """What a level did before we left it upwards does not count when we come down to it again."""
     clock = FakeClock()
-    health = _health(clock, least_calls=2, failure_rate=1, recover_after=1, probe_after=1)
-    for _ in range(2):
+    health = _health(clock, recover_after=1, probe_after=1, **limits)
+    for _ in range(limits["least_calls"]):
         health.note(0, failed=True)
     assert health.level == 1
     health.note(1, failed=True)
     clock.advance(1)
     health.begin_probe()
     assert health.end_probe("good")
-    for _ in range(2):
+    for _ in range(limits["least_calls"]):
         health.note(0, failed=True)
+    for failed in calls:
+        assert not health.note(1, failed=failed)
     assert health.level == 1
-    assert not health.note(1, failed=True)
-    assert health.note(1, failed=True)
 
 
 def test_a_probe_says_nothing_of_another_level() -> None:
