@@ -147,7 +147,7 @@ def bench_smoke(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def bench(session: nox.Session) -> None:
     """Measure at full length, alone on the machine, and write ``bench.json``."""
-    session.install(".[all]", *group("bench"))
+    session.install(".[all]", *group("bench", "bench-peers"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "bench.json"]))
 
 

@@ -15,6 +15,12 @@ __all__ = ["Json", "digest", "json_copy"]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _DEPTH = 100
+_PLAIN = frozenset((str, int, bool, type(None)))
+"""What is its own copy; asked first, since most of what is copied is such."""
+
+_encode = json.JSONEncoder(
+    ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
 
 
 def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
@@ -24,7 +30,7 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
     Raises `ConfigurationError` that names the place (``where['key'][3]``) of anything JSON
     cannot hold: other types, keys that are no text, NaN and infinity, nesting over 100.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -32,17 +38,21 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
         return value
     if depth >= _DEPTH:
         raise ConfigurationError(f"{where} is nested deeper than {_DEPTH} levels")
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # the first is asked quickly
         for key in value:
             if not isinstance(key, str):
                 raise ConfigurationError(f"{where} has the key {key!r}; JSON keys are text")
         return {
-            key: json_copy(item, where=f"{where}[{key!r}]", depth=depth + 1)
+            key: item
+            if type(item) in _PLAIN
+            else json_copy(item, where=f"{where}[{key!r}]", depth=depth + 1)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [
-            json_copy(item, where=f"{where}[{index}]", depth=depth + 1)
+            item
+            if type(item) in _PLAIN
+            else json_copy(item, where=f"{where}[{index}]", depth=depth + 1)
             for index, item in enumerate(value)
         ]
     raise ConfigurationError(
@@ -57,13 +67,7 @@ def digest(value: Json) -> str:
     Keys are sorted, and a float with an integral value counts as that integer, as in JSON
     itself, so that ``1`` and ``1.0`` are one value.
     """
-    text = json.dumps(
-        _integral(value),
-        ensure_ascii=True,
-        allow_nan=False,
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    text = _encode(_integral(value))
     return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
 
 
@@ -71,7 +75,9 @@ def _integral(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
-        return {key: _integral(item) for key, item in value.items()}
+        return {
+            key: item if type(item) in _PLAIN else _integral(item) for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_integral(item) for item in value]
+        return [item if type(item) in _PLAIN else _integral(item) for item in value]
     return value

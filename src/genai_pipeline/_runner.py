@@ -145,7 +145,7 @@ class Runner:
         emit(RecordWaited(key=walk.record.key, stage=stage, seconds=seconds, error=rejection))
         with self.clock.cancel_at(began + seconds):
             await self._stopping.wait()
-        self._tally.waited += self.clock.now() - began
+        self._tally.park(rejection.waits_for, self.clock.now() - began)
         self._raise_if_stopping(rejection)
 
     def _raise_if_stopping(self, rejection: Rejected) -> None:

@@ -21,6 +21,7 @@ _FAST = 5000
 _ONE_IN = 16
 _FOLD_EVERY = 1024
 _QUOTA_SHARE = 0.2
+_QUOTAS = ("queue", "limiter", "cooldown", "breaker")
 _CPU_SHARE = 0.8
 _BUSY_SHARE = 0.5
 
@@ -113,11 +114,17 @@ class Tally:
             self._unfolded = 0
             self._adapt()
 
+    def park(self, waits_for: str, seconds: float) -> None:
+        """Count a rejected record that waited *seconds*, and what for."""
+        self.waited += seconds
+        self.waits[waits_for] += seconds
+
     def hear(self, event: Event) -> None:
         """Count the calls of providers and the waits of policies; a listener."""
         if isinstance(event, CallFinished):
             self.calls += 1
             self.failed_calls += event.error is not None
+            self.waits["provider"] += event.seconds
             self.input_tokens += event.input_tokens
             self.output_tokens += event.output_tokens
             if event.cost is not None:
@@ -169,7 +176,8 @@ class Tally:
         if not self.ended or elapsed <= 0:
             return None
         cpu = time.process_time() - self._cpu
-        if self.waited > _QUOTA_SHARE * max(self.carried, self.waited):
+        held = sum(self.waits.get(each, 0.0) for each in _QUOTAS)
+        if held > _QUOTA_SHARE * max(self.carried, held):
             return "quota"
         if cpu > _CPU_SHARE * (time.perf_counter() - self._real):
             return "cpu"

@@ -43,6 +43,7 @@ Every error this library raises, classified by *who must act*.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
@@ -122,8 +123,21 @@ class Transient(_Delayed):
     """
     Raised when a call failed for a passing reason: time must act.
 
-    A *retry_after* that is negative, infinite or not a number is dropped.
+    A *retry_after* that is negative, infinite or not a number is dropped. *rate_limits* is what
+    the provider told of its quota along with the failure, in the form of
+    ``Response.attributes["rate_limits"]``: ``{"remaining-requests": 0.0}``. A `RateLimit` obeys it.
     """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        rate_limits: Mapping[str, float | str] | None = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.rate_limits: Mapping[str, float | str] = dict(rate_limits or {})
+        """What the provider told of its quota, by the names of its headers; empty if nothing."""
 
 
 class RateLimited(Transient):
@@ -142,9 +156,14 @@ class ConnectionFailed(Transient):
     """
 
     def __init__(
-        self, message: str = "", *, retry_after: float | None = None, sent: bool = True
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        rate_limits: Mapping[str, float | str] | None = None,
+        sent: bool = True,
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, rate_limits=rate_limits)
         self.sent = sent
 
 

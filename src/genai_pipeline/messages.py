@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -140,15 +141,25 @@ class Request:
         library; a parameter left at its default counts as not given, so later parameters do
         not change the fingerprints of requests that do not use them.
         """
-        given = attrs.asdict(
-            self, filter=lambda field, value: value != _default(field), recurse=True
-        )
-        given["messages"] = [[message.role, message.content] for message in self.messages]
-        return digest(json_copy(given, where="Request"))
+        kind: Any = type(self)
+        given: dict[str, Any] = {}
+        for name, default in _defaults(kind):
+            value = getattr(self, name)
+            if value != default:
+                given[name] = value
+        plain = json_copy(given, where="Request")
+        plain["messages"] = [[message.role, message.content] for message in self.messages]
+        return digest(plain)
 
 
-def _default(field: attrs.Attribute[Any]) -> object:
-    return {} if field.name == "extra" else field.default
+@functools.cache
+def _defaults(kind: type[Any]) -> tuple[tuple[str, object], ...]:
+    """Answer the parameters of requests, apart from the messages, and each one's default."""
+    return tuple(
+        (field.name, {} if field.name == "extra" else field.default)
+        for field in attrs.fields(kind)
+        if field.name != "messages"
+    )
 
 
 def _to_cost(cost: Decimal | int | str | None) -> Decimal | None:

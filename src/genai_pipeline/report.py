@@ -85,10 +85,16 @@ class Report:
     """How often a stage or sink rejected a record for now, which then waited."""
 
     waited: float = 0.0
-    """Seconds that records waited after rejections, added up."""
+    """Seconds that records waited after rejections, added up; `waits` says what for."""
 
     waits: Mapping[str, float] = attrs.field(factory=dict)
-    """Seconds that policies let calls wait, added up by what they waited for."""
+    """
+    Where the time went: seconds that calls and records waited, added up by what they waited for.
+
+    Those of `events.PolicyWaited`: a place in a ``queue``, the ``limiter``'s quota, a ``cooldown``
+    after a 429, the ``breaker``, the ``backoff`` before a retry; and the answers of the
+    ``provider``. Many wait at once, so the sum is far more than *elapsed*.
+    """
 
     calls: int = 0
     """Calls of providers, failed ones included."""

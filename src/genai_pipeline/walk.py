@@ -9,8 +9,8 @@ for the time that is left, for the clock of the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -163,14 +163,24 @@ def current_deadline() -> float:
     return limit if walk is None else min(limit, walk.deadline)
 
 
-@contextmanager
-def deadline_at(deadline: float) -> Iterator[None]:
+def deadline_at(deadline: float) -> AbstractContextManager[None]:
     """Let `current_deadline` be *deadline* inside the block, unless it is earlier already."""
-    token = _limit.set(min(deadline, _limit.get()))
-    try:
-        yield
-    finally:
-        _limit.reset(token)
+    return _DeadlineAt(deadline)
+
+
+class _DeadlineAt:
+    """A class rather than a generator, since that takes a third of the time."""
+
+    __slots__ = ("_deadline", "_token")
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._token = _limit.set(min(self._deadline, _limit.get()))
+
+    def __exit__(self, *_: object) -> None:
+        _limit.reset(self._token)
 
 
 def detach() -> Walk | None:

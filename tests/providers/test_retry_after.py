@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_pipeline.providers._retry_after import duration, rate_limits, retry_after
+from genai_pipeline.resilience._told_limits import told_limits
 
 NOW = 1_800_000_000.0
 
@@ -26,8 +28,11 @@ NOW = 1_800_000_000.0
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
         ({"retry-after": formatdate(NOW + 30, usegmt=True)}, 30.0),
         ({"retry-after": formatdate(NOW - 30, usegmt=True)}, 0.0),
-        ({"retry-after": "1000000000"}, 86_400.0),
-        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 86_400.0),
+        ({"retry-after": "86400"}, 86_400.0),
+        ({"retry-after": "86401"}, None),
+        ({"retry-after-ms": "86400001", "retry-after": "5"}, None),
+        ({"retry-after": "1000000000"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
@@ -76,6 +81,22 @@ def test_rate_limits_are_gathered_by_name() -> None:
         "X-RateLimit-Remaining-Requests": "59",
         "x-ratelimit-reset-tokens": "1m2.5s",
         "x-ratelimit-limit-tokens": "-1",
+        "x-ratelimit-note": "2026-11-26T06:00:00Z",
         "content-type": "application/json",
     }
     assert rate_limits(headers) == {"remaining-requests": 59.0, "reset-tokens": 62.5}
+
+
+def test_anthropics_names_and_moments_are_taken() -> None:
+    """Anthropic's headers come with their own names, and with resets as moments."""
+    headers = {
+        "anthropic-ratelimit-requests-remaining": "3",
+        "Anthropic-RateLimit-Requests-Reset": "2026-11-26T06:00:00Z",
+        "anthropic-ratelimit-tokens-reset": "2026-11-26T06:00:00",
+        "anthropic-ratelimit-input-tokens-reset": "soon",
+    }
+    told = rate_limits(headers)
+    assert told == {"requests-remaining": 3.0, "requests-reset": "2026-11-26T06:00:00Z"}
+    moment = datetime(2026, 11, 26, 5, 59, 30, tzinfo=UTC).timestamp()
+    (requests,) = told_limits(told, wall=moment).values()
+    assert (requests.remaining, requests.reset) == (3, 30)

@@ -43,6 +43,17 @@ class QuotaProvider:
         self.served.append((self.clock.now(), read + write))
         return gp.Response("fine", usage=gp.Usage(input_tokens=read, output_tokens=write))
 
+    def used(self, seconds: float) -> float:
+        """Answer the share of the tighter limit that was served in the first *seconds*."""
+        served = [tokens for at, tokens in self.served if at <= seconds]
+        requests = len(served) / (self.requests * seconds / self.per)
+        return max(requests, sum(served) / (self.tokens * seconds / self.per))
+
+    def refused_after(self, seconds: float) -> float:
+        """Answer how many were refused for each that was served, after the first *seconds*."""
+        served = sum(at > seconds for at, _ in self.served)
+        return sum(at > seconds for at in self.refused) / served
+
     def _check(self, read: int) -> None:
         self._forget()
         over = (
@@ -72,6 +83,21 @@ class QuotaProvider:
         self._used[1] += tokens
         if self.kind == "window":
             self._window.append((self.clock.now(), requests, tokens))
+
+
+async def keep_asking(
+    model: gp.Provider, clock: gp.Clock, dice: random.Random, *, until: float, mean: float
+) -> None:
+    """Call *model* again and again, with what is refused asked again, as a retry does."""
+    while clock.now() < until:
+        request = ask(dice, mean=mean)
+        answered = False
+        while clock.now() < until and not answered:
+            try:
+                await model(request)
+                answered = True
+            except RateLimited:
+                pass
 
 
 def ask(dice: random.Random, *, unknown: float = 0.2, mean: float = 100.0) -> gp.Request:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from genai_pipeline.errors import Overloaded
-from genai_pipeline.resilience._marks import fresh, told
+from genai_pipeline.messages import Response, Usage
+from genai_pipeline.resilience._marks import fresh, marked, told
 
 
 def test_a_copy_has_all_of_the_error_and_shares_nothing() -> None:
@@ -57,3 +59,19 @@ def test_a_failure_is_told_in_few_words() -> None:
     """A note on a failure is no longer than 200 characters, however much the server wrote."""
     assert told("model", Overloaded("busy")) == "model: Overloaded: busy"
     assert len(told("model", Overloaded("busy " * 100))) == 200
+
+
+@attrs.frozen
+class _Graded(Response):
+    grade: int = attrs.field(default=0, kw_only=True)
+
+
+@pytest.mark.parametrize("kind", [Response, _Graded])
+def test_a_marked_answer_keeps_its_class_and_every_field(kind: type[Response]) -> None:
+    """A mark changes the attributes alone, whatever an answer has, now or in a later version."""
+    own = {field.name: f"own {field.name}" for field in attrs.fields(kind)}
+    answer = kind(**{**own, "usage": Usage(output_tokens=7), "attributes": {"a": 1}})  # type: ignore[arg-type]
+    twin = marked(answer, target="here")
+    assert type(twin) is kind
+    assert twin == attrs.evolve(answer, attributes={"a": 1, "target": "here"})
+    assert answer.attributes == {"a": 1}

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import anyio
 import pytest
 
 import genai_pipeline as gp
-from genai_pipeline.errors import RateLimited
 from genai_pipeline.resilience import RateLimit
 from genai_pipeline.testing import FakeClock
 
-from .quota_provider import Kind, QuotaProvider, ask
+from .quota_provider import Kind, QuotaProvider, keep_asking
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
-
-
-async def work_until(
-    end: float, model: gp.Provider, clock: gp.Clock, dice: random.Random, mean: float
-) -> None:
-    while clock.now() < end:
-        request = ask(dice, mean=mean)
-        answered = False
-        while clock.now() < end and not answered:
-            try:
-                await model(request)
-                answered = True
-            except RateLimited:  # asked again, as Retry does
-                pass
 
 
 @pytest.mark.parametrize(
@@ -47,14 +33,10 @@ async def test_the_quota_is_used_and_kept(
     limit = RateLimit(requests=1000, tokens=100_000, clock=clock, random=random.Random(7).random)
     model, dice = gp.wrap(provider, limit), random.Random(1)
     end = minutes * 60.0
+    work = partial(keep_asking, model, clock, dice, until=end, mean=mean)
     async with anyio.create_task_group() as group:
         for _ in range(40):
-            group.start_soon(work_until, end, model, clock, dice, mean)
-    served = [(at, tokens) for at, tokens in provider.served if at <= end]
-    used = max(
-        len(served) / (1000 * minutes), sum(tokens for _, tokens in served) / (100_000 * minutes)
-    )
-    refused = sum(at > 60 for at in provider.refused)
-    assert used >= 0.95
-    assert refused < 0.01 * sum(at > 60 for at, _ in served)
+            group.start_soon(work)
+    assert provider.used(end) >= 0.95
+    assert provider.refused_after(60) < 0.01
     assert limit.in_flight == 0

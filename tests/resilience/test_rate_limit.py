@@ -419,9 +419,11 @@ async def test_a_burst_of_429s_is_one_cooldown(clock: FakeClock) -> None:
     assert [each.seconds for each in heard if isinstance(each, CooldownBegan)] == [1, 2]
 
 
-@pytest.mark.parametrize(("hint", "seconds"), [(0.0, 1), (1e9, 86_400), (-5, 1), (0.25, 0.25)])
+@pytest.mark.parametrize(
+    ("hint", "seconds"), [(0.0, 1), (86_400.0, 86_400), (1e9, 1), (-5, 1), (0.25, 0.25)]
+)
 async def test_a_senseless_hint_does_no_harm(hint: float, seconds: float, clock: FakeClock) -> None:
-    """A Retry-After of nothing counts as none, one of thirty years as a day."""
+    """A Retry-After of nothing counts as none, and so does one of thirty years."""
     limit = RateLimit(requests=60, clock=clock, random=lambda: 0.0)
     with pytest.raises(RateLimited):
         await gp.wrap(partial(failing, RateLimited("slow", retry_after=hint)), limit)(0)

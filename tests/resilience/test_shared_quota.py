@@ -44,6 +44,7 @@ class Worker:
     """A process of `quota_worker`."""
 
     def __init__(self, url: str, seconds: float, backend: str, mean: float) -> None:
+        self.began = 0.0
         command = [sys.executable, "-m", "tests.resilience.quota_worker"]
         self.process = subprocess.Popen(
             [*command, url, str(seconds), backend, str(mean)],
@@ -58,6 +59,7 @@ class Worker:
         assert self.process.stdout.readline() == "ready\n"
 
     def go(self) -> None:
+        self.began = time.time()
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -96,37 +98,31 @@ def refusals(seen: Seen, holds: float) -> int:
 
 
 @pytest.mark.parametrize(("backend", "mean"), [("asyncio", 100.0), ("trio", 20.0)])
-def test_four_processes_use_a_quota_and_keep_it(backend: str, mean: float, valkey: Valkey) -> None:
+def test_four_processes_keep_to_a_quota(backend: str, mean: float, valkey: Valkey) -> None:
     """
-    36: four processes on one server use the tighter limit, and to 102 % at most.
+    36: four processes on one server use 102 % of a quota at most, however they are scheduled.
 
-    One time tokens are tighter, one time requests; a fifth of the outputs is unlimited, and after
-    the first second a provider that holds two seconds' worth refuses less than 1 % of them.
+    One time tokens are tighter, one time requests; a fifth of the outputs is unlimited, and a
+    provider that holds two seconds' worth refuses less than 1 % of them. How much of the quota is
+    used depends on the machine here; `test_shared_quota_used_fully` proves that in virtual time.
     """
     workers = started(4, valkey, 5.0, backend, mean)
     seen = sorted(each for worker in workers for each in worker.result())
-    began = seen[0][0]
-    last = [each for each in seen if each[0] > began + 1]
-    seconds = last[-1][0] - began - 1
-    assert seconds > 3.5
-    requests = sum(each[1] for each in last) / (REQUESTS * seconds)
-    tokens = sum(each[2] for each in last) / (TOKENS * seconds)
-    assert max(requests, tokens) >= 0.85  # 0.96 to 1.00 where the machine has nothing else to do
-    allowed = BURST + seen[-1][0] - began
+    allowed = BURST + seen[-1][0] - min(worker.began for worker in workers)
     assert sum(each[1] for each in seen) <= 1.02 * REQUESTS * allowed
     assert sum(each[2] for each in seen) <= 1.02 * TOKENS * allowed
     assert refusals(seen, 2.0) < 0.01 * len(seen)
 
 
 def test_killing_a_process_leaks_nothing(valkey: Valkey) -> None:
-    """36: a process killed while its calls wait takes nothing along: the other has it all."""
+    """36: a process killed while its calls wait holds the other up no longer than a moment."""
     killed, survivor = started(2, valkey, 3.0, "asyncio", 20.0)
     time.sleep(1.2)  # both wait, as the burst is used up
     killed.kill()
     seen = survivor.result()
     last = [each for each in seen if each[0] > seen[-1][0] - 1.0]
-    # In any second no more than its quota and the burst, and far more than half of the quota.
-    assert 0.7 * REQUESTS <= sum(each[1] for each in last) <= (1 + BURST) * REQUESTS
+    # Whether the other has it all then, `test_shared_quota_used_fully` asks in virtual time.
+    assert 0 < sum(each[1] for each in last) <= (1 + BURST) * REQUESTS
 
 
 def shared(valkey: Valkey, *, timeout: float = 1.0, **options: Any) -> SharedBuckets:

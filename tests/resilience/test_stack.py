@@ -100,46 +100,6 @@ def test_a_harmful_order_is_warned_of_with_its_reason(outer: Any, inner: Any, ha
         gp.wrap(Script("hi"), inner, outer)
 
 
-async def test_an_hour_of_outage_kills_nothing_and_costs_a_probe_at_a_time(
-    clock: FakeClock,
-) -> None:
-    """In a full outage the source pauses, probes are all that is sent, and the run goes on."""
-    sent: list[float] = []
-
-    async def down_for_an_hour(request: gp.Request) -> gp.Response:
-        sent.append(clock.now())
-        await clock.sleep(0.1)
-        if clock.now() < 3600:
-            raise gp.errors.Overloaded("503")
-        return gp.Response(request.prompt.upper())
-
-    breaker = CircuitBreaker(clock=clock, random=lambda: 0.5)
-    model = resilient(down_for_an_hour, breaker=breaker, clock=clock)
-
-    async def ask(text: str) -> str:
-        return (await model(gp.Request(text))).text
-
-    sink: gp.sinks.Collect[Any] = gp.sinks.Collect()
-    dead: gp.sinks.Collect[Any] = gp.sinks.Collect()
-    report = await gp.Pipeline(
-        source=gp.sources.Values([f"text {number}" for number in range(500)]),
-        stage=gp.map(ask),
-        sink=sink,
-        dead_letters=dead,
-        max_in_flight=32,
-        clock=clock,
-    ).run()
-    assert not dead.values
-    assert sorted(sink.values) == sorted(f"TEXT {number}" for number in range(500))
-    assert report.errors == {}
-    probes = [when for when in sent if 60 < when < 3600]
-    assert len(probes) <= 3600 / 15
-    assert len(probes) >= 3
-    # It is well again at 3600 s, and the breaker finds out within one of its intervals.
-    first_good = min(when for when in sent if when >= 3600)
-    assert first_good - 3600 <= breaker.open_for_max * (1 + breaker.jitter)
-
-
 async def test_many_faults_lose_nothing_and_cost_few_attempts(clock: FakeClock) -> None:
     """With 5 % 429, 2 % 500 and some resets every record is answered, with few attempts."""
     calls: dict[str, int] = {}

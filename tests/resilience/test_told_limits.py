@@ -138,13 +138,11 @@ async def test_stale_words_are_ignored(clock: FakeClock) -> None:
 
 
 async def test_failures_tell_too(clock: FakeClock) -> None:
-    """An error that carries rate_limits is obeyed as an answer is."""
+    """A failure with rate_limits is obeyed as an answer is."""
     limit = RateLimit(requests=600, clock=clock)
 
     async def refuse(request: gp.Request) -> gp.Response:
-        error = gp.errors.Overloaded("busy")
-        error.rate_limits = {"remaining-requests": "3"}  # type: ignore[attr-defined]
-        raise error
+        raise gp.errors.Overloaded("busy", rate_limits={"remaining-requests": "3"})
 
     with pytest.raises(gp.errors.Overloaded):
         await gp.wrap(refuse, limit)(gp.Request("x"))
@@ -214,9 +212,8 @@ async def test_a_429_with_nothing_remaining_cools_down_and_recovers(clock: FakeC
     async def model(request: gp.Request) -> gp.Response:
         times.append(clock.now())
         if len(times) == 1:
-            error = RateLimited("slow", retry_after=2)
-            error.rate_limits = {"remaining-requests": 0}  # type: ignore[attr-defined]
-            raise error
+            told = {"remaining-requests": 0}
+            raise RateLimited("slow", retry_after=2, rate_limits=told)
         return gp.Response("x")
 
     with pytest.raises(RateLimited):

@@ -37,6 +37,7 @@ def rich_report(**changes: Any) -> Report:
         "errors": {"DataError": 18, "RateLimited": 2},
         "rejections": 12,
         "waited": 33.0,
+        "waits": {"backoff": 6.0, "limiter": 60.0, "provider": 534.0, "breaker": 0.0},
         "calls": 6_300,
         "failed_calls": 100,
         "input_tokens": 1_234_567,

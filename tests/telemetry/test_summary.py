@@ -33,6 +33,7 @@ def test_everything_is_told() -> None:
         "1.23 M in, 88.0 k out",
         "$0.421",
         "12 for a policy, 33 s in all",
+        "waited for    the provider 89 %, quota 10 %, backoff 1 % (10:00 of all calls)",
         "18 DataError: correct the input",
         "2 RateLimited: lower --max-in-flight",
         "out.jsonl",
@@ -54,6 +55,15 @@ def test_everything_is_told() -> None:
 def test_headline(changes: dict[str, object], headline: str) -> None:
     """The first line says whether all was done, and if not, why."""
     assert told(**changes).splitlines()[0] == headline
+
+
+def test_where_the_time_went_is_said_in_one_line() -> None:
+    """What calls waited for comes with its share, most first; without calls nothing is said."""
+    kinds = {"other": 1.0, "cooldown": 5.0, "breaker": 3.0, "queue": 1.0}
+    line = "the circuit 30 %, a free place 10 %, other 10 % (10 s of all calls)"
+    assert f"the end of cooldowns 50 %, {line}" in told(waits=kinds)
+    assert "waited for" not in told(waits={})
+    assert "waited for" not in told(waits={"provider": 0.0})
 
 
 @given(*[st.integers(0, 10**9)] * 5)

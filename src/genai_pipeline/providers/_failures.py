@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -91,6 +91,9 @@ class Failure:
     """Everything that names the kind of error, most telling first, as the server wrote it."""
 
     retry_after: float | None = None
+    rate_limits: Mapping[str, float | str] = attrs.field(factory=dict)
+    """What the headers told of the quota."""
+
     should_retry: bool | None = None
     """The server's own word on whether to try again."""
 
@@ -115,7 +118,8 @@ Make = Callable[[Failure, str], PipelineError]
 def _raise_as(kind: type[PipelineError]) -> Make:
     def make(failure: Failure, message: str) -> PipelineError:
         if issubclass(kind, Transient):
-            return kind(message, retry_after=failure.retry_after)
+            wait, limits = failure.retry_after, failure.rate_limits
+            return kind(message, retry_after=wait, rate_limits=limits)
         if issubclass(kind, Refused):
             return kind(message, explanation=failure.message)
         return kind(message)

@@ -27,7 +27,7 @@ from genai_pipeline.providers._endpoint import (
 )
 from genai_pipeline.providers._failures import failure_from, to_error
 from genai_pipeline.providers._http import Answer, HttpClient
-from genai_pipeline.providers._retry_after import retry_after
+from genai_pipeline.providers._retry_after import rate_limits, retry_after
 
 __all__ = ["OpenAI"]
 
@@ -193,6 +193,7 @@ class OpenAI(Composite):
             answer.status,
             body,
             retry_after=retry_after(headers, now=self.clock.wall()),
+            rate_limits=rate_limits(headers),
             should_retry={"true": True, "false": False}.get(wish),
             request_id=target.hide(headers.get("x-request-id", "")) or None,
             location=target.hide(headers.get("location", "")) or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 __all__ = ["duration", "rate_limits", "retry_after"]
@@ -16,25 +16,24 @@ _GO_DURATION = re.compile(
     r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
     re.ASCII,
 )
-_PREFIX = "x-ratelimit-"
+_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """
-    Answer the seconds that ``retry-after-ms`` or ``retry-after`` asks for, at most a day.
+    Answer the seconds that ``retry-after-ms`` or ``retry-after`` asks for.
 
     *now* is the wall clock, for the form that gives a date; a date that has passed gives zero.
-    Answers `None` for what is absent, negative, not finite or not understood.
+    Answers `None` for what is absent, negative, not finite or not understood, and for more than
+    a day, which is not believed.
     """
-    exact = _number(headers.get("retry-after-ms"))
-    if exact is not None:
-        return min(exact / 1000, _LONGEST)
     given = headers.get("retry-after")
-    seconds = _number(given)
+    exact = _number(headers.get("retry-after-ms"))
+    seconds = _number(given) if exact is None else exact / 1000
     if seconds is None and given is not None:
         date = _date(given)
         seconds = None if date is None else max(0.0, date - now)
-    return None if seconds is None else min(seconds, _LONGEST)
+    return seconds if seconds is not None and seconds <= _LONGEST else None
 
 
 def duration(text: str) -> float | None:
@@ -53,19 +52,33 @@ def duration(text: str) -> float | None:
     return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
-def rate_limits(headers: Mapping[str, str]) -> dict[str, float]:
+def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
     """
-    Answer what the ``x-ratelimit-…`` headers tell, by the rest of their names.
+    Answer what ``x-ratelimit-…`` and ``anthropic-ratelimit-…`` tell, by the rest of their names.
 
     ``{"remaining-requests": 59.0, "reset-tokens": 0.012}``; resets are the seconds until the
-    whole limit is free again. Values that are not understood are left out.
+    whole limit is free again, or, as Anthropic tells them, that moment in the text of RFC 3339.
+    Values that are not understood are left out.
     """
-    told: dict[str, float] = {}
+    told: dict[str, float | str] = {}
     for name, text in headers.items():
         low = name.lower()
-        if low.startswith(_PREFIX) and (value := duration(text)) is not None:
-            told[low[len(_PREFIX) :]] = value
+        prefix = next((each for each in _PREFIXES if low.startswith(each)), None)
+        if prefix is None:
+            continue
+        value = duration(text)
+        if value is not None:
+            told[low[len(prefix) :]] = value
+        elif low.endswith("-reset") and _is_moment(text):
+            told[low[len(prefix) :]] = text
     return told
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _number(text: str | None) -> float | None:

@@ -12,11 +12,13 @@ from genai_pipeline._canonical import json_copy
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Response, Usage
 
-__all__ = ["Kept", "packed", "unpacked"]
+__all__ = ["Kept", "packed", "plain_usage", "unpacked"]
 
 O = TypeVar("O")  # noqa: E741 - the output of an arrow
 
 _VERSION = 1
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @attrs.frozen
@@ -39,9 +41,7 @@ def packed(answer: object, made: float) -> str:
         kind, plain = "json", json_copy(answer, where="the answer")
         if plain != answer:
             raise ConfigurationError("the answer has tuples, which JSON cannot tell from lists")
-    return json.dumps(
-        {"version": _VERSION, "made": made, kind: plain}, allow_nan=False, separators=(",", ":")
-    )
+    return _encode({"version": _VERSION, "made": made, kind: plain})
 
 
 def unpacked(text: object) -> Kept[Any]:
@@ -60,10 +60,16 @@ def unpacked(text: object) -> Kept[Any]:
         raise ValueError(f"the entry is not one of a cache: {error!r}") from error
 
 
+def plain_usage(usage: Usage) -> dict[str, Any]:
+    """Answer *usage* as plain JSON types, its cost as text."""
+    plain = attrs.asdict(usage, recurse=False)
+    plain["cost"] = None if usage.cost is None else str(usage.cost)
+    return plain
+
+
 def _plain(response: Response) -> dict[str, Any]:
-    usage = attrs.asdict(response.usage)
-    usage["cost"] = None if response.usage.cost is None else str(response.usage.cost)
-    fields = attrs.asdict(response, recurse=False) | {"usage": usage}
+    fields = attrs.asdict(response, recurse=False)
+    fields["usage"] = plain_usage(response.usage)
     plain: dict[str, Any] = json_copy(fields, where="Response")
     return plain
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
-import anyio
 import attrs
 
 from genai_pipeline._lifespan import Composite
@@ -15,10 +14,10 @@ from genai_pipeline._options import check, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.events import emit, listened
 from genai_pipeline.messages import Response, Usage
-from genai_pipeline.resilience._answer_codec import Kept, packed, unpacked
+from genai_pipeline.resilience._answer_codec import Kept, packed, plain_usage, unpacked
 from genai_pipeline.resilience._cache_key import Keys
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
-from genai_pipeline.resilience._marks import marked
+from genai_pipeline.resilience._marks import remade
 from genai_pipeline.resilience._route_events import CacheAnswered, CacheFailed, CacheMissed
 from genai_pipeline.resilience._single_flight import SingleFlight
 from genai_pipeline.types import Handler, Store
@@ -28,6 +27,7 @@ __all__ = ["Cache"]
 I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 
+_FREE = Usage(cost=Decimal(0))
 _COMPLETE = ("stop", "tool")
 _NOT_THE_REAL_THING = ("fallback", "degraded", "stale")
 
@@ -195,11 +195,9 @@ class Cache(Composite):
             entry = packed(answer, self.clock.wall())
             ttl = self._kept_for()
             put = self.store.put(key, entry, ttl=None if math.isinf(ttl) else ttl)
-            # The answer is paid for, so nobody's leaving keeps it from being kept.
-            with (
-                anyio.CancelScope(shield=True),
-                self.clock.cancel_at(self.clock.now() + self.store_timeout),
-            ):
+            with self.clock.cancel_at(self.clock.now() + self.store_timeout) as scope:
+                # The answer is paid for, so nobody's leaving keeps it from being kept.
+                scope.shield = True
                 await put
                 return
             raise TimeoutError(f"the store took longer than {self.store_timeout:g} s")  # noqa: TRY301
@@ -227,8 +225,5 @@ class Cache(Composite):
         answer = kept.answer
         if not isinstance(answer, Response):
             return answer
-        used = attrs.asdict(answer.usage)
-        used["cost"] = None if answer.usage.cost is None else str(answer.usage.cost)
-        before = answer.attributes.get("cached_usage", used)
-        free = attrs.evolve(answer, usage=Usage(cost=Decimal(0)))
-        return cast("O", marked(free, cached_usage=before, **marks))
+        attributes = {"cached_usage": plain_usage(answer.usage), **answer.attributes, **marks}
+        return cast("O", remade(answer, _FREE, attributes))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 import attrs
 
-from genai_pipeline.messages import Response
+from genai_pipeline.messages import Response, Usage
 
-__all__ = ["fresh", "marked", "noted", "told"]
+__all__ = ["fresh", "marked", "noted", "remade", "told"]
 
 E = TypeVar("E", bound=Exception)
 O = TypeVar("O")  # noqa: E741 - the output of an arrow
@@ -20,8 +21,25 @@ _MESSAGE_CHARACTERS = 200
 def marked(answer: O, **attributes: Any) -> O:
     """Answer the same with more *attributes* if it is a `Response`, which can bear them."""
     if isinstance(answer, Response):
-        return attrs.evolve(answer, attributes={**answer.attributes, **attributes})
+        twin = remade(answer, answer.usage, {**answer.attributes, **attributes})
+        return cast("O", twin)
     return answer
+
+
+def remade(answer: Response, usage: Usage, attributes: Mapping[str, Any]) -> Response:
+    """Answer the same as *answer* but for its *usage* and *attributes*."""
+    if type(answer) is not Response:
+        return attrs.evolve(answer, usage=usage, attributes=attributes)
+    # Named one by one, it takes half the time: each call that passes a router comes here.
+    return Response(
+        answer.text,
+        usage=usage,
+        finish_reason=answer.finish_reason,
+        model=answer.model,
+        request_id=answer.request_id,
+        raw_finish_reason=answer.raw_finish_reason,
+        attributes=attributes,
+    )
 
 
 def noted(error: E, prefix: str, notes: list[str]) -> E:

@@ -30,26 +30,40 @@ class QuotaBook:
     counts_tokens: bool = attrs.field(init=False)
     """Whether any quota is one of tokens."""
 
+    one_of_each: Needs = attrs.field(init=False)
+    """What a call needs when no quota is one of tokens."""
+
+    _heard: dict[str, float] = attrs.field(factory=dict, init=False)
+    """The limits told last."""
+
     def __attrs_post_init__(self) -> None:
         self.quotas = {
             name: self._quota(name, limit, self.per) for name, limit in self.given.items()
         }
-        self.counts_tokens = any("tokens" in name for name in self.quotas)
+        self._read_names()
 
     def learn(self, told: Mapping[str, Told]) -> bool:
-        """Obey lower limits, and those of which none is given; answer whether that is new."""
+        """
+        Obey lower limits, and those of which none is given; answer whether that is new.
+
+        *told* is by the name of the quota, see `dimension_of`.
+        """
         changed = False
-        for dimension, one in told.items():
-            if one.limit is None:
+        for name, one in told.items():
+            if one.limit is None or one.limit == self._heard.get(name):
                 continue
-            name = dimension_of(dimension, one)
+            self._heard[name] = one.limit
             quota = self._told(name, one.limit)
             if quota is not None and quota != self.quotas.get(name):
                 self.quotas[name] = quota
-                self.counts_tokens |= "tokens" in name
+                self._read_names()
                 changed = True
                 emit(QuotaLearned(name=self.name, dimension=name, limit=one.limit, per=quota.per))
         return changed
+
+    def _read_names(self) -> None:
+        self.counts_tokens = any("tokens" in name for name in self.quotas)
+        self.one_of_each = dict.fromkeys(self.quotas, 1.0)
 
     def _told(self, name: str, limit: float) -> Quota | None:
         given = self.given.get(name)

@@ -26,6 +26,24 @@ class _Turn:
 
 
 @attrs.define(eq=False)
+class _Cooldowns:
+    """Counts the seconds in which nothing was given to anybody, from when it was first asked."""
+
+    buckets: Buckets
+    clock: Clock
+    _total: float = 0.0
+    _until: float = -math.inf
+
+    def so_far(self) -> float:
+        now = self.clock.now()
+        left = self.buckets.blocked_for()
+        if left > 0 and now + left > self._until:
+            self._total += now + left - max(self._until, now)
+            self._until = now + left
+        return self._total - max(0.0, self._until - now)
+
+
+@attrs.define(eq=False)
 class QuotaLine:
     """Hands out what *buckets* hold. Only the first in line asks them; the others wait for it."""
 
@@ -33,25 +51,22 @@ class QuotaLine:
     longest: int
     buckets: Buckets
     clock: Clock
+    _cooldowns: _Cooldowns = attrs.field(init=False)
     _turns: deque[_Turn] = attrs.field(factory=deque)
     _queued: dict[str, float] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._cooldowns = _Cooldowns(self.buckets, self.clock)
 
     def __len__(self) -> int:
         return len(self._turns)
 
-    async def take(self, need: Needs) -> None:
-        """Take *need*, or raise `RateLimitExceeded`; a cancelled one takes nothing."""
-        if self._turns or not self.buckets.take(need):
-            await self._wait(need)
+    def take_free(self, need: Needs) -> bool:
+        """Take *need* if nobody waits and all of it is there; tell whether it did."""
+        return not self._turns and self.buckets.take(need)
 
-    def poke(self) -> None:
-        """Let the first in line look again, if what it needs may be there."""
-        if self._turns:
-            first = self._turns[0]
-            if not first.poked.is_set() and self.buckets.forecast(first.need, {}) <= 0:
-                first.poked.set()
-
-    async def _wait(self, need: Needs) -> None:
+    async def wait(self, need: Needs) -> None:
+        """Wait for *need* and take it, or raise `RateLimitExceeded`; takes nothing if cancelled."""
         forecast = self.buckets.forecast(need, self._queued)
         if len(self._turns) >= self.longest:
             raise RateLimitExceeded(
@@ -62,10 +77,9 @@ class QuotaLine:
         self._check(forecast, deadline)
         turn = _Turn(need)
         self._join(turn)
-        cooled = 0.0
         began = self.clock.now()
+        cooled = self._cooldowns.so_far()
         try:
-            cooled = min(self.buckets.blocked_for(), forecast)
             if self._turns[0] is not turn:
                 await self._sleep(turn, deadline)
                 if self._turns[0] is not turn:
@@ -75,12 +89,23 @@ class QuotaLine:
                     )
             while (wait := await self.buckets.reserve(need)) > 0:
                 self._check(wait, deadline)
-                cooled = max(cooled, min(self.buckets.blocked_for(), wait))
+                self.cool_down()
                 turn.poked = anyio.Event()
                 await self._sleep(turn, self.clock.now() + wait)
         finally:
             self._leave(turn)
-            self._tell(self.clock.now() - began, cooled)
+            self._tell(self.clock.now() - began, self._cooldowns.so_far() - cooled)
+
+    def poke(self) -> None:
+        """Let the first in line look again, if what it needs may be there."""
+        if self._turns:
+            first = self._turns[0]
+            if not first.poked.is_set() and self.buckets.forecast(first.need, {}) <= 0:
+                first.poked.set()
+
+    def cool_down(self) -> None:
+        """Note that a cooldown has begun, as those in line must tell what they waited for."""
+        self._cooldowns.so_far()
 
     def _check(self, wait: float, deadline: float) -> None:
         if self.clock.now() + wait > deadline:

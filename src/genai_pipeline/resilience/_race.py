@@ -60,7 +60,7 @@ class Race(Generic[I, O]):
         self._goes_on = goes_on
         self._may_begin = may_begin
         self._clock = clock
-        self._changed = anyio.Event()
+        self._changed: anyio.Event
         self._running = 0
         self._failure: Exception | None = None
         self.begun: list[Attempt[I, O]] = []
@@ -78,7 +78,8 @@ class Race(Generic[I, O]):
                     await self._changed.wait()
                 if self.winner is None and self.fatal is None:
                     due = self._begin_if_due(group, due)
-            group.cancel_scope.cancel()
+            if self._running:  # cancelling costs, also where nothing is left
+                group.cancel_scope.cancel()
         now = self._clock.now()
         for attempt in self.begun:
             if not attempt.answered and attempt.error is None:

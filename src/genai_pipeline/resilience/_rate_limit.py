@@ -53,7 +53,7 @@ class RateLimit(Composite):
     A `RateLimited` failure stops every call of this instance for its ``retry_after``, a little
     more by chance, and then lets calls through gradually; without one, for *cooldown* seconds,
     doubling each time. `QuotaExhausted` is not waited for. Limits and what is left, if the
-    provider tells them (``Response.attributes["rate_limits"]``, or ``rate_limits`` of an error),
+    provider tells them (``Response.attributes["rate_limits"]``, or `Transient.rate_limits`),
     are obeyed when they are lower than what is known, and used when nothing is known.
 
     A call that was not made gives all back; one whose usage is not known (failed, cancelled)

@@ -10,7 +10,7 @@ import attrs
 
 from genai_pipeline._options import check
 from genai_pipeline.clock import Clock
-from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected
+from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected, Transient
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.resilience._buckets import Buckets, Needs, Quota
@@ -23,7 +23,7 @@ from genai_pipeline.resilience._told_limits import told_limits
 __all__ = ["Reservation", "Reservations"]
 
 _LONGEST_COOLDOWN = 60.0
-_LONGEST_HINT = 86_400.0
+_BELIEVED = 86_400.0
 _JITTER = 0.1
 _MOST_MODELS = 100
 
@@ -74,9 +74,8 @@ class Reservation:
             return
         if not self._all.close(self):
             return
-        told = getattr(error, "rate_limits", None)
-        if told:
-            self._all.learn(self, told)
+        if isinstance(error, Transient) and error.rate_limits:
+            self._all.learn(self, error.rate_limits)
         if isinstance(error, RateLimited):
             await self._all.cool_down(self, error.retry_after)
 
@@ -107,7 +106,8 @@ class Reservations:
     async def make(self, value: object) -> Reservation:
         """Wait for what *value* needs, and take it."""
         reservation = self._draft(value)
-        await self.line.take(reservation.need)
+        if not self.line.take_free(reservation.need):
+            await self.line.wait(reservation.need)
         self._number = number = self._number + 1
         reservation.number = number
         self.open[number] = reservation
@@ -133,7 +133,7 @@ class Reservations:
         read = usage.input_tokens - (0 if self.options.count_cached else usage.cached_tokens)
         amounts = _amounts(max(0, read), usage.output_tokens)
         difference = {
-            name: reserved - amounts[name]
+            name: reserved - amounts[_PLACES[name]]
             for name, reserved in reservation.need.items()
             if name in _TOKENS
         }
@@ -146,12 +146,13 @@ class Reservations:
         if not options.learn or reservation.number < self._newest_told:
             return
         self._newest_told = reservation.number
-        known = told_limits(told, wall=options.clock.wall())
+        understood = told_limits(told, wall=options.clock.wall())
+        known = {dimension_of(dimension, one): one for dimension, one in understood.items()}
         if self.book.learn(known):
             options.buckets.configure(self.book.quotas)
         left = {
-            dimension_of(dimension, one): one.remaining * self.book.share
-            for dimension, one in known.items()
+            name: one.remaining * self.book.share
+            for name, one in known.items()
             if one.remaining is not None
         }
         if left:
@@ -160,16 +161,19 @@ class Reservations:
     async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
         """Stop everybody for as long as the provider asked, or for a growing while."""
         again = reservation.number <= self._cooled_at
+        if retry_after is not None and retry_after > _BELIEVED:
+            retry_after = None
         if not retry_after and again:
             return  # one of the burst that the last cooldown was for
         wait = retry_after or self._growing()
         if not again:
             self._cooled_at = self._number
             self.cooldowns += 1
-        wait = min(wait, _LONGEST_HINT) * (1 + _JITTER * self.options.random())
+        wait *= 1 + _JITTER * self.options.random()
         if wait > self.options.buckets.blocked_for():
             emit(CooldownBegan(name=self.options.name, seconds=wait))
             await self.options.buckets.block(wait)
+            self.line.cool_down()
 
     def _growing(self) -> float:
         shortest = self.options.cooldown
@@ -187,7 +191,7 @@ class Reservations:
 
     def _draft(self, value: object) -> Reservation:
         if not self.book.counts_tokens:
-            return Reservation(self, dict.fromkeys(self.book.quotas, 1.0), None, 0)
+            return Reservation(self, self.book.one_of_each, None, 0)
         options = self.options
         model: Estimates | None = None
         plain = 0
@@ -206,7 +210,7 @@ class Reservations:
         amounts = _amounts(read, write)
         need: dict[str, float] = {}
         for name, quota in self.book.quotas.items():
-            amount = amounts[name]
+            amount = amounts[_PLACES[name]]
             if amount > quota.limit and name in _TOKENS:
                 self._check_input(name, read, quota)
                 amount = quota.limit  # the rest of it is a guess
@@ -231,19 +235,21 @@ class Reservations:
         return model
 
 
-def _amounts(read: float, write: float) -> dict[str, float]:
-    """Answer how much a call needs of each quota there may be."""
-    both = read + write
-    return {
-        "requests": 1.0,
-        "tokens": both,
-        "input_tokens": read,
-        "output_tokens": write,
-        "requests_per_day": 1.0,
-        "tokens_per_day": both,
-        "input_tokens_per_day": read,
-        "output_tokens_per_day": write,
-    }
+def _amounts(read: float, write: float) -> tuple[float, float, float, float]:
+    """Answer how much a call needs, in the places that `_PLACES` names."""
+    return 1.0, read, write, read + write
 
 
-_TOKENS = frozenset(name for name in _amounts(0, 0) if "tokens" in name)
+_PLACES = {
+    "requests": 0,
+    "tokens": 3,
+    "input_tokens": 1,
+    "output_tokens": 2,
+    "requests_per_day": 0,
+    "tokens_per_day": 3,
+    "input_tokens_per_day": 1,
+    "output_tokens_per_day": 2,
+}
+"""For each quota that there may be, what of the `_amounts` it is about."""
+
+_TOKENS = frozenset(name for name in _PLACES if "tokens" in name)

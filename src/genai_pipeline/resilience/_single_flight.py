@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
@@ -149,28 +148,20 @@ class SingleFlight:
         *after* gets an answer while those who wait for it go on already; until it is done, who
         asks for the key gets that answer too.
         """
-        flights = self._here().flights
+        sky = self._here()
         while True:
-            flight = flights.get(key)
+            flight = sky.flights.get(key)
             if flight is None or flight.abandoned:
-                async with self._started(key, work, after) as begun:
-                    await begun.wait()
-                    ended: _Ended[O] | None = begun.ended
+                flight = await self._started(sky, key, work, after)
             else:
                 await flight.wait()
-                ended = flight.ended
-            if ended is not None:
+            if flight.ended is not None:
+                ended: _Ended[O] = flight.ended
                 return ended.take()
 
-    @asynccontextmanager
-    async def _started(
-        self, key: str, work: Work[O], after: After[O]
-    ) -> AsyncGenerator[_Flight[O], None]:
+    async def _started(self, sky: _Sky, key: str, work: Work[O], after: After[O]) -> _Flight[O]:
+        """Begin the call, and wait until it ends."""
         host = _group_of_run()
-        sky = self._here()
-        own: AbstractAsyncContextManager[TaskGroup] = (
-            anyio.create_task_group() if host is None else nullcontext(host)
-        )
         flight: _Flight[O] = _Flight(shielded=host is None)
 
         async def fly() -> None:
@@ -179,10 +170,17 @@ class SingleFlight:
             finally:
                 sky.land(key, flight)
 
-        async with own as group:
+        async def begin(group: TaskGroup) -> None:
             sky.flights[key] = flight
             group.start_soon(fly)
-            yield flight
+            await flight.wait()
+
+        if host is not None:
+            await begin(host)
+        else:
+            async with anyio.create_task_group() as group:
+                await begin(group)
+        return flight
 
     def _here(self) -> _Sky:
         try:

@@ -75,7 +75,7 @@ def _target(owner: object, key: Any, item: Any, allowed: str) -> Target[Any, Any
 
 def weighted(targets: Sequence[Target[I, O]], chance: float) -> Target[I, O]:
     """Choose by weight; *chance* is from 0 up to 1."""
-    left = chance * sum(target.weight for target in targets)
+    left = chance * sum([target.weight for target in targets])
     for target in targets:
         left -= target.weight
         if left < 0:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import attrs
 
@@ -57,20 +58,31 @@ def told_limits(told: Mapping[str, object], *, wall: float) -> dict[str, Told]:
     """
     found: dict[str, Told] = {}
     for name, value in told.items():
-        match = _NAME.fullmatch(name.lower()) if isinstance(name, str) else None
-        if match is None:
+        meaning = _meaning(name) if isinstance(name, str) else None
+        if meaning is None:
             continue
-        what = match["what"] or match["what_"]
+        what, dimension = meaning
         number = _number(value, wall) if what == "reset" else _plain(value)
         if number is None or (what == "limit" and number <= 0):
             continue
-        dimension = (match["of"] or match["of_"]).replace("-", "_")
-        setattr(found.setdefault(dimension, Told()), what, number)
+        one = found.get(dimension)
+        if one is None:
+            one = found[dimension] = Told()
+        setattr(one, what, number)
     return found
 
 
+@lru_cache(maxsize=256)  # each answer has the same few names
+def _meaning(name: str) -> tuple[str, str] | None:
+    """Answer what a header tells, and of which dimension; `None` for one of something else."""
+    match = _NAME.fullmatch(name.lower())
+    if match is None:
+        return None
+    return match["what"] or match["what_"], (match["of"] or match["of_"]).replace("-", "_")
+
+
 def _plain(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (float, str, int)):
         return None
     try:
         number = float(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LIMITS", "mend"]
+__all__ = ["LIMITS", "WAITS", "mend"]
 
 _MENDS = {
     "AttemptTimeout": "the provider was too slow; allow more time or lower --max-in-flight",
@@ -36,6 +36,16 @@ LIMITS = {
     "cpu": "this process's CPU: quicker code or more processes would help",
 }
 """What `Report.limited_by` means."""
+
+WAITS = {
+    "provider": "the provider",
+    "limiter": "quota",
+    "cooldown": "the end of cooldowns",
+    "queue": "a free place",
+    "breaker": "the circuit",
+    "backoff": "backoff",
+}
+"""What the kinds of `Report.waits` mean."""
 
 
 def mend(error: str | BaseException) -> str | None:

@@ -9,7 +9,7 @@ import attrs
 
 from genai_pipeline.report import Report
 from genai_pipeline.telemetry import _figures as figures
-from genai_pipeline.telemetry._mends import LIMITS, mend
+from genai_pipeline.telemetry._mends import LIMITS, WAITS, mend
 
 __all__ = ["Line", "Tone", "summary"]
 
@@ -33,13 +33,16 @@ def summary(
     report: Report, *, title: str = "", written_to: str = "", dead_letters_to: str = ""
 ) -> list[Line]:
     r"""
-    Answer the lines that tell how a run went: counts that add up, speed, stages, money, errors.
+    Answer the lines that tell how a run went.
+
+    Counts that add up, speed, where the time went, stages, money and errors.
 
     *written_to* and *dead_letters_to* say where the outputs are, if that is to be shown.
     ``print(*summary(report), sep="\n")`` prints them.
     """
     lines = [_headline(report, title), _row("records", _counts(report))]
     lines += [_row("throughput", _throughput(report))]
+    lines += _waits(report)
     lines += _money(report)
     lines += _stages(report)
     lines += _errors(report)
@@ -80,6 +83,20 @@ def _throughput(report: Report) -> str:
     if report.limited_by is not None:
         text += f", limited by {LIMITS[report.limited_by]}"
     return text
+
+
+def _waits(report: Report) -> Iterator[Line]:
+    """Tell where the time of calls went, most of it first."""
+    total = sum(report.waits.values())
+    if total <= 0:
+        return
+    waits = sorted(report.waits.items(), key=lambda item: (-item[1], WAITS.get(item[0], item[0])))
+    parts = [
+        f"{WAITS.get(kind, kind)} {figures.percent(seconds / total)}"
+        for kind, seconds in waits
+        if seconds > 0
+    ]
+    yield _row("waited for", f"{', '.join(parts)} ({figures.seconds(total)} of all calls)")
 
 
 def _money(report: Report) -> Iterator[Line]:

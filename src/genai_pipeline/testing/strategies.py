@@ -208,9 +208,13 @@ def _kinds() -> list[type[_errors.PipelineError]]:
 def _instances(kind: type[Any]) -> st.SearchStrategy[Any]:
     seconds = st.none() | st.floats(0, 3600)
     places = st.none() | st.integers(1, 10_000)
+    told = st.dictionaries(
+        st.sampled_from(["limit-requests", "remaining-requests", "remaining-tokens"]),
+        st.floats(0, 1e6),
+    )
     fields: dict[type[Any], dict[str, st.SearchStrategy[Any]]] = {
         _errors.ConnectionFailed: {"sent": st.booleans()},
-        _errors.Transient: {"retry_after": seconds},
+        _errors.Transient: {"retry_after": seconds, "rate_limits": told},
         _errors.Rejected: {"retry_after": seconds},
         _errors.Truncated: {"partial": st.text()},
         _errors.Refused: {"explanation": st.text()},
