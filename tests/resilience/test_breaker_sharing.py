@@ -39,7 +39,7 @@ def pair(clock: FakeClock, **options: Any) -> tuple[CircuitBreaker, CircuitBreak
 
 
 async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
-    """What trips one is refused by the other half a second later, for as long as is left."""
+    """12: what trips one is refused by the other half a second later, for as long as is left."""
     first, second, _ = pair(clock)
     async with first, second:
         await clock.sleep(0.2)
