@@ -53,6 +53,18 @@ async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
         assert refused_for(first.admit) == 14.5
 
 
+async def test_news_is_told_at_once(clock: FakeClock) -> None:
+    """Who opens does not wait with telling until it asks again."""
+    circuits = MemoryCircuits(clock=clock)
+    async with breaker_on(clock, shared=circuits, share_every=60) as breaker:
+        await clock.sleep(1)
+        trip(breaker)
+        await clock.sleep(0.1)
+        known = await circuits.read("circuit")
+        assert known is not None
+        assert known.state == "open"
+
+
 async def test_calls_never_wait_for_the_shared_state(clock: FakeClock) -> None:
     """While the store answers nothing, calls are decided at once, by what is known here."""
 
