@@ -177,6 +177,13 @@ def test_wrong_options_of_retry_are_refused(option: str, value: Any) -> None:
         Retry(**{"on": OSError, option: value})
 
 
+def test_a_wrong_clock_is_told_of_the_retry() -> None:
+    """Whether or not it has a budget that would need the clock too."""
+    for options in ({}, {"budget": None}):
+        with pytest.raises(gp.ConfigurationError, match="Retry: clock=3; give"):
+            Retry(**{"on": OSError, "clock": 3, **options})  # type: ignore[arg-type]
+
+
 def test_limits_of_options_are_allowed() -> None:
     """The least and the equal are fine."""
     Retry(on=OSError, attempts=1, answer_attempts=1, first_wait=8, max_wait=8)
