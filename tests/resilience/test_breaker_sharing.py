@@ -549,3 +549,5 @@ def test_memory_keeps_at_least_one() -> None:
     assert MemoryCircuits(max_entries=1).max_entries == 1
     with pytest.raises(gp.ConfigurationError, match="max_entries=0; give a whole number, 1 or mo"):
         MemoryCircuits(max_entries=0)
+    with pytest.raises(gp.ConfigurationError, match="MemoryCircuits: clock=3; give"):
+        MemoryCircuits(clock=3)  # type: ignore[arg-type]
