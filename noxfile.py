@@ -5,7 +5,8 @@
 What continuous integration runs, on the machine at hand: plain ``nox`` runs all of it.
 
 ``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
-arguments on to pytest. ``nox -s bench`` measures at full length and is not part of the default.
+arguments on to pytest. Not part of the default are ``nox -s bench``, which measures at full length,
+and ``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NEED_EXTRAS = (
     "tests/telemetry/test_live.py",
     "tests/test_docs.py",
 )
-TYPED = ("src", "tests", "examples", "benchmarks")
+TYPED = ("src", "tests", "examples", "benchmarks", "tools")
 
 
 def interpreters() -> list[str]:
@@ -148,3 +149,10 @@ def bench(session: nox.Session) -> None:
     """Measure at full length, alone on the machine, and write ``bench.json``."""
     session.install(".[all]", *group("bench", "bench-peers"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "bench.json"]))
+
+
+@nox.session(python=PYTHONS[0])
+def mutation(session: nox.Session) -> None:
+    """Change a module in small ways, and list the changes that no test notices."""
+    session.install("--editable", ".[all]", *group("test"))
+    session.run("python", "-m", "tools.mutation", *session.posargs)

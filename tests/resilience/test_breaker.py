@@ -100,6 +100,13 @@ def test_failures_in_a_row_open_it_however_slowly_they_come() -> None:
     assert state(breaker) == "open"
 
 
+def test_opens_by_its_rules_alone() -> None:
+    """However many failures there are, too few in a row and for a rate do not open it."""
+    breaker = breaker_on(FakeClock(), window=400, min_calls=400, consecutive=300)
+    end(breaker, *[DOWN] * 299)
+    assert state(breaker) == "closed"
+
+
 def slow_calls(breaker: CircuitBreaker, clock: FakeClock, *calls: tuple[float, Any]) -> None:
     """Make calls that take so many seconds and end so."""
     for seconds, error in calls:
@@ -130,6 +137,34 @@ def test_a_slow_failure_counts_once_in_each_rate() -> None:
     assert heard == [
         CircuitOpened(name="circuit", seconds=15, reason="6 of the last 10 calls failed")
     ]
+
+
+def test_a_failure_is_slow_only_when_it_took_long() -> None:
+    """Failures that come late count as slow calls, quick ones do not."""
+    for seconds, expected in ((3, "open"), (1, "closed")):
+        clock = FakeClock()
+        breaker = breaker_on(clock, slow_after=2, slow_rate=0.5, failure_rate=1, consecutive=99)
+        slow_calls(breaker, clock, *[(1, None)] * 5, *[(seconds, DOWN)] * 5)
+        assert state(breaker) == expected
+
+
+@pytest.mark.anyio
+async def test_slow_calls_through_the_middleware_open_it(clock: FakeClock) -> None:
+    """What is slow is the call itself, from its begin to its answer, at whatever time of day."""
+    breaker = breaker_on(clock, slow_after=2, slow_rate=1, window=3, min_calls=3)
+
+    async def callee(seconds: float) -> float:
+        await clock.sleep(seconds)
+        return seconds
+
+    clock.advance(1000)
+    model = gp.wrap(callee, breaker)
+    for seconds in (3, 3, 2):
+        assert await model(seconds) == seconds
+    assert state(breaker) == "closed"
+    for _ in range(3):
+        await model(2.5)
+    assert state(breaker) == "open"
 
 
 def test_slowness_counts_only_when_asked_for() -> None:
@@ -299,6 +334,9 @@ def test_keeps_open_as_long_as_the_server_asks() -> None:
         breaker = breaker_on(FakeClock(), consecutive=1)
         end(breaker, Overloaded("503", retry_after=hint))
         assert refused_for(breaker.admit) == seconds
+    breaker = breaker_on(FakeClock(), consecutive=1, open_for=0.25)
+    end(breaker, DOWN)
+    assert refused_for(breaker.admit) == 0.25  # nothing was asked for, and nothing is added
 
 
 def test_wall_clock_jumps_change_nothing() -> None:
@@ -430,10 +468,11 @@ def test_probes_that_come_and_go_do_not_hang() -> None:
 # Cancellation and stragglers.
 
 
-def test_a_cancelled_call_counts_as_nothing() -> None:
-    """What is no Exception is neither failure nor success, and gives its permit back."""
+@pytest.mark.parametrize("counts", [is_outage, lambda _: True, lambda _: False])
+def test_a_cancelled_call_counts_as_nothing(counts: Any) -> None:
+    """What is no Exception is neither failure nor success, whatever counts one says."""
     clock = FakeClock()
-    breaker = breaker_on(clock, consecutive=3)
+    breaker = breaker_on(clock, consecutive=3, counts=lambda error: error is DOWN or counts(error))
     end(breaker, DOWN, DOWN, *[KeyboardInterrupt(), GeneratorExit()] * 9)
     assert state(breaker) == "closed"
     end(breaker, DOWN)
@@ -496,6 +535,7 @@ def test_stragglers_change_nothing() -> None:
     with listen(heard):
         breaker = breaker_on(clock)
         of_closed = [breaker.admit() for _ in range(40)]
+        cancelled = breaker.admit()
         trip(breaker)
         clock.advance(5)
         for admission, error in zip(of_closed[:20], [DOWN, None] * 10, strict=True):
@@ -507,6 +547,8 @@ def test_stragglers_change_nothing() -> None:
             admission.settle(error)
         assert state(breaker) == "half-open"
         of_half_open = breaker.admit()
+        cancelled.settle(KeyboardInterrupt())
+        assert refused_for(breaker.admit) == 1
         breaker.force_open()
         breaker.force_close()
         of_half_open.settle(DOWN)
@@ -715,6 +757,7 @@ async def test_check_first_passes_when_closed(clock: FakeClock) -> None:
         ({"min_calls": 0}, "min_calls=0; give a whole number, 1 or more"),
         ({"consecutive": 0}, "consecutive=0; give a whole number, 1 or more"),
         ({"open_for": 0}, "open_for=0; give a number above 0"),
+        ({"open_for_max": float("inf")}, "open_for_max=inf; give a number above 0"),
         ({"open_for": 301}, "open_for=301; give at most open_for_max=300"),
         ({"jitter": 1}, "jitter=1; give a share, 0 or more, below 1"),
         ({"jitter": -0.1}, "jitter=-0.1; give a share, 0 or more, below 1"),
@@ -730,6 +773,13 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
     with pytest.raises(gp.ConfigurationError) as caught:
         CircuitBreaker(**options)
     assert message in str(caught.value)
+
+
+def test_limits_of_options_are_allowed() -> None:
+    """The most of a share is all of it, and what may equal another option may equal it."""
+    CircuitBreaker(failure_rate=1, slow_rate=1, jitter=0)
+    CircuitBreaker(window=10, min_calls=10, open_for=300, open_for_max=300)
+    CircuitBreaker(window=1, min_calls=1, consecutive=1, permits=1, successes=1)
 
 
 def test_defaults_are_those_documented() -> None:

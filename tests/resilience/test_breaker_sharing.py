@@ -53,6 +53,18 @@ async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
         assert refused_for(first.admit) == 14.5
 
 
+async def test_news_is_told_at_once(clock: FakeClock) -> None:
+    """Who opens does not wait with telling until it asks again."""
+    circuits = MemoryCircuits(clock=clock)
+    async with breaker_on(clock, shared=circuits, share_every=60) as breaker:
+        await clock.sleep(1)
+        trip(breaker)
+        await clock.sleep(0.1)
+        known = await circuits.read("circuit")
+        assert known is not None
+        assert known.state == "open"
+
+
 async def test_calls_never_wait_for_the_shared_state(clock: FakeClock) -> None:
     """While the store answers nothing, calls are decided at once, by what is known here."""
 
@@ -104,6 +116,36 @@ async def test_a_bad_probe_keeps_all_out(clock: FakeClock) -> None:
         assert refused_for(first.admit) == pytest.approx(43.8)
 
 
+async def test_who_shares_nothing_has_nothing_to_exchange(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A breaker of this process alone may be entered as well, gives itself, and asks nobody."""
+    heard: list[gp.events.Event] = []
+    with listen(heard.append):
+        async with breaker_on(clock) as breaker:
+            await clock.sleep(60)
+            trip(breaker)
+    assert [type(event).__name__ for event in heard] == ["CircuitOpened"]
+    assert not caplog.records
+
+
+async def test_the_shared_state_lives_as_long_as_the_breaker(clock: FakeClock) -> None:
+    """A store that must be opened and closed is, once, however many share it."""
+    log: list[str] = []
+
+    class Opened(MemoryCircuits):
+        async def __aenter__(self) -> None:
+            log.append("open")
+
+        async def __aexit__(self, *_: object) -> None:
+            log.append("close")
+
+    circuits = Opened(clock=clock)
+    async with breaker_on(clock, shared=circuits), breaker_on(clock, shared=circuits):
+        assert log == ["open"]
+    assert log == ["open", "close"]
+
+
 async def test_a_late_comer_hears_at_once(clock: FakeClock) -> None:
     """Who enters while the circuit is open is told so first of all; an old outage is no news."""
     first, second, _ = pair(clock)
@@ -138,6 +180,75 @@ async def test_own_evidence_wins_over_old_news(clock: FakeClock) -> None:
     assert (state(first), state(second)) == ("open", "open")
     known = await circuits.read("circuit")
     assert known == SharedCircuit(generation=3, state="open", seconds=15, openings=1)
+
+
+async def exchanged(*breakers: CircuitBreaker) -> None:
+    """Let each tell or hear the news, one after the other."""
+    for breaker in breakers:
+        assert breaker._sharing is not None
+        await breaker._sharing.exchange()
+
+
+async def test_an_opening_of_ones_own_keeps_its_reason(clock: FakeClock) -> None:
+    """Who opened it goes on to say why, however often it hears its own news."""
+    first, _, _ = pair(clock)
+    trip(first)
+    await exchanged(first, first, first)
+    with pytest.raises(gp.errors.CircuitOpen, match="10 calls in a row failed"):
+        first.check()
+
+
+async def test_an_opening_that_is_nearly_over_is_told_and_heard(clock: FakeClock) -> None:
+    """What is left of it counts, down to the last moment; what is over opens nothing."""
+    first, second, circuits = pair(clock)
+    trip(first)
+    clock.advance(14.5)
+    await exchanged(first, second)
+    assert refused_for(second.admit) == 0.5
+    clock.advance(0.5)
+    third = breaker_on(clock, shared=circuits)
+    await exchanged(third)
+    assert state(third) == "closed"
+
+
+async def test_an_opening_is_told_to_listeners_once(clock: FakeClock) -> None:
+    """Two processes that opened at once, and then hear of each other, open no more."""
+    first, second, _ = pair(clock)
+    heard: list[gp.events.Event] = []
+    with listen(heard.append):
+        trip(first)
+        trip(second)
+        await exchanged(first, second, first, second)
+    assert [type(event).__name__ for event in heard] == ["CircuitOpened"] * 2
+
+
+async def test_what_others_opened_for_less_does_not_hold_out_longer(clock: FakeClock) -> None:
+    """When the others may probe again, so may who was told of an older and longer opening."""
+    circuits = MemoryCircuits(clock=clock)
+    long = breaker_on(clock, shared=circuits, open_for=60)
+    short = breaker_on(clock, shared=circuits, open_for=15)
+    trip(long)
+    await exchanged(long, short)
+    short.force_close()
+    await exchanged(short)
+    trip(short)
+    await exchanged(short)
+    clock.advance(20)
+    assert refused_for(long.admit) == 40
+    await exchanged(long)
+    long.check()
+
+
+async def test_of_two_that_close_at_once_both_keep_the_first(clock: FakeClock) -> None:
+    """The later of two closings tells nobody anything new; closed is for no time."""
+    first, second, circuits = pair(clock)
+    trip(first)
+    await exchanged(first, second)
+    first.force_close()
+    second.force_close()
+    await exchanged(first, second, second)
+    known = await circuits.read("circuit")
+    assert known == SharedCircuit(generation=2, state="closed", seconds=0.0, openings=0)
 
 
 async def test_of_two_that_open_at_once_both_keep_the_first(clock: FakeClock) -> None:
@@ -430,3 +541,13 @@ async def test_a_change_needs_the_generation_it_is_based_on(clock: FakeClock) ->
     assert (won, lost) == (True, False)
     assert seen == await circuits.read("a")
     assert seen == SharedCircuit(generation=first.generation, state="open", seconds=3.0, openings=1)
+
+
+def test_memory_keeps_at_least_one() -> None:
+    """It keeps ten thousand circuits unless told otherwise, and must keep one."""
+    assert MemoryCircuits().max_entries == 10_000
+    assert MemoryCircuits(max_entries=1).max_entries == 1
+    with pytest.raises(gp.ConfigurationError, match="max_entries=0; give a whole number, 1 or mo"):
+        MemoryCircuits(max_entries=0)
+    with pytest.raises(gp.ConfigurationError, match="MemoryCircuits: clock=3; give"):
+        MemoryCircuits(clock=3)  # type: ignore[arg-type]

@@ -88,6 +88,26 @@ async def test_without_a_queue_nobody_waits(clock: FakeClock) -> None:
             await gp.wrap(clock.sleep, bulkhead)(1)
 
 
+async def test_a_stream_waits_for_a_slot_as_a_call_does(clock: FakeClock) -> None:
+    """Who holds a slot over a block waits in line for it, and is refused when the line is full."""
+    bulkhead = Bulkhead(1, queue=1, clock=clock)
+    order: list[str] = []
+
+    async def stream(name: str) -> None:
+        async with bulkhead.slot():
+            order.append(name)
+            await clock.sleep(10)
+
+    async with anyio.create_task_group() as group:
+        for name in ("first", "second"):
+            group.start_soon(stream, name)
+            await a_moment()
+        assert (order, bulkhead.in_use, bulkhead.waiting) == (["first"], 1, 1)
+        with pytest.raises(BulkheadFull):
+            await stream("third")
+    assert (order, clock.now(), bulkhead.in_use) == (["first", "second"], 20, 0)
+
+
 async def test_nobody_waits_past_the_deadline(clock: FakeClock) -> None:
     """A call that waits is told DeadlineExceeded at its deadline, and leaves the line."""
     bulkhead = Bulkhead(1, clock=clock)
@@ -105,6 +125,7 @@ async def test_waiting_is_told(clock: FakeClock) -> None:
     """A call that waited tells for how long; one that did not tells nothing."""
     heard: list[Any] = []
     handler = gp.wrap(clock.sleep, Bulkhead(1, name="gpu", clock=clock))
+    clock.advance(100)
     with gp.listen(heard.append):
         async with anyio.create_task_group() as group:
             group.start_soon(run, handler, 3)
@@ -206,6 +227,30 @@ async def test_cancelling_loses_no_slot(clock: FakeClock) -> None:
     assert await cancel_at_every_wait(scenario) == 2
 
 
+async def test_who_gives_up_in_line_lets_nobody_in(clock: FakeClock) -> None:
+    """The others keep their places, and wait for a slot as before."""
+    bulkhead = Bulkhead(1, clock=clock)
+    began: list[tuple[int, float]] = []
+
+    async def work(value: int) -> None:
+        began.append((value, clock.now()))
+        await clock.sleep(10)
+
+    handler = gp.wrap(work, bulkhead)
+
+    async def patient_for(seconds: float, value: int) -> None:
+        with clock.cancel_at(seconds):
+            await handler(value)
+
+    async with anyio.create_task_group() as group:
+        for value, patience in enumerate((99, 99, 5, 99)):
+            group.start_soon(patient_for, patience, value)
+            await a_moment()
+        await clock.sleep(6)
+        assert (bulkhead.in_use, bulkhead.waiting) == (1, 2)
+    assert began == [(0, 0), (1, 10), (3, 20)]
+
+
 async def test_a_slot_given_to_a_cancelled_call_goes_on(clock: FakeClock) -> None:
     """A slot that reaches a waiting call in the moment of its cancellation goes to the next."""
     bulkhead = Bulkhead(1, clock=clock)
@@ -273,6 +318,15 @@ async def test_a_wrong_size_is_refused(size: Any) -> None:
     """A size that is no whole number above zero is refused when the bulkhead is built."""
     with pytest.raises(ConfigurationError, match=r"Bulkhead: size=.*; give a whole number, 1"):
         Bulkhead(size)
+
+
+async def test_the_line_is_bounded() -> None:
+    """A thousand calls may wait, unless told otherwise, by name."""
+    assert Bulkhead(1).queue == 1000
+    with pytest.raises(ConfigurationError, match="Bulkhead: queue=-1; give a whole number, 0 or"):
+        Bulkhead(1, queue=-1)
+    with pytest.raises(TypeError, match="positional"):
+        Bulkhead(1, 5)  # type: ignore[call-arg]
 
 
 async def test_it_works_in_one_event_loop_after_another(anyio_backend: str) -> None:

@@ -146,6 +146,43 @@ async def test_it_comes_up_again_after_good_probes() -> None:
     assert await _outcomes(degrade, 1) == ["small"]
 
 
+async def test_the_defaults_are_those_documented() -> None:
+    """Half of five calls within a minute; probes after 30 s up to 10 min, two of them good."""
+    clock = FakeClock()
+    large = Switch("large", well=False)
+    degrade = Degrade(large, Switch("small"), clock=clock)
+    assert await _outcomes(degrade, 1) == ["Overloaded"]
+    clock.advance(30)
+    assert await _outcomes(degrade, 3) == ["Overloaded"] * 3
+    clock.advance(30)
+    assert await _outcomes(degrade, 2) == ["Overloaded", "small"]
+    began, probes = clock.now(), list[float]()
+    for _ in range(2200):
+        clock.advance(1)
+        before = large.calls
+        await degrade(ASK)
+        if large.calls > before:
+            probes.append(clock.now() - began)
+    assert probes == [30, 90, 210, 450, 930, 1530, 2130]
+    large.error = None
+    clock.advance(600)
+    assert await _outcomes(degrade, 1) == ["large"]
+    assert degrade.level == "small"
+    assert await _outcomes(degrade, 1) == ["large"]
+    assert degrade.level == "large"
+
+
+async def test_a_probe_may_fail_in_any_way_that_on_names() -> None:
+    """An error of another library, which asks for no wait, is answered below as well."""
+    clock = FakeClock()
+    large = Switch("large", well=False)
+    degrade = Degrade(large, Switch("small"), least_calls=1, probe_after=1, clock=clock)
+    await degrade(ASK)
+    large.error = ConnectionResetError("gone")
+    clock.advance(1)
+    assert await _outcomes(degrade, 1) == ["small"]
+
+
 async def test_in_an_outage_probes_grow_rare_and_nobody_suffers() -> None:
     """A bad probe's caller is answered below, and probes come after 30, 60, 120, 120 seconds."""
     clock = FakeClock()
@@ -219,9 +256,12 @@ async def test_a_probe_that_says_nothing_moves_nothing() -> None:
     await degrade(ASK)
     clock.advance(1)
     large.error = NotCached()
-    assert await _outcomes(degrade, 1) == ["small"]
-    large.error = InvalidRequest("bad")
-    assert await _outcomes(degrade, 1) == ["InvalidRequest"]
+    heard: list[Any] = []
+    with gp.listen(heard.append):
+        assert await _outcomes(degrade, 1) == ["small"]
+        large.error = InvalidRequest("bad")
+        assert await _outcomes(degrade, 1) == ["InvalidRequest"]
+    assert not heard
     large.error = None
     assert await _outcomes(degrade, 1) == ["large"]
     assert degrade.level == "small"
@@ -269,12 +309,14 @@ async def test_known_answers_are_a_level() -> None:
 
 
 async def test_the_last_levels_error_is_raised() -> None:
-    """When even the last level fails, its error is raised."""
+    """When even the last level fails, its error is raised, and that is no change of level."""
     degrade = Degrade(
         Switch("large", well=False), Switch("small", well=False), least_calls=1, clock=FakeClock()
     )
-    with pytest.raises(Overloaded, match="small"):
+    heard: list[Any] = []
+    with gp.listen(heard.append), pytest.raises(Overloaded, match="small"):
         await degrade(ASK)
+    assert [event.level for event in heard] == ["small"]
     with pytest.raises(NotCached):
         await Degrade(Switch("large", well=False), cache_only, least_calls=1)(ASK)
 
@@ -343,6 +385,8 @@ async def test_canned_answers() -> None:
         await Canned("maybe")(labelled)
     with pytest.raises(ConfigurationError, match="answer=3"):
         Canned(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="positional"):
+        Canned("sorry", "closed")  # type: ignore[call-arg]
 
 
 def _health(clock: FakeClock, levels: int = 3, **limits: Any) -> Health:
@@ -361,6 +405,7 @@ def test_failures_that_grew_old_are_taken_off_the_count() -> None:
     """After failures left the window, the rate is that of the calls within."""
     clock = FakeClock()
     health = _health(clock, least_calls=4, failure_rate=0.5)
+    clock.advance(5)
     for _ in range(3):
         health.note(0, failed=True)
     clock.advance(10)
@@ -369,6 +414,99 @@ def test_failures_that_grew_old_are_taken_off_the_count() -> None:
         health.note(0, failed=False)
     assert health.note(0, failed=True)
     assert health.level == 1
+
+
+def test_failures_that_left_the_window_are_no_part_of_the_rate() -> None:
+    """One failure of three is less than half, however many there were before."""
+    clock = FakeClock()
+    health = _health(clock, least_calls=3, failure_rate=0.5)
+    clock.advance(5)
+    for _ in range(2):
+        health.note(0, failed=True)
+    clock.advance(10)
+    for failed in (False, False, True):
+        assert not health.note(0, failed=failed)
+
+
+@pytest.mark.parametrize(
+    ("limits", "calls"),
+    [
+        ({"least_calls": 2, "failure_rate": 1}, [True]),
+        ({"least_calls": 4, "failure_rate": 0.75}, [False, False, True, True]),
+    ],
+)
+def test_a_level_begins_anew_whenever_it_is_come_to(limits: Any, calls: list[bool]) -> None:
+    """What a level did before we left it upwards does not count when we come down to it again."""
+    clock = FakeClock()
+    health = _health(clock, recover_after=1, probe_after=1, **limits)
+    for _ in range(limits["least_calls"]):
+        health.note(0, failed=True)
+    assert health.level == 1
+    health.note(1, failed=True)
+    clock.advance(1)
+    health.begin_probe()
+    assert health.end_probe("good")
+    for _ in range(limits["least_calls"]):
+        health.note(0, failed=True)
+    for failed in calls:
+        assert not health.note(1, failed=failed)
+    assert health.level == 1
+
+
+def test_a_probe_says_nothing_of_another_level() -> None:
+    """When we went down while a probe was out, its end moves nothing, and the next one may go."""
+    clock = FakeClock()
+    for outcome in ("good", "bad"):
+        health = _health(clock, recover_after=1)
+        health.note(0, failed=True)
+        clock.advance(3)
+        assert health.begin_probe() == 0
+        assert health.note(1, failed=True)
+        assert not health.end_probe(outcome)
+        assert health.level == 2
+        clock.advance(3)
+        assert health.begin_probe() == 1
+
+
+def test_each_move_makes_probes_frequent_again() -> None:
+    """After bad probes made them rare, one comes probe_after seconds after a move down or up."""
+    clock = FakeClock()
+    health = _health(clock, recover_after=1)
+
+    def probe(outcome: Any) -> int | None:
+        probed = health.begin_probe()
+        if probed is not None:
+            health.end_probe(outcome)
+        return probed
+
+    health.note(0, failed=True)
+    clock.advance(3)
+    assert probe("bad") == 0
+    health.note(1, failed=True)
+    clock.advance(3)
+    assert probe("bad") == 1
+    clock.advance(6)
+    assert probe("bad") == 0
+    clock.advance(12)
+    assert probe("good") == 1
+    clock.advance(3)
+    assert probe("bad") == 0
+
+
+def test_good_probes_of_before_do_not_count_after_going_down() -> None:
+    """Each level that we left has to earn its return from the beginning."""
+    clock = FakeClock()
+    health = _health(clock, recover_after=2)
+    health.note(0, failed=True)
+    clock.advance(3)
+    health.begin_probe()
+    health.end_probe("good")
+    health.note(1, failed=True)
+    clock.advance(3)
+    assert health.begin_probe() == 1
+    assert not health.end_probe("good")
+    assert health.begin_probe() == 1
+    assert health.end_probe("good")
 
 
 def test_good_probes_must_come_in_a_row() -> None:
@@ -494,6 +632,8 @@ TestHealth = HealthMachine.TestCase
         ([print, input], {"on": 3}, "on=3"),
         ([print, input], {"failure_rate": 0}, "failure_rate=0"),
         ([print, input], {"failure_rate": 1.5}, "failure_rate=1.5"),
+        ([print, input], {"failure_rate": True}, "failure_rate=True"),
+        ([print, input], {"failure_rate": "half"}, "failure_rate='half'"),
         ([print, input], {"least_calls": 0}, "least_calls=0"),
         ([print, input], {"recover_after": 0}, "recover_after=0"),
         ([print, input], {"window": 0}, "window=0"),
@@ -505,3 +645,9 @@ def test_wrong_options_are_named(levels: list[Any], options: dict[str, Any], nam
     """A wrong option is a ConfigurationError that names it."""
     with pytest.raises(ConfigurationError, match=named):
         Degrade(*levels, **options)
+
+
+def test_limits_of_options_are_allowed() -> None:
+    """All calls may have to fail, and probes need not grow rare."""
+    Degrade(Canned("a", name="a"), Canned("b", name="b"), failure_rate=1, least_calls=1)
+    Degrade(Canned("a", name="a"), Canned("b", name="b"), probe_after=9, max_probe_after=9)

@@ -21,6 +21,7 @@ from genai_pipeline.errors import (
     InvalidAnswer,
     InvalidRequest,
     Overloaded,
+    QuotaExhausted,
     Refused,
     Rejected,
     StorageFailed,
@@ -49,9 +50,9 @@ async def test_the_first_answers_alone() -> None:
 
 
 async def test_the_next_answers_and_is_named() -> None:
-    """After a passing failure the next target answers, and the answer and an event name it."""
+    """The next target answers, named in the answer, and in an event beside what failed last."""
     heard: list[Any] = []
-    primary, second, third = Script(Overloaded("busy")), Script(Overloaded), Script("three")
+    primary, second, third = Script(Overloaded("busy")), Script(QuotaExhausted), Script("three")
     with gp.listen(heard.append):
         wrapped = gp.wrap(primary, Fallback(second, gp.wrap(third), name="models"))
         response = await wrapped(ASK)
@@ -59,7 +60,7 @@ async def test_the_next_answers_and_is_named() -> None:
     assert response.attributes == {"fallback": "Script"}
     assert [event for event in heard if isinstance(event, FallbackTaken)] == [
         FallbackTaken(name="models", target="Script", error="Overloaded"),
-        FallbackTaken(name="models", target="Script", error="Overloaded"),
+        FallbackTaken(name="models", target="Script", error="QuotaExhausted"),
     ]
     assert (primary.calls, second.calls, third.calls) == (1, 1, 1)
 
@@ -142,6 +143,20 @@ async def test_a_refusal_keeps_its_wait_beside_failures() -> None:
     assert (await _fails(wrapped, Rejected)).retry_after == 30
 
 
+async def test_a_refusal_is_not_written_to() -> None:
+    """The shorter wait of another is told by a copy; the first target's own error is as it was."""
+    refusal = Rejected("open", retry_after=30)
+    wrapped = gp.wrap(Script(refusal), Fallback(Script(Rejected("full", retry_after=5))))
+    assert (await _fails(wrapped, Rejected)).retry_after == 5
+    assert refusal.retry_after == 30
+
+
+async def test_a_failure_prevails_over_the_bad_answer_of_another() -> None:
+    """When the first failed, its error is raised, whatever the others answered."""
+    wrapped = gp.wrap(Script(Overloaded("first")), Fallback(Script("bad"), accept=lambda _: False))
+    await _fails(wrapped, Overloaded)
+
+
 async def test_a_paid_bad_answer_is_not_repeated_for_nothing() -> None:
     """When the first refused and another answered badly, the error counts as an attempt."""
     wrapped = gp.wrap(Script(Rejected), Fallback(Script("bad"), accept=lambda _: False))
@@ -177,6 +192,18 @@ async def test_too_long_skips_targets_of_the_same_size() -> None:
     wrapped = gp.wrap(Script(too_long), Fallback(same, context_sizes=[8_000, 4_000]))
     assert await _fails(wrapped, ContextOverflow) is too_long
     assert same.calls == 0
+    assert not hasattr(too_long, "__notes__")  # nobody else was asked
+
+
+async def test_each_overflow_skips_more() -> None:
+    """What was too long for a larger target is not tried at a smaller one that comes later."""
+    second, smaller = Script(ContextOverflow), Script("never")
+    wrapped = gp.wrap(
+        Script(ContextOverflow),
+        Fallback(second, smaller, Script("long"), context_sizes=[8, 32, 16, 64]),
+    )
+    assert (await wrapped(ASK)).text == "long"
+    assert (second.calls, smaller.calls) == (1, 0)
 
 
 async def test_other_failures_do_not_skip() -> None:
@@ -196,6 +223,8 @@ async def test_past_the_deadline_no_other_is_asked(clock: FakeClock) -> None:
     wrapped = gp.wrap(late, Deadline(10, clock=clock), Fallback(other, clock=clock))
     await _fails(wrapped, Overloaded)
     assert other.calls == 0
+    wrapped = gp.wrap(late, Deadline(10.5, clock=clock), Fallback(other, clock=clock))
+    assert (await wrapped(ASK)).text == "two"  # half a second is left
 
 
 async def test_others_live_as_long_as_the_wrap() -> None:
@@ -274,6 +303,7 @@ async def test_failing_leaves_no_cycles(clock: FakeClock) -> None:
     [
         ({"on": int}, "on="),
         ({"on": ()}, "on="),
+        ({"on": (OSError, int)}, "on="),
         ({"accept": 3}, "accept=3"),
         ({"context_sizes": [1]}, "context_sizes"),
         ({"context_sizes": [1, 0]}, "context_sizes"),

@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.errors import Overloaded
 from genai_pipeline.messages import Response, Usage
-from genai_pipeline.resilience._marks import fresh, marked
+from genai_pipeline.resilience._marks import fresh, marked, told
 
 
 def test_a_copy_has_all_of_the_error_and_shares_nothing() -> None:
@@ -27,6 +27,11 @@ def test_a_copy_has_all_of_the_error_and_shares_nothing() -> None:
     assert twin.__traceback__ is error.__traceback__
     twin.add_note("twice")
     assert error.__notes__ == ["once"]
+
+
+def test_a_copy_hides_no_context() -> None:
+    """Where the error shows what it was raised in the handling of, so does its copy."""
+    assert not fresh(Overloaded("busy")).__suppress_context__
 
 
 class _Demanding(Exception):
@@ -48,6 +53,12 @@ class _Changing(Exception):
 def test_what_cannot_be_copied_faithfully_is_shared(error: Exception) -> None:
     """An exception whose copy would fail or differ is answered itself."""
     assert fresh(error) is error
+
+
+def test_a_failure_is_told_in_few_words() -> None:
+    """A note on a failure is no longer than 200 characters, however much the server wrote."""
+    assert told("model", Overloaded("busy")) == "model: Overloaded: busy"
+    assert len(told("model", Overloaded("busy " * 100))) == 200
 
 
 @attrs.frozen

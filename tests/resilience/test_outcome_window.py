@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from genai_pipeline.resilience._outcome_window import FAILED, SLOW, OutcomeWindow
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 40), st.sampled_from([0, FAILED, SLOW, FAILED + SLOW])), max_size=80
+    st.tuples(st.integers(0, 40), st.sampled_from([0, FAILED, SLOW, FAILED | SLOW])), max_size=80
 )
 RATES = st.integers(1, 20).map(lambda twentieths: twentieths / 20)
 
@@ -24,8 +24,8 @@ def test_counters_equal_a_recount(
         now += seconds
         window.add(now, kind)
         past = [(then, what) for then, what in [*past, (now, kind)] if now - then < age][-size:]
-        failed = sum(what in {FAILED, FAILED + SLOW} for _, what in past)
-        slow = sum(what in {SLOW, FAILED + SLOW} for _, what in past)
+        failed = sum(what in {FAILED, FAILED | SLOW} for _, what in past)
+        slow = sum(what in {SLOW, FAILED | SLOW} for _, what in past)
         assert (len(window), window.failed, window.slow) == (len(past), failed, slow)
         bad = failed / len(past) >= failing or slow / len(past) >= slowing
         assert (window.verdict() is not None) == (len(past) >= least and bad)
@@ -43,3 +43,12 @@ def test_the_verdict_says_why() -> None:
     window.add(0, FAILED)
     window.add(0, FAILED)
     assert window.verdict() == "2 of the last 4 calls failed"
+
+
+def test_a_share_below_the_rate_is_borne() -> None:
+    """One bad call of three is less than half, whether it failed or was slow."""
+    for kind in (FAILED, SLOW, FAILED | SLOW):
+        window = OutcomeWindow(size=4, age=9, least=2, failure_rate=0.5, slow_rate=0.5)
+        for each in (0, 0, kind):
+            window.add(0, each)
+        assert window.verdict() is None

@@ -197,6 +197,14 @@ async def test_patience_ends(clock: FakeClock) -> None:
     assert isinstance(raised.value.__cause__, RateLimited)
 
 
+async def test_waits_after_faults_use_up_no_patience(clock: FakeClock) -> None:
+    """However long faults were waited for, *patience* is left for rate limits in full."""
+    model = Flaky(clock, *[Overloaded("busy")] * 3, RateLimited("slow", retry_after=4), "fine")
+    policed = gp.wrap(model, retry(clock, attempts=4, patience=5, random=always(1.0)))
+    assert await policed("prompt") == "fine"
+    assert model.waits == [0.5, 1.0, 2.0, 4.5]
+
+
 async def test_parking_without_a_hint_names_the_backoff(clock: FakeClock) -> None:
     """The pipeline learns how long to wait even when the server did not say."""
     model = Flaky(clock, RateLimited("slow down"))
@@ -229,6 +237,17 @@ async def test_a_rejection_of_no_time_does_not_spin(clock: FakeClock) -> None:
     )
     await gp.wrap(model, retry(clock, random=always(0.0)))("prompt")
     assert model.waits == [pytest.approx(0.01), pytest.approx(0.02)]
+
+
+async def test_an_outage_uses_up_no_attempts(clock: FakeClock) -> None:
+    """Faults that a circuit opened on count no more; the refusal of another policy is no excuse."""
+    fault = Overloaded("down")
+    opened, full = errors.CircuitOpen("", retry_after=1), errors.BulkheadFull("", retry_after=1)
+    model = Flaky(clock, fault, fault, opened, fault, fault, "fine")
+    assert await gp.wrap(model, retry(clock, attempts=3))("prompt") == "fine"
+    model = Flaky(clock, fault, fault, full, fault, "fine")
+    with pytest.raises(Overloaded):
+        await gp.wrap(model, retry(clock, attempts=3))("prompt")
 
 
 async def test_a_rejection_that_does_not_fit_goes_on_as_it_is(clock: FakeClock) -> None:
@@ -311,10 +330,10 @@ async def test_concurrent_calls_are_independent(clock: FakeClock) -> None:
         assert answer == value if value % 5 < 4 else str(answer) == str(value)
 
 
-async def test_success_costs_nothing_of_tenacity(
+async def test_what_is_not_tried_again_costs_nothing_of_tenacity(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behaviour 20: an object of tenacity's is made after a failure, and not before."""
+    """Behaviour 20: an object of tenacity's is made after a failure that is to be tried again."""
     made: list[object] = []
 
     retrying: Any = vars(_retry)["AsyncRetrying"]
@@ -324,8 +343,11 @@ async def test_success_costs_nothing_of_tenacity(
         return retrying(**options)
 
     monkeypatch.setattr(_retry, "AsyncRetrying", spy)
-    policed = gp.wrap(Flaky(clock, "fine", Overloaded("busy"), "fine"), retry(clock))
+    outcomes = "fine", errors.Refused("no"), Overloaded("busy"), "fine"
+    policed = gp.wrap(Flaky(clock, *outcomes), retry(clock))
     await policed("prompt")
+    with pytest.raises(errors.Refused):
+        await policed("prompt")
     assert not made
     await policed("prompt")
     assert len(made) == 1

@@ -177,6 +177,13 @@ def test_wrong_options_of_retry_are_refused(option: str, value: Any) -> None:
         Retry(**{"on": OSError, option: value})
 
 
+def test_a_wrong_clock_is_told_of_the_retry() -> None:
+    """Whether or not it has a budget that would need the clock too."""
+    for options in ({}, {"budget": None}):
+        with pytest.raises(gp.ConfigurationError, match="Retry: clock=3; give"):
+            Retry(**{"on": OSError, "clock": 3, **options})  # type: ignore[arg-type]
+
+
 def test_limits_of_options_are_allowed() -> None:
     """The least and the equal are fine."""
     Retry(on=OSError, attempts=1, answer_attempts=1, first_wait=8, max_wait=8)
@@ -203,6 +210,24 @@ def test_wrong_options_of_the_budget_are_refused(option: str, value: Any) -> Non
     """A budget that could never let a retry through, or never refuse one, is refused."""
     with pytest.raises(gp.ConfigurationError, match=f"RetryBudget: {option}={value!r}; give"):
         RetryBudget(**{option: value})
+
+
+def test_a_wrong_option_of_the_budget_is_told_its_range() -> None:
+    """Where a number has a most, the message names it as well."""
+    with pytest.raises(gp.ConfigurationError, match=r"ratio=2; give a number, 0 to 1$"):
+        RetryBudget(ratio=2)
+    with pytest.raises(gp.ConfigurationError, match=r"capacity=0; give a number, 1 or more$"):
+        RetryBudget(capacity=0)
+
+
+def test_defaults_are_those_documented() -> None:
+    """Three attempts that wait 0.5 to 8 s, a minute for servers, five in all; a full budget."""
+    shown = (
+        ", attempts=3, answer_attempts=None, first_wait=0.5, max_wait=8.0,"
+        " max_server_delay=60.0, patience=300.0,"
+        " budget=RetryBudget(ratio=0.2, reserve=1.0, capacity=500.0), name='retry')"
+    )
+    assert repr(Retry(on=OSError)).endswith(shown)
 
 
 @pytest.mark.parametrize("policy", [Timeout, Deadline])

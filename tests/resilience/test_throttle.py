@@ -111,6 +111,32 @@ async def test_what_says_nothing_counts_as_nothing(clock: FakeClock) -> None:
     assert throttle._recent() == (1, 1)
 
 
+async def test_refusals_inside_never_count(clock: FakeClock) -> None:
+    """What a policy inside refused was not turned away by the callee, whatever counts one says."""
+    throttle = throttle_on(clock, counts=lambda _: True)
+    for _ in range(20):
+        assert await tried(throttle, CircuitOpen("inside")) == "CircuitOpen"
+
+
+async def test_a_good_past_is_forgotten(clock: FakeClock) -> None:
+    """However many calls were accepted before the window, an outage after it is noticed."""
+    throttle = throttle_on(clock, window_seconds=120)
+    for _ in range(1000):
+        await tried(throttle, None)
+    clock.advance(130)
+    await tried(throttle, Overloaded("503"))
+    assert await tried(throttle, None) == "Throttled"
+
+
+async def test_memory_does_not_grow_with_calls(clock: FakeClock) -> None:
+    """Of ten thousand calls in a window it keeps sixty sums or so."""
+    throttle = throttle_on(clock, window_seconds=100)
+    for _ in range(10_000):
+        clock.advance(0.01)
+        await tried(throttle, None)
+    assert 50 <= len(throttle._slices) <= 61
+
+
 def test_default_classes() -> None:
     """Being turned away is an outage's error, or too many requests."""
     assert is_turned_away(RateLimited("429")) is True
@@ -215,6 +241,12 @@ async def test_cancelling_at_every_wait_counts_nothing(clock: FakeClock) -> None
 
     assert await cancel_at_every_wait(scenario) == 2
     assert seen == [(0, 0), (0, 0), (1, 1)]
+
+
+def test_defaults_are_those_documented() -> None:
+    """Two calls for each that is accepted, over two minutes; the refused come again in a second."""
+    shown = "Throttle(name='throttle', k=2.0, window_seconds=120.0, pause=1.0,"
+    assert repr(Throttle()).startswith(shown)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ class Failed:
 class Attempts(Generic[I, O]):
     """All attempts at one call, from the moment the first has failed."""
 
+    wait: float
+    """Seconds to wait before the next attempt."""
+
+    # What `_note` says of the latest failure.
+    _kind: Kind
+    _hint: float | None
+    _error: str
+    _waits_for: Literal["queue", "limiter", "cooldown", "breaker", "backoff"]
+
     def __init__(
         self,
         retry: Retry,
@@ -66,17 +75,11 @@ class Attempts(Generic[I, O]):
         self._call_next = call_next
         self._first: tuple[Exception, bool | float] | None = (error, wish)
         self._counts: dict[Kind, int] = {"fault": 0, "answer": 0, "limit": 0, "rejection": 0}
-        self._kind: Kind = "fault"
-        self._hint: float | None = None
-        self._error = ""
         self._earlier: deque[str] = deque(maxlen=_EARLIER_KEPT)
-        self._waits_for: Literal["queue", "limiter", "cooldown", "breaker", "backoff"] = "backoff"
         self._patience = retry.patience
         self._park = False
         self._has_token = False
         self._made = 1
-        self.wait = 0.0
-        """Seconds to wait before the next attempt."""
 
     async def make(self) -> O | Failed:
         """Make an attempt; answer its failure rather than raise it. The first was made before."""

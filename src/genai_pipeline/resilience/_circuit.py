@@ -146,13 +146,12 @@ class Circuit:
             return
         hint = error.retry_after if isinstance(error, Transient) else None
         if self.state == "half-open":
-            self.probes -= 1
             self._prepare_opening("a probe failed", hint)
             self._report(error)
             return
         self._failures += 1
         self._report(error)
-        self.window.add(self.now(), FAILED + SLOW if slow else FAILED)
+        self.window.add(self.now(), FAILED | SLOW if slow else FAILED)
         self._judge(hint)
 
     def abandon(self, epoch: int) -> None:

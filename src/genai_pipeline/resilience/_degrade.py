@@ -192,7 +192,7 @@ def _level(owner: object, index: int, given: object) -> tuple[str, Provider]:
         name, provider = given
     else:
         provider = given
-        name = name_of(cast("Any", given)) if callable(given) else ""
+        name = name_of(cast("Any", given))
     fine = callable(provider) and not isinstance(provider, type) and bool(name)
     check(fine, owner, f"levels[{index}]", given, "(name, provider) or a provider")
     return name, cast("Provider", provider)

@@ -59,14 +59,16 @@ class Health:
     the next is twice as long in coming.
     """
 
+    # What `note` says when it goes down a level, before which there is no probe.
+    _candidate: int
+    _good: int
+    _pause: float
+
     def __init__(self, levels: int, thresholds: Thresholds, clock: Clock) -> None:
         self._thresholds = thresholds
         self._clock = clock
         self._windows = [_Window(thresholds.window) for _ in range(levels)]
-        self._candidate = 0
-        self._probing = False
-        self._good = 0
-        self._pause = thresholds.probe_after
+        self._probed: int | None = None
         self._probe_at = math.inf
         self.level = 0
         """The level that answers now; 0 is the best."""
@@ -88,21 +90,21 @@ class Health:
 
     def begin_probe(self) -> int | None:
         """Answer the level above to try with this call, if it is time; `end_probe` must follow."""
-        if self._probing or self._clock.now() < self._probe_at:
+        if self._probed is not None or self._clock.now() < self._probe_at:
             return None
-        self._probing = True
-        return self._candidate
+        self._probed = self._candidate
+        return self._probed
 
     def end_probe(self, outcome: Literal["good", "bad", "none"], wait: float | None = None) -> bool:
         """
         Note how the probe went; answer whether that moved us up.
 
         *wait* is the time that the level asked for when it was bad. ``"none"`` says nothing, as
-        when the call was cancelled.
+        when the call was cancelled; and so does a probe during which we went down.
         """
         limits, now = self._thresholds, self._clock.now()
-        self._probing = False
-        if outcome == "none" or self._candidate >= self.level:
+        probed, self._probed = self._probed, None
+        if outcome == "none" or probed != self._candidate:
             return False
         if outcome == "bad":
             self._good = 0

@@ -32,7 +32,7 @@ class OutcomeWindow:
     _outcomes: deque[tuple[float, int]] = attrs.field(factory=deque, init=False, repr=False)
 
     def add(self, now: float, kind: int = 0) -> None:
-        """Note that a call ended *now*: well, or `FAILED`, `SLOW`, or both (added up)."""
+        """Note that a call ended *now*: well, or `FAILED`, `SLOW`, or both (``FAILED | SLOW``)."""
         outcomes = self._outcomes
         while outcomes and (now - outcomes[0][0] >= self.age or len(outcomes) >= self.size):
             gone = outcomes.popleft()[1]

@@ -1,0 +1,1 @@
+"""What the developers of this project run besides its tests."""
