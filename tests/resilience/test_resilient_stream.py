@@ -780,7 +780,7 @@ async def test_entering_it_opens_what_it_is_made_of() -> None:
         ({"breaker": "b"}, "breaker='b'; give CircuitBreaker, or None"),
         ({"timeout": gp.Timeout(1)}, "timeout=.*give StreamTimeout, or None"),
         ({"deadline": 3.0}, "deadline=3.0; give Deadline, or None"),
-        ({"fallback": [None]}, r"fallback\[0\]=None; give a streaming provider"),
+        ({"fallback": [None]}, r"fallback=\[None\]; give a streaming provider"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused(options: dict[str, Any], message: str) -> None:
