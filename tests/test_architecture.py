@@ -19,7 +19,10 @@ NAME = "genai_pipeline"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
     frozenset(
-        {"_canonical", "_options", "_quotas", "_shared", "messages", "records", "types", "walk"}
+        {
+            *("_canonical", "_journal", "_options", "_paid", "_quotas", "_shared"),
+            *("messages", "records", "types", "walk"),
+        }
     ),
     frozenset(
         {

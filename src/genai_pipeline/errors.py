@@ -27,6 +27,7 @@ Every error this library raises, classified by *who must act*.
     ├── Systemic             the operator: every record would fail alike
     │   ├── AuthenticationFailed the credentials are missing, wrong or not enough
     │   ├── QuotaExhausted       the money or quota at the vendor is used up
+    │   ├── BudgetExhausted      a call could cost more than a hard budget has left
     │   ├── StorageFailed        a disk is full, read-only or failing
     │   ├── TooManyFailures      more records failed than ``max_failures`` allows
     │   └── ConfigurationError   an option or a combination of options is wrong
@@ -49,6 +50,7 @@ __all__ = [
     "AccountingError",
     "AttemptTimeout",
     "AuthenticationFailed",
+    "BudgetExhausted",
     "BulkheadFull",
     "Category",
     "CircuitOpen",
@@ -293,6 +295,21 @@ class AuthenticationFailed(Systemic):
 
 class QuotaExhausted(Systemic):
     """Raised when the money or the quota at the vendor is used up; waiting does not help."""
+
+
+class BudgetExhausted(Systemic):
+    """
+    Raised when a call could cost more than what is left of a hard budget.
+
+    The run stops, and the record is held: raise the cap, or wait for the budget's next window,
+    and run again. *budget* names it; *waits* tells whether calls under way hold money that may
+    come back.
+    """
+
+    def __init__(self, message: str = "", *, budget: str = "", waits: bool = False) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.waits = waits
 
 
 class StorageFailed(Systemic):
