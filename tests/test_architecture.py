@@ -27,7 +27,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_fan_out", "_functions", "_gather"),
-            *("_lifespan", "_order", "_stack", "_stages", "_wrap"),
+            *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
+            "_wrap",
         }
     ),
     frozenset(
@@ -36,7 +37,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("_signals", "_tally", "_turnstile", "resilience"),
         }
     ),
-    frozenset({"providers", "sources", "sinks", "stores", "telemetry", "plugins"}),
+    frozenset({"journals", "providers", "sources", "sinks", "stores", "telemetry", "plugins"}),
     frozenset({"testing", "cli", "__main__"}),
 )
 """What stands on which floor, by the first part of its name below the package."""

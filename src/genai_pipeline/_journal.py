@@ -17,6 +17,7 @@ from typing import Literal, Protocol, Self, TypeAlias
 
 import attrs
 
+from genai_pipeline._options import at_least, one_of, optional
 from genai_pipeline.messages import Usage
 
 __all__ = [
@@ -107,7 +108,10 @@ class Claim:
     """16 bytes that stand for pipeline, key and generation."""
 
     state: ItemState
-    """``claimed`` when it is this worker's now; else the end it came to, or ``held``."""
+    """
+    ``claimed`` when it is this worker's now; else the end it came to, or ``held``, or ``ready``
+    while another worker carries it: then look again later.
+    """
 
     attempts: int = 0
     """How often it failed by its own fault."""
@@ -153,7 +157,7 @@ class BudgetUse:
     window: str
     """The stretch of time it counts in; grows with time, letter by letter: ``2026-11-26``."""
 
-    cap: int
+    cap: int = attrs.field(validator=at_least(0))
     """Nano-dollars."""
 
 
@@ -173,7 +177,7 @@ class Intent:
     deadline: float
     """Wall time at which it will have ended, one way or another."""
 
-    hold: int | None
+    hold: int | None = attrs.field(validator=optional(at_least(0)))
     """The most it can cost, in nano-dollars; `None` when no price is known."""
 
     budgets: tuple[BudgetUse, ...] = ()
@@ -185,11 +189,11 @@ class Intent:
 class CallEnd:
     """How a call ended."""
 
-    state: CallState
-    """Not ``inflight``."""
-
+    state: CallState = attrs.field(
+        validator=one_of("answered", "void", "partial", "unknown", "abandoned")
+    )
     at: float
-    cost: int | None = None
+    cost: int | None = attrs.field(default=None, validator=optional(at_least(0)))
     """
     Nano-dollars; `None` when the price or the usage is not known: then it counts at its hold,
     unless it is void.
@@ -226,8 +230,8 @@ class Settled:
 class ItemEnd:
     """How the carrying of a record ended."""
 
-    state: ItemState
-    """Not ``claimed``; ``ready`` hands it back for another try."""
+    state: ItemState = attrs.field(validator=one_of("ready", "held", "done", "filtered", "dead"))
+    """``ready`` hands it back for another try."""
 
     at: float
     fingerprint: str
@@ -243,6 +247,9 @@ class ItemEnd:
     category: str | None = None
     letter: bytes | None = None
     """A dead letter as JSON, with the payload; `None` for other ends."""
+
+    resumes: bool = False
+    """For ``held``: whether a later run takes it up by itself, as when it waits for money."""
 
     own_fault: bool = False
     """Whether to count an attempt against the record."""
@@ -303,7 +310,8 @@ class Journal(Protocol):
         """
         Take up the record *key* for *run*, in its latest generation; it is admitted if need be.
 
-        A record that ended under another fingerprint is taken up again, with its calls.
+        A record that ended under another fingerprint is taken up again, with its calls. Cancelled,
+        it leaves the record as it was.
         """
         ...
 
@@ -332,7 +340,9 @@ class Journal(Protocol):
         Note the intent of a call and hold its money in every budget, or in none (T1).
 
         Answers the number of the call. Raises `errors.BudgetExhausted` when a budget has no room;
-        its ``waits`` tells whether calls under way hold money that may come back.
+        its ``waits`` tells whether calls under way hold money that may come back. Cancelled, it
+        leaves nothing held, since nobody can have made the call. A window that was over, by what
+        the journal has seen, stays over: what is held counts in the latest one.
         """
         ...
 
@@ -341,7 +351,8 @@ class Journal(Protocol):
         Note how a call ended, keep its answer, and settle its hold (T2); once.
 
         A second end changes nothing, except that a late answer makes an ``unknown`` or
-        ``abandoned`` call ``answered``, and counts with its true cost.
+        ``abandoned`` call ``answered``, and counts with its true cost; and that an ``unknown``
+        one may be ``abandoned``.
         """
         ...
 
@@ -350,7 +361,7 @@ class Journal(Protocol):
         ...
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
-        """Note how the carrying of a record ended (T3)."""
+        """Note how the carrying of a record ended (T3); an end that it has is not changed."""
         ...
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
