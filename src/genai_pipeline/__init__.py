@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         Degrade,
         Fallback,
         Hedge,
+        Journaled,
         LoadBalance,
         RateLimit,
         Retry,
@@ -94,6 +95,7 @@ __all__ = [
     "Fallback",
     "Handler",
     "Hedge",
+    "Journaled",
     "LoadBalance",
     "Message",
     "Middleware",
@@ -171,7 +173,7 @@ _HOMES = {
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
-    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
+    "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
     "cache_only resilient",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",
