@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_answer_codec", "_paid_response", "_batched", "_branch", "_chain", "_encode", "_fan_out", "_functions", "_gather"),
+            *("_answer_codec", "_paid_response", "_batched", "_branch", "_chain", "_encode", "_fan_out", "_frozen_groups", "_functions", "_gather", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             "_wrap",
         }

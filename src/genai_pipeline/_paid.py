@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import attrs
 
 from genai_pipeline._journal import CallState, Group, RawAnswer
 from genai_pipeline.errors import (
+    ConfigurationError,
     ConnectionFailed,
     Permanent,
     RateLimited,
@@ -34,12 +35,13 @@ __all__ = [
     "PaidCall",
     "StageMark",
     "Visit",
-    "begin_visit",
     "current_recorder",
     "current_visit",
     "is_unbilled",
     "paid",
     "set_recorder",
+    "set_visit",
+    "unattributed",
     "unrecorded",
 ]
 
@@ -136,6 +138,32 @@ def unrecorded() -> Iterator[None]:
         _recorder.reset(token)
 
 
+@contextmanager
+def unattributed(who: str) -> Iterator[None]:
+    """Refuse calls that cost money inside the block, since *who* makes them for several records."""
+    recorder = _recorder.get()
+    if recorder is None:
+        yield
+        return
+    token = _recorder.set(cast("CallRecorder", _Refusing(who)))
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+class _Refusing:
+    def __init__(self, who: str) -> None:
+        self._who = who
+
+    async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:  # noqa: ARG002 - refused
+        raise ConfigurationError(
+            f"batched: {self._who} calls {call.provider} {call.model!r} for several records at "
+            "once, which a journal cannot keep, since a later run would group them otherwise; "
+            "gp.gather the records, and call the model in the stage behind"
+        )
+
+
 @attrs.frozen
 class StageMark:
     """What the calls of a stage are known by."""
@@ -148,15 +176,18 @@ class StageMark:
 class Visit:
     """One attempt of a record at one stage; what it took from the journal can be put back."""
 
-    __slots__ = ("_undo", "mark")
+    __slots__ = ("_outer", "_undo", "mark")
 
-    def __init__(self, mark: StageMark) -> None:
+    def __init__(self, mark: StageMark, outer: Visit | None = None) -> None:
         self.mark = mark
+        self._outer = outer
         self._undo: list[Callable[[], None]] = []
 
     def took(self, put_back: Callable[[], None]) -> None:
-        """Note how to put back an answer that this attempt has used."""
+        """Note how to put back an answer that this attempt used; twice must do no more."""
         self._undo.append(put_back)
+        if self._outer is not None:
+            self._outer.took(put_back)
 
     def undo(self) -> None:
         """Put back all that was used, since the stage begins anew."""
@@ -166,12 +197,8 @@ class Visit:
 
 _visit: ContextVar[Visit | None] = ContextVar("genai_pipeline_visit", default=None)
 
-
-def begin_visit(mark: StageMark) -> Visit:
-    """Note that this task enters a stage; for the engine alone."""
-    visit = Visit(mark)
-    _visit.set(visit)
-    return visit
+set_visit = _visit.set
+"""Note which attempt at a stage this task is part of; for the engine alone."""
 
 
 def current_visit() -> Visit | None:
