@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("pipeline", "report", "_carrier", "_handoff", "_histogram", "_runner"),
-            *("_signals", "_tally", "_turnstile", "resilience"),
+            *("_signals", "_tally", "_turnstile", "money", "resilience"),
         }
     ),
     frozenset({"journals", "providers", "sources", "sinks", "stores", "telemetry", "plugins"}),

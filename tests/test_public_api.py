@@ -26,6 +26,7 @@ PUBLIC = (
     "genai_pipeline.errors",
     "genai_pipeline.events",
     "genai_pipeline.messages",
+    "genai_pipeline.money",
     "genai_pipeline.plugins",
     "genai_pipeline.providers",
     "genai_pipeline.records",

@@ -7,7 +7,7 @@ two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
-engine and the policies, which do not know each other; the edges (sources, sinks, stores,
+engine, money and the policies, which do not know each other; the edges (sources, sinks, stores,
 providers, telemetry), which know the words and never the engine; the command and the test kit.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from genai_pipeline import (
         errors,
         events,
+        money,
         plugins,
         providers,
         resilience,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from genai_pipeline.events import emit, listen
     from genai_pipeline.messages import Message, Request, Response, Usage
+    from genai_pipeline.money import Budget, PriceBook
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveLimit",
+    "Budget",
     "Bulkhead",
     "Cache",
     "Canned",
@@ -103,6 +106,7 @@ __all__ = [
     "Permanent",
     "Pipeline",
     "PipelineError",
+    "PriceBook",
     "Provider",
     "RateLimit",
     "Record",
@@ -140,6 +144,7 @@ __all__ = [
     "in_order",
     "listen",
     "map",
+    "money",
     "plugins",
     "providers",
     "reduce",
@@ -169,6 +174,7 @@ _HOMES = {
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
     "messages": "Message Request Response Usage",
+    "money": "Budget PriceBook",
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
