@@ -26,13 +26,26 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_answer_codec", "_paid_response", "_batched", "_branch", "_chain", "_encode", "_fan_out", "_frozen_groups", "_functions", "_gather", "_versions"),
+            *(
+                "_answer_codec",
+                "_paid_response",
+                "_batched",
+                "_branch",
+                "_chain",
+                "_encode",
+                "_fan_out",
+                "_frozen_groups",
+                "_functions",
+                "_gather",
+                "_versions",
+            ),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             "_wrap",
         }
     ),
     frozenset(
         {
+            *("_journaled", "_recorder", "_redact", "_run_journal"),
             *("pipeline", "report", "_carrier", "_handoff", "_histogram", "_runner"),
             *("_signals", "_tally", "_turnstile", "money", "resilience"),
         }

@@ -106,7 +106,7 @@ class Chain(Composite):
             record = outputs[0]
         return outputs
 
-    async def _walk_on(
+    async def _walk_on(  # noqa: C901, PLR0912 - one loop, since each record pays for it
         self, position: int, record: Record[Any], walk: Walk, outer: Visit | None = None
     ) -> Records:
         names, timed, marks = self._names, walk.timed, None

@@ -46,9 +46,7 @@ class FrozenGroups:
         group = await recorder.freeze(stage, gathered.marks, body)
         self._carry(group, gathered.fate, recorder)
 
-    def resume(
-        self, group: Group, walk: Walk, recorder: CallRecorder
-    ) -> Sequence[Record[Any]]:
+    def resume(self, group: Group, walk: Walk, recorder: CallRecorder) -> Sequence[Record[Any]]:
         """
         Let *walk* carry a group on that was frozen before, or join the one that does.
 

@@ -126,7 +126,7 @@ def gather(
     A *size* above the pipeline's ``max_in_flight`` is never reached, and waits for *linger*.
 
     In a pipeline with a journal, who is gathered with whom is kept there, with the values, before
-    the list goes on: a later run goes on with the same lists, so that what was paid for them counts.
+    the list goes on, and a later run goes on with the same lists: what was paid for them counts.
     The values must be plain JSON types then. *version* is as with `map`.
     """
     check_mark("gather", version, "retry")

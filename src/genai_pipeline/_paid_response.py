@@ -23,14 +23,14 @@ async def paid_response(
     *,
     provider: str,
     model: str,
-    timeout: float = 600.0,
+    longest: float = 600.0,
     identity: tuple[Any, ...] = (),
 ) -> Response:
     """
     Answer *request* by ``respond()``, through the journal of the pipeline this runs in, if any.
 
     For providers that read their answers inside of what they call: the journal keeps the
-    `Response`, as JSON. One that comes out of it has ``attributes["replayed"]`` true.
+    `Response`, as JSON. *longest* is the seconds after which a call has surely ended. One that comes out of it has ``attributes["replayed"]`` true.
     """
     if current_recorder() is None:
         return await respond()
@@ -43,7 +43,7 @@ async def paid_response(
         model=model,
         request=request,
         judge=_judge,
-        timeout=timeout,
+        timeout=longest,
         identity=("response", *identity),
     )
     raw = await paid(call, send)

@@ -135,7 +135,6 @@ class RunEnded(Event):
     """Records that had ended already in an earlier run, as the journal knew."""
 
 
-
 Listener: TypeAlias = Callable[[Any], object]
 
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("genai_pipeline_listeners", default=())

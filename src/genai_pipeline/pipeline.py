@@ -9,10 +9,12 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
 from genai_pipeline._runner import Runner
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.money import Budget, Budgets, PriceBook
 from genai_pipeline.records import DeadLetter
 from genai_pipeline.report import Report
 from genai_pipeline.types import Sink, Source, Stage
@@ -45,6 +47,25 @@ def _is_share_or_count(owner: object, option: attrs.Attribute[Any], value: objec
     check(fine, owner, option.name, value, allowed)
 
 
+def _is_name(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    check(isinstance(value, str) and bool(value), owner, option.name, value, "a text, not empty")
+
+
+def _is_journal(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    methods = ("begin_run", "claim", "begin_call", "end_call", "end_item")
+    fine = all(callable(getattr(value, method, None)) for method in methods)
+    fine = fine and not isinstance(value, type)
+    check(fine, owner, option.name, value, 'a journal, such as gp.Sqlite("run.db")')
+
+
+def _is_price_book(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    check(isinstance(value, PriceBook), owner, option.name, value, "a gp.PriceBook")
+
+
+def _to_budgets(budgets: Any) -> tuple[Budget, ...]:
+    return Budgets(budgets).budgets
+
+
 class _Current:
     """The run that goes on, or the last one."""
 
@@ -60,7 +81,8 @@ class Pipeline(Generic[A, B]):
     Every record that is read has exactly one end: written, filtered, dead-lettered, or handed
     back to the source; the `Report` adds up. The promise is at-least-once: a record is settled
     at its source only when its output is durable in the sink, so after a crash a source that
-    remembers delivers again what was not settled.
+    remembers delivers again what was not settled. With a *journal*, no answer is lost and none
+    is paid for twice.
 
     All options are validated here: a wrong one raises `ConfigurationError`.
     """
@@ -104,9 +126,35 @@ class Pipeline(Generic[A, B]):
     Signals that stop a run (in the main thread): the first in order, the second at once.
     """
 
+    name: str = attrs.field(default="pipeline", validator=_is_name)
+    """What the journal knows the pipeline by; keys of records belong to it."""
+
+    journal: Journal | None = attrs.field(default=None, validator=_options.optional(_is_journal))
+    """
+    Where records, paid calls, their answers and what they cost are kept through crashes.
+
+    With it, running again is resuming: records that have ended are passed by, and calls that
+    were answered are answered from here. Every record needs a key of its own.
+    """
+
+    budgets: Sequence[Budget] = attrs.field(default=(), converter=_to_budgets)
+    """Hard caps on what calls may cost, each held before a call is made; they need *journal*."""
+
+    prices: PriceBook | None = attrs.field(
+        default=None, validator=_options.optional(_is_price_book)
+    )
+    """What calls cost; needed by *budgets*, and for costs that the provider does not tell."""
+
     clock: Clock = attrs.field(factory=SystemClock)
 
     _current: _Current = attrs.field(factory=_Current, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.budgets and self.journal is None:
+            raise ConfigurationError(
+                "Pipeline: budgets= needs journal=, where money is held before it is spent; "
+                "give gp.Sqlite(path), or gp.journals.Memory() for this process alone"
+            )
 
     async def run(self) -> Report:
         """

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from genai_pipeline._lifespan import Composite, opened
 from genai_pipeline._journal import RawAnswer
+from genai_pipeline._lifespan import Composite, opened
 from genai_pipeline._options import check
 from genai_pipeline._paid import PaidCall, paid
 from genai_pipeline.clock import Clock, SystemClock

@@ -55,7 +55,7 @@ class Journaled:
             lambda: call_next(request),
             provider=self.provider,
             model=self.model,
-            timeout=self.timeout,
+            longest=self.timeout,
         )
         if response.attributes.get("replayed"):
             emit(
