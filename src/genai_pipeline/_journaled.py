@@ -84,10 +84,9 @@ class JournaledCarrier(Carrier):
                 self.engine.passed(Walk(self.engine, record, ordinal))
                 await self.skip(delivery)
             else:
-                held = claim.state == "held"
-                told = "is held" if held else "is carried by another run"
-                error = Stopped(f"the record {record.key!r} {told}")
-                await self._turn_away(delivery, ordinal, error)
+                told = "is held" if claim.state == "held" else "is carried by another run"
+                turned = Stopped(f"the record {record.key!r} {told}")
+                await self._turn_away(delivery, ordinal, turned)
 
     async def _carry_claimed(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
         record = delivery.record

@@ -30,7 +30,8 @@ async def paid_response(
     Answer *request* by ``respond()``, through the journal of the pipeline this runs in, if any.
 
     For providers that read their answers inside of what they call: the journal keeps the
-    `Response`, as JSON. *longest* is the seconds after which a call has surely ended. One that comes out of it has ``attributes["replayed"]`` true.
+    `Response`, as JSON. *longest* is the seconds after which a call has surely ended. One that
+    comes out of the journal has ``attributes["replayed"]`` true.
     """
     if current_recorder() is None:
         return await respond()
