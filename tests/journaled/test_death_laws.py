@@ -51,7 +51,8 @@ class Step:
             for ordinal in range(self.calls):
                 prompt = f"{name} {json.dumps(value)} {ordinal}"
                 answer = await model(gp.Request(prompt, max_output_tokens=4))
-                assert answer.text == f"re {prompt}"
+                if answer.text != f"re {prompt}":
+                    life.world.provider.wrong.append(f"{answer.text} is no answer to {prompt}")
             if number in self.rejects_at:
                 raise gp.Rejected("not now", retry_after=1)
 
@@ -202,6 +203,7 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
             assert report is not None
             again = await live(world, LAST, chain, records, retry=retry)
         provider = world.provider
+        assert provider.wrong == []
         for prompt, times in provider.billed.items():
             assert times <= 1 + provider.lost[prompt]
         counts = await world.memory.counts("pipeline")
@@ -258,6 +260,7 @@ def test_the_bill_stays_within_the_cap(
             # With money enough, what was held goes on, and nothing is bought again.
             enough = gp.Budget(cap="1", window="total")
             await live(world, LAST, chain, records, retry=retry, budgets=[enough], prices=PRICES)
+        assert world.provider.wrong == []
         counts = await world.memory.counts("pipeline")
         assert set(counts) <= {"done", "filtered", "dead"}
         assert sum(counts.values()) == records
