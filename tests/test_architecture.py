@@ -20,13 +20,13 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
     frozenset(
         {
-            *("_canonical", "_journal", "_options", "_paid", "_quotas", "_shared"),
+            *("_canonical", "_journal", "_journal_admin", "_options", "_paid", "_quotas", "_shared"),
             *("messages", "records", "types", "walk"),
         }
     ),
     frozenset(
         {
-            *("_batched", "_branch", "_chain", "_encode", "_fan_out", "_functions", "_gather"),
+            *("_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out", "_functions", "_gather"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             "_wrap",
         }

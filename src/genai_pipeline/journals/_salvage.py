@@ -1,0 +1,3 @@
+"""x"""
+class Salvaged: pass
+def salvage(): pass
