@@ -63,6 +63,8 @@ def prepare(connection: Connection, *, synchronous: str = "FULL") -> None:
 
     Raises `ConfigurationError` where SQLite is too old, or does not do as it is told.
     """
+    # Before anything is read, so that no memory is shared with others, nor a file for it made.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
     version = tuple(
         int(part)
         for part in connection.execute("SELECT sqlite_version()").fetchone()[0].split(".")
@@ -71,7 +73,6 @@ def prepare(connection: Connection, *, synchronous: str = "FULL") -> None:
     if version < _OLDEST:
         raise ConfigurationError(f"Sqlite: SQLite {name} is too old; install 3.37 or later")
     for pragma, value, expected in (
-        # Before the journal mode, so that no memory is shared, nor any file for it made.
         ("locking_mode", "EXCLUSIVE", "exclusive"),
         ("journal_mode", "WAL", "wal"),
         ("synchronous", synchronous, {"FULL": 2, "NORMAL": 1}[synchronous]),

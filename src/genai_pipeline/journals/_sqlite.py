@@ -152,17 +152,17 @@ class Sqlite(SqliteKeeper):
         if self._file.forked:  # it is the parent's to leave
             return
         with self._lock:
-            self._users -= 1
+            self._users = max(0, self._users - 1)  # after a crash, those who were inside leave too
             if self._users == 0 and self._writer is not None:
-                writer, self._writer = self._writer, None
+                writer, self._writer, self._users = self._writer, None, 0
                 writer.stop()
 
     def crash(self) -> None:
-        """Let go of the file as if the process had died: for tests; with ``writer="inline"``."""
-        check(self.writer == "inline", self, "writer", self.writer, "'inline' to crash it")
-        if self._file is not None and self._writer is not None:
-            self._writer, self._users = None, 0
-            self._file.crash()
+        """Let go of the file as if the process had died: for tests of what a crash leaves."""
+        with self._lock:
+            if self._writer is not None:
+                writer, self._writer, self._users = self._writer, None, 0
+                writer.crash()
 
     async def _ask(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Writer(Protocol):
 
     def stop(self) -> None: ...
 
+    def crash(self) -> None: ...
+
 
 @attrs.define(eq=False)
 class InlineWriter:
@@ -46,6 +49,10 @@ class InlineWriter:
         """Close the file."""
         self.file.close()
 
+    def crash(self) -> None:
+        """Let go of the file as the death of the process would."""
+        self.file.crash()
+
 
 @attrs.define(eq=False)
 class ThreadWriter:
@@ -59,6 +66,9 @@ class ThreadWriter:
     file: JournalFile
     _queue: SimpleQueue[Operation | None] = attrs.field(factory=SimpleQueue, init=False)
     _thread: threading.Thread | None = attrs.field(default=None, init=False)
+    _leave: Callable[[], None] = attrs.field(
+        default=attrs.Factory(lambda self: self.file.close, takes_self=True), init=False
+    )
 
     def start(self) -> None:
         """Open the file, and start the thread."""
@@ -74,6 +84,14 @@ class ThreadWriter:
 
     def stop(self) -> None:
         """Carry out what waits, close the file, and end the thread."""
+        self._end(self.file.close)
+
+    def crash(self) -> None:
+        """Let go of the file as the death of the process would."""
+        self._end(self.file.crash)
+
+    def _end(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
         self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
@@ -89,7 +107,7 @@ class ThreadWriter:
                 _ring(batch)
             elif not last:
                 self.file.rest()
-        self.file.close()
+        self._leave()
 
     def _next(self) -> tuple[list[Operation], bool]:
         """Wait for something to do, and take all that is there; tell whether it is the last."""
