@@ -87,8 +87,6 @@ class PowerCuts:
             if kind == "sync":
                 for each in pending.pop(name, ()):
                     _do(durable, each)
-            elif kind == "delete":
-                pending.setdefault(name, []).append(change)
             else:
                 pending.setdefault(name, []).append(change)
             yield number, Disk(self._torn(durable, pending))
@@ -127,6 +125,8 @@ class _Vfs(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         self._disk.change("delete", filename)
+        if syncdir:
+            self._disk.change("sync", filename)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
         path = f"temporary {next(_numbers)}" if name is None else str(

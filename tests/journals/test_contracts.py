@@ -32,8 +32,8 @@ class TestSqliteInline(JournalContract):
     trials = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
     @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> None:
-        self.files = (tmp_path / f"{number}.db" for number in itertools.count())
+    def _folder(self, folder: Path) -> None:
+        self.files = (folder / f"{number}.db" for number in itertools.count())
 
     def make(self) -> Journal:
         return Sqlite(next(self.files), writer="inline", connect=Disk().connect, ballast=0)
@@ -49,8 +49,8 @@ class TestSqliteThread(JournalContract):
     trials = settings(max_examples=6, stateful_step_count=15, deadline=None)
 
     @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> None:
-        self.files = (tmp_path / f"{number}.db" for number in itertools.count())
+    def _folder(self, folder: Path) -> None:
+        self.files = (folder / f"{number}.db" for number in itertools.count())
 
     def make(self) -> Journal:
         return Sqlite(next(self.files), connect=Disk().connect, ballast=0)

@@ -74,6 +74,9 @@ def prepare(connection: Connection, *, synchronous: str = "FULL") -> None:
         raise ConfigurationError(f"Sqlite: SQLite {name} is too old; install 3.37 or later")
     for pragma, value, expected in (
         ("locking_mode", "EXCLUSIVE", "exclusive"),
+        # A new file is made with a rollback journal: were its removal undone by a power cut, all
+        # that came after would be rolled back with it.
+        ("synchronous", "EXTRA", 3),
         ("journal_mode", "WAL", "wal"),
         ("synchronous", synchronous, {"FULL": 2, "NORMAL": 1}[synchronous]),
         ("fullfsync", 1, 1),
