@@ -183,7 +183,9 @@ class _File:
 
 def _translated(error: apsw.Error) -> sqlite3.Error:
     told = sqlite3.OperationalError(str(error))
-    told.sqlite_errorcode = getattr(error, "extendedresult", 0) or _CODES[type(error)]
+    told.sqlite_errorcode = getattr(error, "extendedresult", 0) or _CODES.get(
+        type(error), sqlite3.SQLITE_MISUSE
+    )
     return told
 
 
@@ -210,7 +212,10 @@ class _Connection:
 
     @property
     def in_transaction(self) -> bool:
-        return self._inner.in_transaction
+        try:
+            return self._inner.in_transaction
+        except apsw.Error as error:
+            raise _translated(error) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         try:

@@ -11,7 +11,6 @@ import pytest
 
 from genai_pipeline.errors import StorageFailed
 from genai_pipeline.journals import Memory, Sqlite
-from genai_pipeline.journals._status import status_path
 from genai_pipeline.testing import FakeClock
 from tests.journals.disk import Disk, PowerCuts
 from tests.journals.script import SCRIPT, look
@@ -83,8 +82,6 @@ async def _left(journal: Any) -> Any:
 async def _sweep(world: World, seed: int) -> Sweep:
     found = Sweep()
     for done, disk in PowerCuts(world.disk.log, seed):
-        # How many commits were durable is told beside the file, and would tell of a loss.
-        status_path(world.path).unlink(missing_ok=True)
         found.points += 1
         acknowledged = sum(length <= done for length in world.acknowledged)
         allowed = world.expected[max(0, acknowledged - 1) : acknowledged + 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,10 @@ def translated(error: BaseException, path: Path) -> StorageFailed:
     """Answer *error* as one of ours, with the path and the mend."""
     if isinstance(error, StorageFailed):
         return StorageFailed(str(error))
-    mend = _MENDS.get(_code(error)) if isinstance(error, sqlite3.Error) else None
+    if isinstance(error, OSError):
+        mend = None if error.errno == errno.EIO else _MENDS[sqlite3.SQLITE_CANTOPEN]
+    else:
+        mend = _MENDS.get(_code(error))
     told = StorageFailed(f"the journal {path}: {error}" + (f"; {mend}" if mend else ""))
     told.__cause__ = error
     return told

@@ -87,6 +87,8 @@ class JournalFile:
         # Made before SQLite opens it: it is for this user alone, and to close a descriptor of it
         # later would drop SQLite's lock.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
+            status_path(self.path).unlink(missing_ok=True)
         self.ballast.require()
         self.tables = Tables(self._connection())
         try:
@@ -207,16 +209,18 @@ class JournalFile:
     def _mend(self, batch: Sequence[Operation], error: Exception) -> None:
         """Decide, after a failure, by reading a file opened anew whether *batch* is in it."""
         expected = self.committed + 1
-        self.failures += 1
-        if is_full(error):
+        full = is_full(error)
+        if full:
             self.ballast.drop()
-            self.full = True
+            self.full, self._tried = True, self.clock.now()
         try:
+            self.failures += not full
             if self.failures > 1:
                 raise error
             self._reopen()
             landed = self.committed == expected
-            if is_full(error) and not landed:
+            if full and not landed:
+                # Not the same commit once more: it is known not to have been made.
                 self._refuse(batch)
                 self._commit([each for each in batch if each.kind != "intent"])
             elif not landed:
