@@ -20,25 +20,22 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "clock", "events"}),
     frozenset(
         {
-            *("_canonical", "_journal", "_options", "_paid", "_quotas", "_shared"),
+            *(
+                "_canonical",
+                "_journal",
+                "_journal_admin",
+                "_options",
+                "_paid",
+                "_quotas",
+                "_shared",
+            ),
             *("messages", "records", "types", "walk"),
         }
     ),
     frozenset(
         {
-            *(
-                "_answer_codec",
-                "_paid_response",
-                "_batched",
-                "_branch",
-                "_chain",
-                "_encode",
-                "_fan_out",
-                "_frozen_groups",
-                "_functions",
-                "_gather",
-                "_versions",
-            ),
+            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
+            *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             "_wrap",
         }

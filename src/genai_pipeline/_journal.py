@@ -41,6 +41,8 @@ __all__ = [
 NANO = 10**9
 """Nano-dollars in a dollar."""
 
+_MOST = 2**60  # a billion dollars; sums of them fit where databases keep whole numbers
+
 ItemState: TypeAlias = Literal["ready", "claimed", "held", "done", "filtered", "dead"]
 """
 Where a record is. ``ready``: to be worked on (again). ``claimed``: a worker carries it. ``held``:
@@ -157,7 +159,7 @@ class BudgetUse:
     window: str
     """The stretch of time it counts in; grows with time, letter by letter: ``2026-11-26``."""
 
-    cap: int = attrs.field(validator=at_least(0))
+    cap: int = attrs.field(validator=at_least(0, _MOST))
     """Nano-dollars."""
 
 
@@ -177,7 +179,7 @@ class Intent:
     deadline: float
     """Wall time at which it will have ended, one way or another."""
 
-    hold: int | None = attrs.field(validator=optional(at_least(0)))
+    hold: int | None = attrs.field(validator=optional(at_least(0, _MOST)))
     """The most it can cost, in nano-dollars; `None` when no price is known."""
 
     budgets: tuple[BudgetUse, ...] = ()
@@ -193,7 +195,7 @@ class CallEnd:
         validator=one_of("answered", "void", "partial", "unknown", "abandoned")
     )
     at: float
-    cost: int | None = attrs.field(default=None, validator=optional(at_least(0)))
+    cost: int | None = attrs.field(default=None, validator=optional(at_least(0, _MOST)))
     """
     Nano-dollars; `None` when the price or the usage is not known: then it counts at its hold,
     unless it is void.

@@ -93,7 +93,7 @@ class Plan:
     max_in_flight: int
 
 
-KINDS = ["map", "map", "flat_map", "filter"]
+KINDS = ["map", "map", "flat_map", "filter", "gather"]
 steps = st.builds(
     Step,
     kind=st.sampled_from(KINDS),

@@ -204,7 +204,7 @@ class MortalSource:
             yield gp.Delivery(gp.Record([ordinal], key), self._settler(key))
 
     def _settler(self, key: str) -> Callable[[Exception | None], Awaitable[None]]:
-        async def settle(error: Exception | None) -> None:  # noqa: ARG001 - either end
+        async def settle(error: Exception | None) -> None:
             async def work() -> None:
                 await anyio.lowlevel.checkpoint()
                 self.settled[key] += 1
@@ -236,7 +236,7 @@ class MortalSink:
         await self.life.use(work)
 
 
-def models_of(life: Life, retry: bool) -> Any:  # noqa: FBT001 - drawn
+def models_of(life: Life, retry: bool) -> Any:
     """Answer the world's provider as one process calls it: a third party's, journaled."""
 
     async def call(request: gp.Request) -> gp.Response:

@@ -13,6 +13,7 @@ from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
     CallEnd,
     Claim,
+    Group,
     Intent,
     ItemEnd,
     ItemState,
@@ -20,7 +21,19 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_admin import (
+    BudgetLine,
+    CostLine,
+    KeptRecord,
+    OpenCall,
+    Purged,
+    RunSummary,
+    Selector,
+    dead,
+    held,
+)
 from genai_pipeline.journals._book import Book
+from genai_pipeline.journals._book_keeper import Keeper
 
 __all__ = ["Memory"]
 
@@ -36,6 +49,11 @@ class Memory:
     """
 
     _book: Book = attrs.field(factory=Book, init=False, repr=False)
+    _keeper: Keeper = attrs.field(
+        default=attrs.Factory(lambda self: Keeper(self._book), takes_self=True),
+        init=False,
+        repr=False,
+    )
     _users: int = attrs.field(default=0, init=False, repr=False)
     _died: bool = attrs.field(default=False, init=False, repr=False)
 
@@ -82,6 +100,18 @@ class Memory:
         await checkpoint()
         return self._book.claim(run, key)
 
+    async def freeze_group(
+        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+    ) -> Group:
+        """Keep a new group with its *members* and *body*."""
+        await checkpoint()
+        return self._book.freeze_group(run, members, body)
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """Answer the group that *member* belongs to, if any."""
+        await checkpoint()
+        return self._book.group_of(run, member)
+
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""
         await checkpoint()
@@ -111,3 +141,57 @@ class Memory:
         """Answer what is known of records, by key, without taking them up."""
         await checkpoint()
         return self._book.past_calls(keys, pipeline)
+
+    async def runs(self, *, pipeline: str | None = None, limit: int = 100) -> Sequence[RunSummary]:
+        """Answer the latest runs, the newest first."""
+        await checkpoint()
+        return self._keeper.runs(pipeline, limit)
+
+    async def records(self, which: Selector, /, *, limit: int = 100) -> Sequence[KeptRecord]:
+        """Answer the dead or held records that *which* selects, those that ended last first."""
+        await checkpoint()
+        return self._keeper.records(which, limit)
+
+    async def letter(self, item: bytes, /) -> bytes | None:
+        """Answer the dead letter of a record; `None` when there is none, or it was purged."""
+        await checkpoint()
+        return self._keeper.letter(item)
+
+    async def open_calls(
+        self, *, pipeline: str | None = None, limit: int = 100
+    ) -> Sequence[OpenCall]:
+        """Answer the calls that are ``unknown``, the oldest first."""
+        await checkpoint()
+        return self._keeper.open_calls(pipeline, limit)
+
+    async def redrive(self, which: Selector, /, *, reuse: bool = True) -> int:
+        """Let dead records be worked on again; answer how many."""
+        await checkpoint()
+        return self._keeper.redrive(dead(which), reuse=reuse)
+
+    async def release(self, which: Selector, /) -> int:
+        """Let held records be worked on again; answer how many."""
+        await checkpoint()
+        return self._keeper.release(held(which))
+
+    async def costs(
+        self,
+        by: Sequence[str] = ("model",),
+        /,
+        *,
+        pipeline: str | None = None,
+        run: int | None = None,
+    ) -> Sequence[CostLine]:
+        """Answer what calls cost, grouped *by* names, the dearest group first."""
+        await checkpoint()
+        return self._keeper.costs(by, pipeline, run)
+
+    async def budgets(self) -> Sequence[BudgetLine]:
+        """Answer all budgets in all their windows, by name and window."""
+        await checkpoint()
+        return self._keeper.budgets()
+
+    async def purge(self, before: float, /, *, pipeline: str | None = None) -> Purged:
+        """Forget what records that ended *before* a wall time were."""
+        await checkpoint()
+        return self._keeper.purge(before, pipeline)

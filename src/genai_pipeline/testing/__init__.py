@@ -17,6 +17,7 @@ from genai_pipeline.testing._script import Script, ScriptError
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
+    from genai_pipeline.testing._journal_contract import JournalContract
     from genai_pipeline.testing._provider_contract import ProviderContract
     from genai_pipeline.testing._sink_contract import SinkContract
     from genai_pipeline.testing._source_contract import SourceContract
@@ -26,6 +27,7 @@ __all__ = [
     "Chaos",
     "FakeClock",
     "Fault",
+    "JournalContract",
     "ProviderContract",
     "Script",
     "ScriptError",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "JournalContract": "_journal_contract",
     "ProviderContract": "_provider_contract",
     "SinkContract": "_sink_contract",
     "SourceContract": "_source_contract",

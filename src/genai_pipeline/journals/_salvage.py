@@ -1,0 +1,9 @@
+"""x"""
+
+
+class Salvaged:
+    pass
+
+
+def salvage():
+    pass
