@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import anyio
 import attrs
 
+from genai_pipeline._alone import Alone
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._encode import encode_json
 from genai_pipeline._journal import Claim, ItemEnd
-from genai_pipeline._paid import set_recorder
+from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
 from genai_pipeline._run_journal import RunJournal
@@ -21,6 +22,7 @@ from genai_pipeline.errors import (
     OutcomeUnknown,
     Stopped,
     Systemic,
+    WorkerDied,
     classify,
 )
 from genai_pipeline.events import Outcome
@@ -30,6 +32,7 @@ from genai_pipeline.walk import Fate, Walk
 __all__ = ["JournaledCarrier"]
 
 _MESSAGE = 2000
+_SUSPECT, _POISON = 2, 3
 _ENDED = ("done", "filtered", "dead")
 
 
@@ -44,53 +47,78 @@ class JournaledCarrier(Carrier):
     """Passes a record by that has ended already."""
 
     _carried: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
+    _alone: Alone = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: Alone(ordered=self.ordered), takes_self=True),
+    )
 
     async def carry(
         self,
         delivery: Delivery[Any],
         ordinal: int,
-        recorder: Recorder | None = None,  # type: ignore[override]  # noqa: ARG002 - made here
+        recorder: CallRecorder | None = None,  # noqa: ARG002 - made here
     ) -> None:
         """Claim the record of *delivery*, and take it to its end if it has none yet."""
         key = delivery.record.key
+        carried = False
         try:
             # The same record may be delivered again while it is carried, by a queue for one.
             while (other := self._carried.get(key)) is not None:
                 await other.wait()
             ended = self._carried[key] = anyio.Event()
-        except BaseException:
-            await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
-            raise
-        try:
-            await self._claim_and_carry(delivery, ordinal)
-        finally:
-            del self._carried[key]
-            ended.set()
-
-    async def _claim_and_carry(self, delivery: Delivery[Any], ordinal: int) -> None:
-        record = delivery.record
-        try:
-            claim = await self.journal.claim(record.key)
-        except Exception as error:  # noqa: BLE001 - told at the end of the run
+            try:
+                # A record that waits here is not claimed, and no suspect if the process dies.
+                async with self._alone.beside_others(ordinal):
+                    claim = await self.journal.claim(key)
+                    if claim.state != "claimed" or claim.crashes < _SUSPECT:
+                        carried = True
+                        await self._carry_claimed(delivery, ordinal, claim)
+                        return
+                    await self._put_back(claim)
+                # Nobody may wait for its turn while it waits for everybody.
+                self.engine.passed(Walk(self.engine, delivery.record, ordinal))
+                async with self._alone.alone():
+                    claim = await self.journal.claim(key)
+                    carried = True
+                    await self._carry_claimed(delivery, ordinal, claim)
+            finally:
+                del self._carried[key]
+                ended.set()
+        except Exception as error:
+            if carried:
+                raise
             self.engine.fail(error, stop=f"{type(error).__name__}: {error}")
             await self._turn_away(delivery, ordinal, error)
         except BaseException:
-            await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
+            if not carried:
+                await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
             raise
-        else:
-            if claim.state == "claimed":
-                await self._carry_claimed(delivery, ordinal, claim)
-            elif claim.state in _ENDED:
-                self.engine.passed(Walk(self.engine, record, ordinal))
-                await self.skip(delivery)
-            else:
-                told = "is held" if claim.state == "held" else "is carried by another run"
-                turned = Stopped(f"the record {record.key!r} {told}")
-                await self._turn_away(delivery, ordinal, turned)
+
+    async def _put_back(self, claim: Claim) -> None:
+        info = self.journal.info
+        end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
+        await self.journal.end_item(claim.item, end)
 
     async def _carry_claimed(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
         record = delivery.record
+        if claim.state in _ENDED:
+            self.engine.passed(Walk(self.engine, record, ordinal))
+            await self.skip(delivery)
+            return
+        if claim.state != "claimed":
+            told = "is held" if claim.state == "held" else "is carried by another run"
+            await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
+            return
         recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
+        if claim.crashes >= _POISON:
+            walk = Walk(self.engine, record, ordinal, recorder=recorder)
+            self.engine.passed(walk)
+            poison = WorkerDied(
+                f"poison: the process died {claim.crashes} times while it carried this record, "
+                "the last time alone"
+            )
+            await self._end_badly(delivery, walk, poison, self.clock.now())
+            return
         set_recorder(recorder)
         try:
             await super().carry(delivery, ordinal, recorder)

@@ -12,7 +12,16 @@ import anyio.lowlevel
 import attrs
 
 import genai_pipeline as gp
-from genai_pipeline._journal import CallEnd, Claim, Group, Intent, ItemEnd, RunInfo, Settled
+from genai_pipeline._journal import (
+    CallEnd,
+    Claim,
+    Group,
+    Intent,
+    ItemEnd,
+    ItemState,
+    RunInfo,
+    Settled,
+)
 from genai_pipeline.journals import Memory
 from genai_pipeline.testing import FakeClock
 
@@ -176,6 +185,12 @@ class MortalJournal:
 
     async def answer(self, call: int, /) -> Any:
         return await self.life.use(lambda: self._inner.answer(call))
+
+    async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
+        return await self.life.use(lambda: self._inner.counts(pipeline))
+
+    async def past_calls(self, keys: Sequence[str], pipeline: str, /) -> Mapping[str, Claim]:
+        return await self.life.use(lambda: self._inner.past_calls(keys, pipeline))
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
         async def work() -> None:

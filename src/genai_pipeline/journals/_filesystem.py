@@ -10,7 +10,35 @@ __all__ = ["filesystem_of", "refuse_network"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset(
-    ["9p", "afs", "beegfs", "blobfuse2", "ceph", "cifs", "davfs", "davfs2", "gcsfuse", "glusterfs", "goofys", "gpfs", "juicefs", "lustre", "mountpoint-s3", "nfs", "nfs4", "ocfs2", "orangefs", "rclone", "s3fs", "smb3", "smbfs", "sshfs", "vboxsf", "virtiofs", "wekafs"]
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "blobfuse2",
+        "ceph",
+        "cifs",
+        "davfs",
+        "davfs2",
+        "gcsfuse",
+        "glusterfs",
+        "goofys",
+        "gpfs",
+        "juicefs",
+        "lustre",
+        "mountpoint-s3",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "rclone",
+        "s3fs",
+        "smb3",
+        "smbfs",
+        "sshfs",
+        "vboxsf",
+        "virtiofs",
+        "wekafs",
+    ]
 )
 
 
