@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -75,6 +74,8 @@ class RunJournal:
         """Answer the journal of *pipeline* for one run; `None` when it has none."""
         if pipeline.journal is None:
             return None
+        from importlib.metadata import version  # noqa: PLC0415 - brings email, for one word
+
         fingerprint = fingerprint_of(stages)
         if publishes_at_end(pipeline.sink):
             # Each run has to give it everything again, so for no other run is anything finished.
