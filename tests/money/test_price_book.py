@@ -258,6 +258,14 @@ def test_seconds_are_wall_time() -> None:
     assert _input(_book((None, "a", 1)), "a", at=NOW) == 1
 
 
+def test_a_book_answers_for_any_number_of_models() -> None:
+    """What a book remembers of its answers is bounded, and changes none of them."""
+    book = _book((None, "acme-*", 1), (None, "acme-7*", 7))
+    asked = [f"acme-{number}" for number in range(2500)] * 2
+    expected = [7 if model.startswith("acme-7") else 1 for model in asked]
+    assert [_input(book, model) for model in asked] == expected
+
+
 def test_the_tokenizer_is_a_function() -> None:
     """Anything but a function is refused when the book is built."""
     with pytest.raises(gp.ConfigurationError, match=r"tokens=5; give a function"):
