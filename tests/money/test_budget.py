@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -81,6 +81,7 @@ def test_a_scope_may_have_several_names() -> None:
     assert _account(budget, attributes=attributes) == told
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["tenant", "team"]), st.text(), max_size=2),
@@ -159,6 +160,7 @@ def test_a_budget_has_options_only() -> None:
         budget_of("5.00")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(WINDOWS), st.tuples(moments, moments), st.tuples(*[st.integers(1)] * 2))
 def test_window_names_grow_with_time(
     window: Window, times: tuple[float, float], runs: tuple[int, int]
@@ -169,6 +171,7 @@ def test_window_names_grow_with_time(
     assert window_of(window, run=first, at=early) <= window_of(window, run=second, at=late)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["hour", "day", "month"]), st.lists(moments, min_size=1, max_size=20))
 def test_a_clock_that_jumps_back_reopens_nothing(window: Window, times: list[float]) -> None:
     """Whatever the clock does, a run's calls count in windows that never go back."""
@@ -277,6 +280,7 @@ def test_accounts_that_were_not_settled_tell_nothing() -> None:
     assert budgets.reached(budgets.uses(**_call()), {}) == ()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 100), max_size=20),
     st.lists(st.integers(1, 100).map(lambda percent: percent / 100), max_size=4),

@@ -7,7 +7,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -172,6 +172,7 @@ def test_text_that_grows_is_bounded(text: str) -> None:
 
 
 @pytest.mark.extras
+@settings(deadline=None)
 @given(gps.requests())
 def test_byte_level_tokens_never_exceed_the_bound(request: gp.Request) -> None:
     """The tokens of a byte-level vocabulary without any merge, the worst there is, are fewer."""
@@ -214,6 +215,7 @@ def test_the_worst_case_is_rounded_up() -> None:
     assert book.worst("acme", "a", gp.Request("x"), at=TODAY) == Decimal("1e-9")
 
 
+@settings(deadline=None)
 @given(
     prices(ONE),
     gps.requests(),
@@ -248,6 +250,7 @@ def test_no_call_costs_more_than_its_worst_case(
     assert from_nano(to_nano(quote.worst)) == quote.worst
 
 
+@settings(deadline=None)
 @given(prices(ONE), tokens, tokens, tokens, tokens)
 def test_more_tokens_never_lower_the_worst_case(
     price: Price, read: int, wrote: int, more_read: int, more_wrote: int
@@ -256,6 +259,7 @@ def test_more_tokens_never_lower_the_worst_case(
     assert price.worst(read, wrote) <= price.worst(read + more_read, wrote + more_wrote)
 
 
+@settings(deadline=None)
 @given(st.lists(gps.usages(), min_size=1, max_size=5), rates)
 def test_costs_add_up(usages: list[gp.Usage], priced: Rates) -> None:
     """The cost of a sum of usages is the sum of their costs, to the last digit."""
@@ -263,6 +267,7 @@ def test_costs_add_up(usages: list[gp.Usage], priced: Rates) -> None:
     assert priced.of(total) == sum(map(priced.of, usages))
 
 
+@settings(deadline=None)
 @given(gps.usages(), prices(ONE))
 def test_the_callers_precision_does_not_matter(usage: gp.Usage, price: Price) -> None:
     """Costs are exact also where the program has set a coarse decimal context."""
@@ -271,6 +276,7 @@ def test_the_callers_precision_does_not_matter(usage: gp.Usage, price: Price) ->
         assert (price.cost(usage), price.worst(usage.input_tokens, usage.output_tokens)) == exact
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**18))
 def test_nano_dollars_are_exact(nano: int) -> None:
     """Whole nano-dollars come back from dollars as they were, whichever way one rounds."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -48,6 +48,7 @@ def test_no_calls_cost_nothing() -> None:
     assert estimate.calls == estimate.low == estimate.cost == estimate.high == 0
 
 
+@settings(deadline=None)
 @given(pairs, st.lists(amounts, max_size=10))
 def test_the_range_is_around_the_cost(past: Any, upcoming: Any) -> None:
     """The expected cost lies in its range, which is never below zero."""
@@ -55,6 +56,7 @@ def test_the_range_is_around_the_cost(past: Any, upcoming: Any) -> None:
     assert 0 <= estimate.low <= estimate.cost <= estimate.high
 
 
+@settings(deadline=None)
 @given(pairs, st.lists(amounts, min_size=1, max_size=10))
 def test_more_confidence_needs_a_wider_range(past: Any, upcoming: Any) -> None:
     """Asking for more confidence never narrows the range."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -152,6 +152,7 @@ def test_a_new_price_of_one_provider_leaves_the_others() -> None:
     assert [_input(every, "a", provider=who) for who in ("acme", "reseller", "x")] == [5] * 3
 
 
+@settings(deadline=None)
 @given(books(), st.lists(prices(), max_size=4, unique_by=lambda one: (one.provider, one.model)))
 def test_merging_keeps_what_is_given_last(book: gp.PriceBook, more: list[Price]) -> None:
     """All of the new prices are there afterwards, and merging them again changes nothing."""
@@ -164,6 +165,7 @@ def test_merging_keeps_what_is_given_last(book: gp.PriceBook, more: list[Price])
     ]
 
 
+@settings(deadline=None)
 @given(books())
 def test_json_tells_all_prices(book: gp.PriceBook) -> None:
     """A book comes back from its JSON with every price as it was."""
