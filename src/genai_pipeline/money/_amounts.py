@@ -33,19 +33,21 @@ def to_amount(value: object, owner: str, option: str) -> Decimal:
             f'give text ("{value!r}"), a whole number or a Decimal'
         )
     allowed = 'an amount of 0 or more, as text ("0.25"), a whole number or a Decimal'
-    given = isinstance(value, Decimal | int | str) and not isinstance(value, bool)
-    check(given, owner, option, value, allowed)
-    try:
-        number = Decimal(value)  # type: ignore[arg-type]
-    except InvalidOperation:
-        check(False, owner, option, value, allowed)
-        raise AssertionError("check has raised") from None
-    fine = number.is_finite() and 0 <= number <= _MOST
-    check(fine, owner, option, value, allowed)
+    number = _number(value)
+    check(number.is_finite() and 0 <= number <= _MOST, owner, option, value, allowed)
     places = number.as_tuple().exponent
     fine = isinstance(places, int) and places >= _FINEST
     check(fine, owner, option, value, f"at most {-_FINEST} decimal places")
     return number
+
+
+def _number(value: object) -> Decimal:
+    if not isinstance(value, Decimal | int | str) or isinstance(value, bool):
+        return Decimal("NaN")
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def to_nano(dollars: Decimal, *, rounding: str = ROUND_CEILING) -> int:

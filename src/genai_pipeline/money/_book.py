@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -35,6 +35,7 @@ Called once for each call of a hard budget, so it should be quick.
 """
 
 _LOCAL = Price(model="*", provider="local", input=0, output=0)
+_REMEMBERED = 1000
 _NANO_DOLLAR = Decimal("1e-9")
 
 
@@ -98,6 +99,9 @@ class PriceBook:
         init=False, repr=False, eq=False
     )
     _prefixes: dict[str | None, list[str]] = attrs.field(init=False, repr=False, eq=False)
+    _found: dict[tuple[str, str, date], Price] = attrs.field(
+        init=False, repr=False, eq=False, factory=dict
+    )
 
     def __attrs_post_init__(self) -> None:
         named: dict[tuple[str | None, str], list[Price]] = {}
@@ -159,12 +163,15 @@ class PriceBook:
 
     def price(self, provider: str, model: str, *, at: Moment) -> Price | None:
         """Answer the price of *model* on the day of *at*; `None` when none is known."""
-        day = day_of(at)
-        for prices in self._candidates(provider, model):
-            for price in prices:
-                if price.valid(day):
-                    return price
-        return None
+        asked = (provider, model, day_of(at))
+        found = self._found.get(asked)
+        if found is None:
+            found = self._find(*asked)
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            if found is not None:
+                self._found[asked] = found
+        return found
 
     def cost(
         self, provider: str, model: str, usage: Usage, *, at: Moment, service: str = "standard"
@@ -235,6 +242,10 @@ class PriceBook:
         worst = worst.quantize(_NANO_DOLLAR, rounding=ROUND_CEILING, context=EXACT)
         return Quote(worst=worst, input_tokens=reads, output_tokens=writes, price=price)
 
+    def _find(self, provider: str, model: str, day: date) -> Price | None:
+        listed = itertools.chain.from_iterable(self._candidates(provider, model))
+        return next((price for price in listed if price.valid(day)), None)
+
     def _candidates(self, provider: str, model: str) -> Iterator[Iterable[Price]]:
         for who in (provider, None):
             yield self._named.get((who, model), ())
@@ -255,12 +266,11 @@ class PriceBook:
 
 
 def _refuse_twice(prices: list[Price]) -> None:
-    for later, earlier in pairwise(prices):
+    for later, earlier in itertools.pairwise(prices):
         if later.since == earlier.since:
-            since = "always" if later.since is None else f"since {later.since}"
+            since = "without since=" if later.since is None else f"with since={later.since}"
             raise ConfigurationError(
-                f"PriceBook: {later.model!r} has two prices valid {since}; "
-                "give one, or days that differ"
+                f"PriceBook: {later.model!r} has two prices {since}; give one, or days that differ"
             )
 
 

@@ -44,6 +44,8 @@ def most_output_tokens(request: Request, known: int | None = None) -> int | None
 
     That is its limit, also when ``extra`` holds it; without one, what is *known* of the model.
     """
+    if not request.extra:  # as of nearly every request
+        return known if request.max_output_tokens is None else request.max_output_tokens
     limits: list[Any] = [request.extra[name] for name in _LIMITS if name in request.extra]
     if request.max_output_tokens is not None:
         limits.append(request.max_output_tokens)
@@ -54,13 +56,15 @@ def most_output_tokens(request: Request, known: int | None = None) -> int | None
 
 def most_answers(request: Request) -> int | None:
     """Answer how many answers *request* asks for; `None` when that cannot be told."""
+    if not request.extra:
+        return 1
     asked = [request.extra[name] for name in _ANSWERS if name in request.extra]
     return int(max(asked, default=1)) if all(_is_count(count) for count in asked) else None
 
 
 def service_of(request: Request) -> str:
     """Answer the service tier that ``extra`` asks for; ``standard`` when it names none."""
-    for name in _SERVICES:
+    for name in _SERVICES if request.extra else ():
         asked = request.extra.get(name)
         if isinstance(asked, Mapping):
             asked = asked.get("type")

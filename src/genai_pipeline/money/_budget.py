@@ -117,12 +117,19 @@ class Budget:
     account, also if its cap has changed.
     """
 
-    @property
-    def account(self) -> str:
-        """The name without the values of the scope: ``day[model=gpt-5*]``."""
-        filters = (f"{own}={getattr(self, own)}" for own in _OWN if getattr(self, own) is not None)
-        told = ",".join(filters)
-        return self.name or (f"{self.window}[{told}]" if told else self.window)
+    account: str = attrs.field(init=False, repr=False)
+    """Under which name it is kept, without the values of the scope: ``day[model=gpt-5*]``."""
+
+    _filters: dict[str, str] = attrs.field(init=False, repr=False, eq=False)
+    _nano: int = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        filters = {own: getattr(self, own) for own in _OWN if getattr(self, own) is not None}
+        told = ",".join(f"{own}={pattern}" for own, pattern in filters.items())
+        account = self.name or (f"{self.window}[{told}]" if told else self.window)
+        object.__setattr__(self, "account", account)
+        object.__setattr__(self, "_filters", filters)
+        object.__setattr__(self, "_nano", to_nano(self.cap, rounding=ROUND_FLOOR))
 
     def uses(
         self,
@@ -140,16 +147,14 @@ class Budget:
         *at* is wall time. Times that go back must not be given: `Budgets` sees to it.
         """
         own = {"provider": provider, "model": model, "stage": stage}
-        for kind, value in own.items():
-            wanted = getattr(self, kind)
-            if wanted is not None and not _matches(wanted, value):
-                return None
-        values = {**attributes, **own} if self.scope else {}
-        return BudgetUse(
-            budget=" ".join((self.account, *(_told(name, values) for name in self.scope))),
-            window=window_of(self.window, run=run, at=at),
-            cap=to_nano(self.cap, rounding=ROUND_FLOOR),
-        )
+        if not all(_matches(wanted, own[kind]) for kind, wanted in self._filters.items()):
+            return None
+        account = self.account
+        if self.scope:
+            values = {**attributes, **own}
+            account = " ".join((account, *(_told(name, values) for name in self.scope)))
+        window = window_of(self.window, run=run, at=at)
+        return BudgetUse(budget=account, window=window, cap=self._nano)
 
 
 def _matches(pattern: str, name: str) -> bool:

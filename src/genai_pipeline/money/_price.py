@@ -64,15 +64,14 @@ class Rates:
         )
         total = Decimal(0)
         for tokens, rate in parts:
-            total = EXACT.fma(Decimal(tokens), rate, total)
+            if tokens:
+                total = EXACT.fma(tokens, rate, total)
         return EXACT.scaleb(total, _MILLION)
 
     def most(self, input_tokens: int, output_tokens: int) -> Decimal:
         """Answer the most that so many tokens can cost, whatever the cache does."""
-        rates = (self.input, self.cached_input, self.cache_write)
-        dearest = max(rate for rate in rates if rate is not None)
-        total = EXACT.multiply(Decimal(input_tokens), dearest)
-        total = EXACT.fma(Decimal(output_tokens), self.output, total)
+        dearest = max(self.input, self.cached_input or 0, self.cache_write or 0)
+        total = EXACT.fma(output_tokens, self.output, EXACT.multiply(input_tokens, dearest))
         return EXACT.scaleb(total, _MILLION)
 
 
@@ -90,11 +89,9 @@ def _to_day(value: date | str | None) -> date | None:
     if isinstance(value, str):
         try:
             return date.fromisoformat(value)
-        except ValueError as error:
-            raise ConfigurationError(
-                f'Price: {value!r} is no day; give date(2026, 11, 26) or "2026-11-26"'
-            ) from error
-    return value
+        except ValueError:
+            pass  # the validator knows the option's name
+    return value  # type: ignore[return-value]
 
 
 def _day(owner: object, option: attrs.Attribute[Any], value: Any) -> None:

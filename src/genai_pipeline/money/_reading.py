@@ -73,8 +73,6 @@ def _named(names: Any, entries: Any) -> Iterator[Price]:
 
 
 def _price(name: str, entry: Any) -> Price:
-    if isinstance(entry, Price):
-        return attrs.evolve(entry, model=name)
     fields = _checked(name, entry, _FIELDS)
     above = fields.get("above", {})
     if isinstance(above, Mapping):
@@ -89,8 +87,6 @@ def _price(name: str, entry: Any) -> Price:
 
 
 def _rates(name: str, entry: Any) -> Rates:
-    if isinstance(entry, Rates):
-        return entry
     try:
         return Rates(**_checked(name, entry, _RATES))
     except ConfigurationError as error:

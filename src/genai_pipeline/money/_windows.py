@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 __all__ = ["WINDOWS", "Window", "window_of"]
@@ -12,6 +13,7 @@ Window: TypeAlias = Literal["run", "hour", "day", "month", "total"]
 
 _FORMATS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _RUN_DIGITS = 12
+_HOUR = 3600
 
 WINDOWS: tuple[Window, ...] = ("run", "hour", "day", "month", "total")
 
@@ -24,6 +26,9 @@ def window_of(window: Window, *, run: int, at: float) -> str:
     """
     if window == "run":
         return str(run).zfill(_RUN_DIGITS)
-    if window == "total":
-        return ""
-    return datetime.fromtimestamp(at, UTC).strftime(_FORMATS[window])
+    return "" if window == "total" else _stretch(window, int(at // _HOUR))
+
+
+@lru_cache(maxsize=64)
+def _stretch(window: Window, hour: int) -> str:
+    return datetime.fromtimestamp(hour * _HOUR, UTC).strftime(_FORMATS[window])
