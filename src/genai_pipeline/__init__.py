@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from genai_pipeline import (
         errors,
         events,
+        journals,
         money,
         plugins,
         providers,
@@ -143,6 +144,7 @@ __all__ = [
     "flat_map",
     "gather",
     "in_order",
+    "journals",
     "listen",
     "map",
     "money",
