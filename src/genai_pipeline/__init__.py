@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from genai_pipeline._chain import chain
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
+    from genai_pipeline._plan import Plan
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._wrap import wrap
@@ -108,6 +109,7 @@ __all__ = [
     "Permanent",
     "Pipeline",
     "PipelineError",
+    "Plan",
     "PriceBook",
     "Provider",
     "RateLimit",
@@ -169,6 +171,7 @@ _HOMES = {
     "_chain": "chain",
     "_gather": "gather reduce",
     "_order": "in_order",
+    "_plan": "Plan",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_wrap": "wrap",

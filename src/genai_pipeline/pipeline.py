@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from signal import SIGINT, SIGTERM, Signals
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -18,6 +18,9 @@ from genai_pipeline.money import Budget, Budgets, PriceBook
 from genai_pipeline.records import DeadLetter
 from genai_pipeline.report import Report
 from genai_pipeline.types import Sink, Source, Stage
+
+if TYPE_CHECKING:
+    from genai_pipeline._plan import Plan
 
 __all__ = ["Pipeline"]
 
@@ -183,6 +186,23 @@ class Pipeline(Generic[A, B]):
                 "report failures at its end"
             )
         return await self._execute(endless=True)
+
+    async def plan(self, *, sample: int = 0) -> Plan:
+        """
+        Answer what a run would do and cost, without claiming, calling or writing anything.
+
+        Reads the source to its end; what is read is handed back to it. Needs ``journal``. With
+        *sample*, the stages are run on so many of the unfinished records, each up to its first
+        new call, which is priced and not made: only do so if your stages do no harm by running.
+
+        Raises `ConfigurationError` without a journal, or while the pipeline runs.
+        """
+        check(sample >= 0, self, "sample", sample, "a whole number, 0 or more")
+        if self._current.running:
+            raise ConfigurationError("Pipeline: it runs; ask for a plan before or after")
+        from genai_pipeline._plan import make_plan  # noqa: PLC0415 - few runs are planned
+
+        return await make_plan(self, sample)
 
     async def _execute(self, *, endless: bool) -> Report:
         current = self._current

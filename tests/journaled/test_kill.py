@@ -80,7 +80,9 @@ def test_killed_anywhere_it_resumes(
     out: dict[str, Any] = {}
     for key, value in lines:
         assert out.setdefault(key, value) == value, "a repeat brought something else"
-    assert len(lines) - len(out) <= (point in {"after the sink", "before T3"})
+    written = Counter(key for key, _ in lines)
+    repeated = {key.partition("/")[0] for key, times in written.items() if times > 1}
+    assert len(repeated) <= 1, "the outputs of more than one record were written again"
     if shape == "N to 1":
         values = [part for key in out for part in json.loads(out[key].removeprefix("re "))]
         assert sorted(values) == list(range(RECORDS)), "groups were formed anew"
