@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -182,7 +183,7 @@ async def test_a_key_is_needed() -> None:
     """A record without a key stops the run, which tells what to do."""
 
     class Keyless(Ledger):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[gp.Delivery[Any]]:
             yield gp.Delivery(gp.Record("x"))
 
     run = gp.Pipeline(source=Keyless(""), stage=gp.map(str.upper), sink=Kept(), journal=Memory())
@@ -196,7 +197,7 @@ async def test_the_same_record_delivered_again_is_no_second_one(clock: FakeClock
     """A redelivery while the record is in flight, or after, is settled and calls nothing."""
 
     class Twice(Ledger):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[gp.Delivery[Any]]:
             for key in ("0", "0", "1", "0"):
                 self.read.append(key)
                 yield gp.Delivery(gp.Record(f"v{key}", key), self._settler(key))
