@@ -415,3 +415,18 @@ async def test_finished_records_are_skipped_before_any_worker() -> None:
     assert report.skipped == 2000
     assert len(began) == 2000
     assert report.stages == ()
+
+
+async def test_an_answer_that_cannot_be_kept_stops_the_run_and_counts() -> None:
+    """A response whose attributes JSON cannot hold is billed, so it counts at its worst case."""
+
+    async def odd(request: gp.Request) -> gp.Response:
+        return gp.Response("yes", attributes={"raw": object()})
+
+    model = gp.wrap(odd, gp.Journaled(provider="double", model="double"))
+    run = pipeline("x", gp.map(asking(model)), journal=Memory(), prices=PRICES)
+    with pytest.raises(gp.RunFailed) as caught:
+        await run.run()
+    assert "cannot keep it" in str(caught.value.exceptions[0])
+    worst = PRICES.worst("double", "double", gp.Request("x", max_output_tokens=4), at=0.0)
+    assert caught.value.report.cost == worst
