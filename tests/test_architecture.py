@@ -42,7 +42,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_alone", "_dry_walk", "_journaled", "_plan", "_recorder", "_redact", "_run_journal"),
+            *("_alone", "_dry_walk", "_failures_alike", "_journaled", "_plan", "_recorder", "_redact", "_run_journal"),
             *("pipeline", "report", "_carrier", "_handoff", "_histogram", "_runner"),
             *("_signals", "_tally", "_turnstile", "money", "resilience"),
         }

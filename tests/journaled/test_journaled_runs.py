@@ -381,3 +381,36 @@ async def test_a_failed_group_fails_each_member_once() -> None:
         ).run()
     assert report.skipped == 2
     assert await journal.counts("pipeline") == {"dead": 2}
+
+
+async def test_records_that_die_alike_stop_the_run() -> None:
+    """After 1,000 good records, a stage that breaks is found out within a hundred."""
+
+    async def work(value: int) -> int:
+        if value >= 1000:
+            raise ValueError("the prompt is broken")
+        return value
+
+    journal = Memory()
+    run = pipeline(range(5000), gp.map(work), journal=journal, max_failures=0.2)
+    with pytest.raises(gp.RunFailed) as caught:
+        await run.run()
+    (error,) = caught.value.exceptions
+    assert "21 of the last 100 records died of ValueError in work" in str(error)
+    assert caught.value.report.dead < 100
+    assert (await journal.counts("pipeline"))["done"] == 1000
+
+
+async def test_finished_records_are_skipped_before_any_worker() -> None:
+    """What is finished never reaches a worker."""
+    journal, began = Memory(), list[int]()
+
+    async def work(value: int) -> int:
+        began.append(value)
+        return value
+
+    for _ in range(2):
+        report = await pipeline(range(2000), gp.map(work), journal=journal).run()
+    assert report.skipped == 2000
+    assert len(began) == 2000
+    assert report.stages == ()
