@@ -8,7 +8,8 @@ two attributes away; each module loads when a name of it is first used.
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
 engine and the policies, which do not know each other; the edges (sources, sinks, stores,
-providers, telemetry), which know the words and never the engine; the command and the test kit.
+journals, providers, telemetry), which know the words and never the engine; the command and the
+test kit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from genai_pipeline import (
         errors,
         events,
+        journals,
         plugins,
         providers,
         resilience,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         Truncated,
     )
     from genai_pipeline.events import emit, listen
+    from genai_pipeline.journals import Sqlite
     from genai_pipeline.messages import Message, Request, Response, Usage
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
@@ -114,6 +117,7 @@ __all__ = [
     "RunFailed",
     "Sink",
     "Source",
+    "Sqlite",
     "Stage",
     "Store",
     "SystemClock",
@@ -136,6 +140,7 @@ __all__ = [
     "flat_map",
     "gather",
     "in_order",
+    "journals",
     "listen",
     "map",
     "plugins",
@@ -166,6 +171,7 @@ _HOMES = {
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
+    "journals": "Sqlite",
     "messages": "Message Request Response Usage",
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",

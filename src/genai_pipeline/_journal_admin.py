@@ -214,7 +214,12 @@ class JournalKeeper(Protocol):
         ...
 
     async def costs(
-        self, by: Sequence[str] = ("model",), /, *, pipeline: str | None = None, run: int | None = None
+        self,
+        by: Sequence[str] = ("model",),
+        /,
+        *,
+        pipeline: str | None = None,
+        run: int | None = None,
     ) -> Sequence[CostLine]:
         """
         Answer what calls cost, grouped *by* names, the dearest group first.

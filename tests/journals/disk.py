@@ -17,7 +17,7 @@ __all__ = ["Change", "Disk", "PowerCuts"]
 SECTOR = 512
 
 Change: TypeAlias = tuple[str, str, int, bytes]
-"""What was done to which file: ``write`` at an offset, ``truncate`` to a size, ``sync``, ``delete``."""
+"""What was done to which file: ``write`` at an offset, ``truncate`` to a size, ``sync`` …"""
 
 Trouble: TypeAlias = Callable[[str, str], type[apsw.Error] | None]
 """Answers the error that a kind of change to a file meets, if any."""
@@ -129,8 +129,10 @@ class _Vfs(apsw.VFS):
             self._disk.change("sync", filename)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
-        path = f"temporary {next(_numbers)}" if name is None else str(
-            name.filename() if isinstance(name, apsw.URIFilename) else name
+        path = (
+            f"temporary {next(_numbers)}"
+            if name is None
+            else str(name.filename() if isinstance(name, apsw.URIFilename) else name)
         )
         self._disk.files.setdefault(path, bytearray())
         return _File(self._disk, path)

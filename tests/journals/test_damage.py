@@ -172,7 +172,7 @@ def test_a_damaged_answer_is_not_given(folder: Path) -> None:
             assert await journal.check() == ["answer of call 2: it does not fit its digest"]
             with pytest.raises(StorageFailed, match=r"answer of call 2 is damaged.*salvage"):
                 await journal.answer(2)
-            with pytest.raises(StorageFailed, match="letter.*is damaged"):
+            with pytest.raises(StorageFailed, match=r"letter.*is damaged"):
                 await journal.letter((await journal.records(Selector()))[0].item)
             assert (await journal.answer(1)).body
 

@@ -52,9 +52,7 @@ async def _run(path: Path, synchronous: Literal["FULL", "NORMAL"]) -> World:
     return World(path, disk, acknowledged, expected)
 
 
-def _journal(
-    path: Path, disk: Disk, synchronous: Literal["FULL", "NORMAL"] = "FULL"
-) -> Sqlite:
+def _journal(path: Path, disk: Disk, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Sqlite:
     return Sqlite(
         path,
         writer="inline",

@@ -196,9 +196,13 @@ def _was_made(call: BookCall) -> bool:
 def _part(call: BookCall, book: Book) -> CostPart:
     usage = call.end.usage if call.end is not None else None
     failed = call.state != "answered" or (call.end is not None and call.end.error is not None)
-    tokens = (
-        "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens".split()
-    )
+    tokens = [
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+    ]
     return CostPart(
         pipeline=book.runs[call.intent.run].info.pipeline,
         run=call.intent.run,

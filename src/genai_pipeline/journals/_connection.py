@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +18,8 @@ class Cursor(Protocol):
     def fetchone(self) -> Any: ...
 
     def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Connection(Protocol):
@@ -66,8 +68,7 @@ def prepare(connection: Connection, *, synchronous: str = "FULL") -> None:
     # Before anything is read, so that no memory is shared with others, nor a file for it made.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
     version = tuple(
-        int(part)
-        for part in connection.execute("SELECT sqlite_version()").fetchone()[0].split(".")
+        int(part) for part in connection.execute("SELECT sqlite_version()").fetchone()[0].split(".")
     )
     name = ".".join(map(str, version))
     if version < _OLDEST:

@@ -10,10 +10,35 @@ __all__ = ["filesystem_of", "refuse_network"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset(
-    """
-    9p afs beegfs blobfuse2 ceph cifs davfs davfs2 gcsfuse glusterfs goofys gpfs juicefs lustre
-    mountpoint-s3 nfs nfs4 ocfs2 orangefs rclone s3fs smb3 smbfs sshfs vboxsf virtiofs wekafs
-    """.split()
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "blobfuse2",
+        "ceph",
+        "cifs",
+        "davfs",
+        "davfs2",
+        "gcsfuse",
+        "glusterfs",
+        "goofys",
+        "gpfs",
+        "juicefs",
+        "lustre",
+        "mountpoint-s3",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "rclone",
+        "s3fs",
+        "smb3",
+        "smbfs",
+        "sshfs",
+        "vboxsf",
+        "virtiofs",
+        "wekafs",
+    ]
 )
 
 
@@ -38,7 +63,7 @@ def _plain(text: str) -> str:
 
 
 def refuse_network(path: Path) -> None:
-    """Raise `ConfigurationError` when *path* is on a network file system, where that can be told."""
+    """Raise `ConfigurationError` when *path* is on a network file system, if that can be told."""
     try:
         mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:

@@ -35,7 +35,7 @@ def _forget(tables: Tables, first: bytes, last: bytes) -> int:
     tables.do(
         "INSERT INTO past_cost (run, stage, provider, model, labels, calls, failed, unknown, "
         "charged, failed_charged, input_tokens, output_tokens, cached_tokens, "
-        f"cache_write_tokens, reasoning_tokens) "
+        "cache_write_tokens, reasoning_tokens) "
         + COSTS_OF_CALLS.format(where="AND item BETWEEN ? AND ?"),
         first,
         last,

@@ -233,6 +233,4 @@ def _add_up(new: Connection) -> None:
             "spent = max(spent, ?2 + purged) WHERE id = ?3",
             (reserved, spent, number),
         )
-        new.execute(
-            "UPDATE budget SET overrun = spent + reserved > cap WHERE id = ?", (number,)
-        )
+        new.execute("UPDATE budget SET overrun = spent + reserved > cap WHERE id = ?", (number,))

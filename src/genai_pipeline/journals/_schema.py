@@ -154,12 +154,10 @@ VERSION = max(MIGRATIONS)
 
 def is_empty(connection: Connection) -> bool:
     """Whether nothing is in the file yet."""
-    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
 
-def migrate(
-    connection: Connection, path: Path, migrations: Mapping[int, str] = MIGRATIONS
-) -> None:
+def migrate(connection: Connection, path: Path, migrations: Mapping[int, str] = MIGRATIONS) -> None:
     """
     Bring the file to the latest version in one transaction: wholly, or not at all.
 

@@ -171,8 +171,7 @@ def release(tables: Tables, which: Selector) -> int:
     for _, item in chosen:
         tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", item)
         for call, hold, charged in tables.all(
-            "SELECT call, hold, charged FROM call WHERE state = 'unknown' "
-            "AND item BETWEEN ? AND ?",
+            "SELECT call, hold, charged FROM call WHERE state = 'unknown' AND item BETWEEN ? AND ?",
             *span(item[:-2]),
         ):
             change = settle("unknown", hold, charged, CallEnd(state="abandoned", at=0.0))
@@ -189,7 +188,7 @@ _SUMS = """
     sum(reasoning_tokens)
 """
 COSTS_OF_CALLS = (
-    f"SELECT run, stage, provider, model, labels, {_SUMS} FROM call "
+    f"SELECT run, stage, provider, model, labels, {_SUMS} FROM call "  # noqa: S608
     "WHERE state NOT IN ('inflight', 'void') {where} GROUP BY run, stage, provider, model, labels"
 )
 _PAST_COSTS = (

@@ -78,9 +78,7 @@ class Sqlite(SqliteKeeper):
     ballast: int = attrs.field(default=64 << 20, kw_only=True, validator=at_least(0))
     """Bytes of the disk kept free for answers that are on their way when it runs full."""
 
-    checkpoint_bytes: int = attrs.field(
-        default=8 << 20, kw_only=True, validator=at_least(64 << 10)
-    )
+    checkpoint_bytes: int = attrs.field(default=8 << 20, kw_only=True, validator=at_least(64 << 10))
     """How large the log grows before it is written back to the file."""
 
     codec: Codec | None = attrs.field(default=None, kw_only=True)

@@ -118,9 +118,7 @@ class SqliteKeeper:
         """
         records = calls = 0
         while True:
-            step: Purged = await self._ask(
-                lambda tables: purge(tables, before, pipeline, _AT_ONCE)
-            )
+            step: Purged = await self._ask(lambda tables: purge(tables, before, pipeline, _AT_ONCE))
             records, calls = records + step.records, calls + step.calls
             if step.records < _AT_ONCE:
                 return Purged(records=records, calls=calls)

@@ -215,7 +215,7 @@ class JournalContract:
                 end = CallEnd(state=state, at=2.0, cost=cost)  # type: ignore[arg-type]
                 assert (await journal.end_call(call, end)).charged == charged, state
             states = [call.state for call in (await _again(journal, item)).calls]
-            assert states == "answered answered partial partial unknown abandoned".split()
+            assert states == ["answered", "answered", "partial", "partial", "unknown", "abandoned"]
 
         self._run(anyio_backend_name, check)
 
@@ -254,9 +254,7 @@ class JournalContract:
                 answer = RawAnswer(body=body, status=429, headers={"retry-after": "1", "é": "ü"})
                 call = await journal.begin_call(_intent(run, item, hold=None))
                 await journal.end_call(call, CallEnd(state="answered", at=2.0, answer=answer))
-                expected = RawAnswer(
-                    body=body, status=429, headers=answer.headers, replayed=True
-                )
+                expected = RawAnswer(body=body, status=429, headers=answer.headers, replayed=True)
                 assert await journal.answer(call) == expected
 
         self._run(anyio_backend_name, check)
@@ -304,7 +302,7 @@ class JournalContract:
         anyio.run(check, backend=anyio_backend_name)
 
     def test_a_cancelled_beginning_leaves_nothing(self, anyio_backend_name: str) -> None:
-        """A claim or an intent that is cancelled claims nothing and holds nothing, at any moment."""
+        """A claim or an intent that is cancelled, at any moment, claims and holds nothing."""
 
         async def check(journal: Journal) -> None:
             run = await _begin(journal)
