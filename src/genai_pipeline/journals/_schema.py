@@ -167,7 +167,7 @@ VERSION = max(MIGRATIONS)
 
 def is_empty(connection: Connection) -> bool:
     """Whether nothing is in the file yet."""
-    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
 
 def version_of(connection: Connection, path: Path, latest: int = VERSION) -> int:
