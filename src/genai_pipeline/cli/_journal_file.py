@@ -54,7 +54,7 @@ def _existing(path: str) -> Path:
     if not found.is_file():
         raise UsageError(
             f"there is no journal {path} (looked from {Path.cwd()}); it is the file that the "
-            "pipeline has in journal=gp.journals.Sqlite(...)"
+            "pipeline has in journal=gp.Sqlite(...)"
         )
     if found.stat().st_size == 0:
         raise UsageError(f"the file {path} is empty; there is no journal in it")

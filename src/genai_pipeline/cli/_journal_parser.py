@@ -10,7 +10,7 @@ from genai_pipeline.cli._times import duration, moment
 
 __all__ = ["add_journal_commands"]
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 _LIMIT = 100
 

@@ -65,7 +65,5 @@ def _lines(found: Plan) -> Iterator[str]:
         yield f"new       about {figures.count(found.new)} calls, about {cost}"
     if found.sampled:
         worst = "no bound" if found.worst_cost is None else figures.money(found.worst_cost)
-        yield (
-            f"walked    {figures.count(found.sampled)} records to {figures.count(found.next_calls)} "
-            f"new calls; at worst {worst}"
-        )
+        walked, calls = figures.count(found.sampled), figures.count(found.next_calls)
+        yield f"walked    {walked} records to {calls} new calls; at worst {worst}"

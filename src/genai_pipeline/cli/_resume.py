@@ -29,8 +29,8 @@ async def tell_known(pipeline: Pipeline[Any, Any], *, quiet: bool) -> None:
     journal = pipeline.journal
     if journal is None:
         raise ConfigurationError(
-            f"resume: the pipeline {pipeline.name!r} has no journal, so nothing is known of earlier "
-            'runs; give it journal=gp.journals.Sqlite("run.db"), or use `run`'
+            f"resume: the pipeline {pipeline.name!r} has no journal, so nothing is known of "
+            'earlier runs; give it journal=gp.Sqlite("run.db"), or use `run`'
         )
     if quiet:
         return

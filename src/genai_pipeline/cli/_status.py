@@ -72,7 +72,8 @@ def _live(path: str, said: JournalStatus) -> Iterator[str]:
     if said.is_running is None:
         owner += ", which cannot be seen from here"
     since = figures.span(max(0.0, now - said.owner.since))
-    yield f"{path}: in use by {owner}, for {since}; said {figures.seconds(max(0.01, now - said.at))} ago"
+    ago = figures.seconds(max(0.01, now - said.at))
+    yield f"{path}: in use by {owner}, for {since}; said {ago} ago"
     yield _line("records", f"{_since(said.counts, 'records.', 'claimed', 'at work')} since then")
     yield _line("calls", f"{_since(said.counts, 'calls.', 'inflight', 'in flight')} since then")
     if said.charged:

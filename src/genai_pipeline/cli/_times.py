@@ -28,6 +28,6 @@ def moment(text: str) -> float:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
-            f"{text!r} is no moment; write 2026-11-26, 2026-11-26T14:30, or 12h for twelve hours ago"
+            f"{text!r} is no moment; write 2026-11-26, 2026-11-26T14:30, or 12h for so long ago"
         ) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

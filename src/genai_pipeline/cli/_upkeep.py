@@ -65,18 +65,15 @@ async def _salvage(options: argparse.Namespace) -> int:
 async def _backup(options: argparse.Namespace) -> int:
     async with reader(options.journal) as kept:
         await kept.backup(Path(options.to))
-    _say(f"{options.to}: {figures.size(Path(options.to).stat().st_size)}")
+    _say(f"{options.to}: {_size(options.to)}")
     return Exit.DONE
 
 
 async def _vacuum(options: argparse.Namespace) -> int:
-    path = Path(options.journal)
     async with await writer(options.journal) as kept:
-        before = path.stat().st_size
+        before = _size(options.journal)
         await kept.vacuum()
-    _say(
-        f"{options.journal}: {figures.size(before)} before, {figures.size(path.stat().st_size)} now"
-    )
+    _say(f"{options.journal}: {before} before, {_size(options.journal)} now")
     return Exit.DONE
 
 
@@ -89,6 +86,10 @@ async def _purge(options: argparse.Namespace) -> int:
         "`journal vacuum` makes the file smaller"
     )
     return Exit.DONE
+
+
+def _size(path: str) -> str:
+    return figures.size(Path(path).stat().st_size)
 
 
 def _say(text: str) -> None:

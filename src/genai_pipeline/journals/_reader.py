@@ -113,17 +113,19 @@ class SqliteReader(SqliteKeeper):
         )
         try:
             connection.execute("PRAGMA trusted_schema = 0").fetchall()
-            version = version_of(connection, self.path)
-            if version < VERSION:
-                raise ConfigurationError(
-                    f"SqliteReader: path={str(self.path)!r} was written by an earlier version of "
-                    "this library; run its pipeline once, which brings it forward"
-                )
+            self._require_this_version(connection)
             self._show_left_behind(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _require_this_version(self, connection: Connection) -> None:
+        if version_of(connection, self.path) < VERSION:
+            raise ConfigurationError(
+                f"SqliteReader: path={str(self.path)!r} was written by an earlier version of this "
+                "library, or holds no journal; run its pipeline once, which brings it forward"
+            )
 
     def _show_left_behind(self, connection: Connection) -> None:
         """Hide the tables behind views, when an owner left them in disorder."""
