@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
-from genai_pipeline.cli._journal_file import perform, reader, writer
+from genai_pipeline.cli._journal_file import existing, perform, reader, writer
 from genai_pipeline.cli._table import print_json
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.journals import salvage
@@ -49,7 +49,7 @@ async def _check(options: argparse.Namespace) -> int:
 
 
 async def _salvage(options: argparse.Namespace) -> int:
-    found = await anyio.to_thread.run_sync(salvage, options.journal, options.to)
+    found = await anyio.to_thread.run_sync(salvage, existing(options.journal), options.to)
     rows = ", ".join(f"{figures.count(number)} {table}" for table, number in found.rows.items())
     _say(f"{options.to}: {rows}")
     if found.damaged:
