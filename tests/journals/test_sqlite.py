@@ -276,7 +276,7 @@ async def test_a_purge_and_a_vacuum_make_it_small(folder: Path) -> None:
 
         async def one(key: str) -> None:
             await journal.claim(run, key)
-            call = await journal.begin_call(attrs.evolve(intent(key), budgets=()))
+            call = await journal.begin_call(attrs.evolve(intent(key), budgets=(), labels={}))
             await journal.end_call(call, answered(512))
             await journal.end_item(item(key), ended("done"))
 
@@ -477,15 +477,29 @@ def test_digests_are_a_set_of_keys(keys: set[str], others: set[str]) -> None:
     assert 3 not in found
 
 
-def test_digests_whose_heads_are_equal_are_told_apart() -> None:
-    """Two records whose first eight bytes agree are two."""
-    heads = [b"\xff" * 8 + bytes([number]) + bytes(5) for number in range(4)]
-    found = Digests.of("p", heads)
+def test_digests_that_nearly_agree_are_told_apart() -> None:
+    """A record is found whole and in its place, not across two others, whatever lies beside it."""
     target = record_id("p", "a")
-    near = [target[:8] + bytes(6), target, target[:8] + b"\xff" * 6]
-    assert len(found) == 4
-    assert "a" in Digests.of("p", near)
-    assert "a" not in Digests.of("p", [near[0], near[2]])
+    near = [
+        target[:13] + bytes([target[13] ^ 1]),
+        target[:1] + bytes(13),
+        target[:1] + b"\xff" * 13,
+    ]
+    assert "a" in Digests.of("p", sorted([*near, target]))
+    assert "a" not in Digests.of("p", sorted(near))
+    rest = target[1:]
+    across = sorted([target[:1] + bytes(6) + rest[:7], target[:1] + bytes(5) + b"\xff" * 8])
+    straddled = [target[:1] + b"\0" * 5 + rest[:8], target[:1] + rest[8:] + b"\xff" * 8]
+    for pair in (across, straddled):
+        assert "a" not in Digests.of("p", pair)
+        assert len(Digests.of("p", pair)) == 2
+
+
+def test_many_digests_are_found() -> None:
+    """A large set is kept otherwise than a small one, and answers alike."""
+    found = Digests.of("p", sorted(record_id("p", f"{number}") for number in range(120_000)))
+    assert len(found) == 120_000
+    assert sum(f"{number}" in found for number in range(0, 240_000, 7)) == 17_143
 
 
 def test_a_record_cannot_be_redriven_for_ever() -> None:
