@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import sys
@@ -63,6 +65,8 @@ def test_status_after_a_crash(crashed: Path) -> None:
     (pipeline,) = status["pipelines"]
     assert set(pipeline["records"]) <= {"ready", "done", "dead"}
     assert 1 <= status["unknown_calls"] <= 4, "at most those in flight"
+    assert len(status["unknown"]) == status["unknown_calls"]
+    assert "13" in {call["key"] for call in status["unknown"]}, "the one it died in is listed"
     total = plain("cost", "run.db")["total"]
     assert total["unknown"] == status["unknown_calls"]
     assert total["calls"] >= len(bill(crashed)), "every call on the bill is in the journal"
@@ -95,6 +99,31 @@ def test_status_of_a_living_run(
         assert f"is in use by process {run.pid} on {socket.gethostname()}" in done.err
         assert f"genai-pipeline status {tmp_path / 'run.db'}" in done.err
     assert run.returncode == 75, "the run was not disturbed, only asked to stop"
+
+
+def test_what_the_owner_said_last(crashed: Path) -> None:
+    """What was said from another machine is told as such; what cannot be read is passed over."""
+    path = crashed / "run.db.status"
+    said = json.loads(path.read_text())
+    said["owner"]["host"] = "elsewhere"
+    path.write_text(json.dumps(said))
+    first = say("status", "run.db").lines[0]
+    assert f"in use by process {said['owner']['pid']} on elsewhere, which cannot be seen" in first
+    assert plain("status", "run.db")["running"] is None
+    path.write_text(json.dumps({**said, "state": "stopped", "full": True}))
+    assert "gave up, since its storage failed" in say("status", "run.db").lines[0]
+    path.write_text("{")
+    assert say("status", "run.db").lines[0] == "run.db: no run has it"
+
+
+def test_status_of_a_full_disk(crashed: Path) -> None:
+    """A living owner whose disk is full says so."""
+    path = crashed / "run.db.status"
+    said = json.loads(path.read_text())
+    said["owner"]["pid"] = os.getpid()
+    path.write_text(json.dumps({**said, "full": True}))
+    assert "full: no new call is made until there is room" in say("status", "run.db").out
+    assert plain("status", "run.db")["full"] is True
 
 
 def _run(folder: Path) -> subprocess.Popen[str]:

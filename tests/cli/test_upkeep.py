@@ -50,7 +50,7 @@ def test_salvage(ended: Path) -> None:
     before = shape(ended)
     said = say("journal", "salvage", "run.db", "new.db")
     assert said.code == 0
-    assert "1 answers are not whole" in said.err
+    assert "answers that are not whole: 1;" in said.err
     assert say("journal", "check", "new.db").code == 0
     counts, saved = (plain("status", name)["pipelines"][0] for name in ("run.db", "new.db"))
     assert saved["records"] == counts["records"]

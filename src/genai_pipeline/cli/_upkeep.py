@@ -42,7 +42,7 @@ async def _check(options: argparse.Namespace) -> int:
         _say(f"{options.journal}: all is well")
         return Exit.DONE
     _say(
-        f"{options.journal}: {len(found)} problems; `genai-pipeline journal salvage "
+        f"{options.journal}: problems found: {len(found)}; `genai-pipeline journal salvage "
         f"{options.journal} NEW` brings what can be read into a new journal"
     )
     return Exit.FAILED
@@ -56,8 +56,8 @@ async def _salvage(options: argparse.Namespace) -> int:
         _say(f"parts could not be read of: {', '.join(found.damaged)}")
     if found.lost_answers:
         _say(
-            f"{figures.count(len(found.lost_answers))} answers are not whole: their calls count at "
-            "what they cost, and are made again"
+            f"answers that are not whole: {figures.count(len(found.lost_answers))}; their calls "
+            "count at what they cost, and are made again"
         )
     return Exit.DONE
 
