@@ -34,24 +34,26 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *(
-                "_batched",
-                "_branch",
-                "_chain",
-                "_costs",
-                "_encode",
-                "_fan_out",
-                "_functions",
-                "_gather",
-            ),
+            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
+            *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             "_wrap",
         }
     ),
     frozenset(
         {
+            *(
+                "_alone",
+                "_dry_walk",
+                "_failures_alike",
+                "_journaled",
+                "_plan",
+                "_recorder",
+                "_redact",
+                "_run_journal",
+            ),
             *("pipeline", "report", "_carrier", "_handoff", "_histogram", "_runner"),
-            *("_signals", "_tally", "_turnstile", "resilience"),
+            *("_signals", "_tally", "_turnstile", "money", "resilience"),
         }
     ),
     frozenset({"journals", "providers", "sources", "sinks", "stores", "telemetry", "plugins"}),

@@ -27,6 +27,7 @@ PUBLIC = (
     "genai_pipeline.events",
     "genai_pipeline.journals",
     "genai_pipeline.messages",
+    "genai_pipeline.money",
     "genai_pipeline.plugins",
     "genai_pipeline.providers",
     "genai_pipeline.records",

@@ -7,9 +7,9 @@ two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
-engine and the policies, which do not know each other; the edges (sources, sinks, stores,
-journals, providers, telemetry), which know the words and never the engine; the command and the
-test kit.
+engine with its money, and the policies, which do not know each other; the edges (sources, sinks,
+stores, journals, providers, telemetry), which know the words and never the engine; the command
+and the test kit.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         errors,
         events,
         journals,
+        money,
         plugins,
         providers,
         resilience,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from genai_pipeline._chain import chain
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
+    from genai_pipeline._plan import Plan
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._wrap import wrap
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from genai_pipeline.events import emit, listen
     from genai_pipeline.journals import Sqlite
     from genai_pipeline.messages import Message, Request, Response, Usage
+    from genai_pipeline.money import Budget, PriceBook
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
         Degrade,
         Fallback,
         Hedge,
+        Journaled,
         LoadBalance,
         RateLimit,
         Retry,
@@ -82,6 +86,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveLimit",
+    "Budget",
     "Bulkhead",
     "Cache",
     "Canned",
@@ -97,6 +102,7 @@ __all__ = [
     "Fallback",
     "Handler",
     "Hedge",
+    "Journaled",
     "LoadBalance",
     "Message",
     "Middleware",
@@ -104,6 +110,8 @@ __all__ = [
     "Permanent",
     "Pipeline",
     "PipelineError",
+    "Plan",
+    "PriceBook",
     "Provider",
     "RateLimit",
     "Record",
@@ -143,6 +151,7 @@ __all__ = [
     "journals",
     "listen",
     "map",
+    "money",
     "plugins",
     "providers",
     "reduce",
@@ -164,6 +173,7 @@ _HOMES = {
     "_chain": "chain",
     "_gather": "gather reduce",
     "_order": "in_order",
+    "_plan": "Plan",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_wrap": "wrap",
@@ -173,11 +183,12 @@ _HOMES = {
     "events": "emit listen",
     "journals": "Sqlite",
     "messages": "Message Request Response Usage",
+    "money": "Budget PriceBook",
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
-    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
+    "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
     "cache_only resilient",
     "types": "Handler Middleware Provider Sink Source Stage Store",
     "walk": "current_record time_left",

@@ -10,7 +10,15 @@ import attrs
 
 from genai_pipeline.errors import StorageFailed
 
-__all__ = ["MOST_GENERATIONS", "RECORD_BYTES", "Digests", "generation_of", "item_id", "record_id"]
+__all__ = [
+    "MOST_GENERATIONS",
+    "RECORD_BYTES",
+    "Digests",
+    "generation_of",
+    "group_id",
+    "item_id",
+    "record_id",
+]
 
 RECORD_BYTES = 14
 """So many stand for pipeline and key: 112 bits, the rest is the generation."""
@@ -40,6 +48,11 @@ def item_id(record: bytes, generation: int = 0) -> bytes:
     if generation >= MOST_GENERATIONS:
         raise StorageFailed(f"a record was redriven {generation} times; give it another key")
     return record + generation.to_bytes(2, "big")
+
+
+def group_id(pipeline: str, members: Iterable[bytes]) -> bytes:
+    """Answer the name of a group of *pipeline*, which stands for its members in their order."""
+    return item_id(record_id(f"{pipeline}\0group", b"".join(members).hex()))
 
 
 def generation_of(item: bytes) -> int:

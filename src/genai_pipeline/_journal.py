@@ -27,6 +27,7 @@ __all__ = [
     "CallState",
     "Claim",
     "Finished",
+    "Group",
     "Intent",
     "ItemEnd",
     "ItemState",
@@ -122,6 +123,27 @@ class Claim:
 
     crashes: int = 0
     """How often the process died, not by a stop, while it was carried."""
+
+    calls: tuple[PastCall, ...] = ()
+    """In the order in which they were begun."""
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """
+    Records that were gathered into one: which they are, and with what, is decided once.
+
+    The calls made for the group, and its end, are noted under its ``item``, as those of a record.
+    """
+
+    item: bytes
+    """16 bytes that name it: the ``item`` of the intents of its calls, and of `end_item`."""
+
+    state: ItemState
+    """``claimed`` while it is open, whoever carries it; else the end it came to."""
+
+    body: bytes = attrs.field(repr=False)
+    """What was kept with it when it was frozen."""
 
     calls: tuple[PastCall, ...] = ()
     """In the order in which they were begun."""
@@ -292,6 +314,26 @@ class Journal(Protocol):
 
         A record that ended under another fingerprint is taken up again, with its calls. Cancelled,
         it leaves the record as it was.
+        """
+        ...
+
+    async def freeze_group(
+        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+    ) -> Group:
+        """
+        Keep a new group of *stage* with its *members* and *body*, before a call is made for it.
+
+        Each member is 16 bytes that stand for a record at its place in the pipeline. A member
+        of another group belongs to this one from now on. Groups are no records: `counts`,
+        `finished` and `claim` know nothing of them.
+        """
+        ...
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """
+        Answer the group that *member* belongs to; `None` when it was never frozen into one.
+
+        One that is done or filtered under another fingerprint than the run's is open again.
         """
         ...
 

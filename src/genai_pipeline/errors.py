@@ -33,6 +33,7 @@ Every error this library raises, classified by *who must act*.
     │   └── ConfigurationError   an option or a combination of options is wrong
     ├── AccountingError      the counts of a run do not add up: a bug of this library
     ├── DeadlineExceeded     the time the caller gave has passed
+    ├── OutcomeUnknown       a call may have been billed, and its record is held for a person
     └── Stopped              the run ended before the record was finished
 
     RunFailed (ExceptionGroup)   what went wrong in a run; lives in `genai_pipeline.report`
@@ -63,6 +64,7 @@ __all__ = [
     "InvalidRequest",
     "NoTargetReady",
     "NotCached",
+    "OutcomeUnknown",
     "Overloaded",
     "Permanent",
     "PipelineError",
@@ -338,6 +340,17 @@ class DeadlineExceeded(PipelineError):
     """Raised when the time that the caller gave has passed."""
 
     category: ClassVar[Category] = "transient"
+
+
+class OutcomeUnknown(PipelineError):
+    """
+    Raised when a call may have been billed without an answer, and its stage does not repeat it.
+
+    See ``on_unknown="hold"`` of `map`. The record is held: it is looked at again by each run,
+    and goes on when the stage's policy is ``"retry"``, or somebody gives the call up.
+    """
+
+    category: ClassVar[Category] = "system"
 
 
 class Stopped(PipelineError):

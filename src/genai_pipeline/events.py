@@ -74,6 +74,8 @@ class CallFinished(Event):
     A provider answered or failed; every provider emits one for each call.
 
     Tokens are those of `Usage`; *error* is the class name of the failure, else `None`.
+    *replayed* tells that the answer came out of the pipeline's journal: nothing was called, and
+    tokens and cost are 0.
     """
 
     provider: str
@@ -84,6 +86,7 @@ class CallFinished(Event):
     cost: Decimal | None = None
     finish_reason: str | None = None
     error: str | None = None
+    replayed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +131,8 @@ class RunEnded(Event):
     dead: int
     handed_back: int
     seconds: float
+    skipped: int = 0
+    """Records that had ended already in an earlier run, as the journal knew."""
 
 
 Listener: TypeAlias = Callable[[Any], object]

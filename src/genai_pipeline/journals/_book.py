@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from genai_pipeline._identity import Digests, item_id, record_id
+from genai_pipeline._identity import Digests, group_id, item_id, record_id
 from genai_pipeline._journal import (
     BudgetUse,
     CallEnd,
     CallState,
     Claim,
+    Group,
     Intent,
     ItemEnd,
     ItemState,
@@ -83,6 +84,10 @@ class Book:
     calls_of: dict[bytes, list[BookCall]] = attrs.field(factory=dict)
     """By record, in the order in which they were begun."""
 
+    bodies: dict[bytes, bytes] = attrs.field(factory=dict)
+    """What was kept with groups, which are items that are no records."""
+
+    group_of_member: dict[bytes, bytes] = attrs.field(factory=dict)
     accounts: dict[tuple[str, str], Account] = attrs.field(factory=dict)
     latest_window: dict[str, str] = attrs.field(factory=dict)
     last_call: int = 0
@@ -196,6 +201,28 @@ class Book:
         life = ended(known.life, end)
         if life is not None:
             known.life, known.end = life, end
+
+    # Groups.
+
+    def freeze_group(self, run: int, members: Sequence[bytes], body: bytes) -> Group:
+        pipeline = self._run(run).info.pipeline
+        item = group_id(pipeline, members)
+        self.items[item] = BookItem(item, pipeline, None, Life(state="claimed", run=run))
+        self.bodies[item] = body
+        self.group_of_member.update(dict.fromkeys(members, item))
+        return self._group(item, "claimed")
+
+    def group_of(self, run: int, member: bytes) -> Group | None:
+        item = self.group_of_member.get(member)
+        if item is None:
+            return None
+        known = self.items[item]
+        known.life = taken_up(known.life, run, self._run(run).info.fingerprint) or known.life
+        return self._group(item, known.life.state)
+
+    def _group(self, item: bytes, state: ItemState) -> Group:
+        calls = self.claimed(self.items[item], state).calls
+        return Group(item=item, state=state, body=self.bodies[item], calls=calls)
 
     def _item(self, item: bytes) -> BookItem:
         if item not in self.items:

@@ -13,6 +13,7 @@ from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
     CallEnd,
     Claim,
+    Group,
     Intent,
     ItemEnd,
     ItemState,
@@ -98,6 +99,19 @@ class Memory:
         """Take up the record *key* for *run*; it is admitted if need be."""
         await checkpoint()
         return self._book.claim(run, key)
+
+    async def freeze_group(
+        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+    ) -> Group:
+        """Keep a new group with its *members* and *body*."""
+        del stage
+        await checkpoint()
+        return self._book.freeze_group(run, members, body)
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """Answer the group that *member* belongs to, if any."""
+        await checkpoint()
+        return self._book.group_of(run, member)
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 from genai_pipeline._journal_admin import Purged
+from genai_pipeline.journals._sql_groups import forget_groups
 from genai_pipeline.journals._sql_keeper import COSTS_OF_CALLS
 from genai_pipeline.journals._sql_records import span
 from genai_pipeline.journals._tables import Tables
@@ -26,6 +27,7 @@ def purge(tables: Tables, before: float, pipeline: str | None, limit: int) -> Pu
         limit,
     )
     calls = sum(_forget(tables, *span(item[:-2])) for (item,) in chosen)
+    calls += sum(_forget(tables, item, item) for item in forget_groups(tables, before))
     tables.do("INSERT OR REPLACE INTO meta VALUES ('last_call', ?)", tables.last_call)
     return Purged(records=len(chosen), calls=calls)
 

@@ -51,6 +51,19 @@ CREATE TABLE item (
 CREATE INDEX item_claimed ON item (item) WHERE state = 'claimed';
 CREATE INDEX item_stuck ON item (state) WHERE state IN ('dead', 'held');
 
+-- Groups are items that are the latest of no record; members are names of 16 bytes.
+CREATE TABLE gathered (
+    item BLOB PRIMARY KEY,
+    body BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    codec TEXT
+) STRICT;
+CREATE TABLE member (
+    member BLOB PRIMARY KEY CHECK (length(member) = 16),
+    item BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX member_of_item ON member (item);
+
 -- How records ended that are not plainly done.
 CREATE TABLE ending (
     item BLOB PRIMARY KEY,

@@ -15,13 +15,16 @@ from genai_pipeline.journals._tables import Tables, readable
 __all__ = [
     "begin_run",
     "claim",
+    "claimed",
     "counts",
     "encoded",
     "end_item",
     "end_run",
     "finished",
+    "life_of",
     "past_calls",
     "put_life",
+    "run_of",
     "span",
     "unclaim",
 ]
@@ -59,7 +62,7 @@ def begin_run(tables: Tables, run: RunInfo) -> int:
 
 def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str, int]) -> None:
     """Note that a run ended."""
-    _run(tables, run)
+    run_of(tables, run)
     tables.do(
         "UPDATE run SET state = ?, ended = ?, counts = ? WHERE run = ?",
         state,
@@ -69,7 +72,8 @@ def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str
     )
 
 
-def _run(tables: Tables, run: int) -> tuple[int, int]:
+def run_of(tables: Tables, run: int) -> tuple[int, int]:
+    """Answer the words of a run's pipeline and fingerprint."""
     row = tables.one("SELECT pipeline, fingerprint FROM run WHERE run = ?", run)
     if row is None:
         raise AccountingError(f"the journal knows no run {run}")
@@ -98,7 +102,7 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
 
 def claim(tables: Tables, run: int, key: str) -> Claim:
     """Take up a record for a run."""
-    pipeline, fingerprint = _run(tables, run)
+    pipeline, fingerprint = run_of(tables, run)
     record = record_id(tables.spelled(pipeline), key)
     row = _latest(tables, record)
     if row is None:
@@ -111,16 +115,16 @@ def claim(tables: Tables, run: int, key: str) -> Claim:
             encoded(key),
             run,
         )
-        return _claim(tables, item, life, "claimed", 0)
+        return claimed(tables, item, life, "claimed", 0)
     item, reuses_from, life = row
     taken = taken_up(life, run, tables.spelled(fingerprint))
     if taken is None:
         # What another worker carries is not this one's.
         carried = life.state == "claimed"
-        return _claim(tables, item, life, "ready" if carried else life.state, reuses_from)
+        return claimed(tables, item, life, "ready" if carried else life.state, reuses_from)
     put_life(tables, item, taken)
     tables.do("UPDATE item SET key = ? WHERE item = ? AND key IS NULL", encoded(key), item)
-    return _claim(tables, item, taken, "claimed", reuses_from)
+    return claimed(tables, item, taken, "claimed", reuses_from)
 
 
 def unclaim(tables: Tables, item: bytes) -> None:
@@ -150,6 +154,14 @@ def _life(tables: Tables, row: Sequence[object]) -> Life:
     )
 
 
+def life_of(tables: Tables, item: bytes) -> Life:
+    """Answer what decides on the way of an item that is there."""
+    row = tables.one(f"SELECT {_LIFE} FROM item WHERE item = ?", item)  # noqa: S608
+    if row is None:
+        raise AccountingError(f"the journal knows no item {item.hex()}")
+    return _life(tables, row)
+
+
 def put_life(tables: Tables, item: bytes, life: Life) -> None:
     """Write what decides on a record's way."""
     tables.do(
@@ -166,7 +178,8 @@ def put_life(tables: Tables, item: bytes, life: Life) -> None:
     )
 
 
-def _claim(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_from: int) -> Claim:
+def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_from: int) -> Claim:
+    """Answer what is known of an item."""
     first, last = span(item[:-2])
     rows = tables.all(
         "SELECT call, key, state, stage, hold FROM call "
@@ -196,7 +209,7 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
         row = _latest(tables, record_id(pipeline, key))
         if row is not None:
             item, reuses_from, life = row
-            found[key] = _claim(tables, item, life, life.state, reuses_from)
+            found[key] = claimed(tables, item, life, life.state, reuses_from)
     return found
 
 

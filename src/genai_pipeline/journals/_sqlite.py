@@ -18,6 +18,7 @@ from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
     CallEnd,
     Claim,
+    Group,
     Intent,
     ItemEnd,
     ItemState,
@@ -29,6 +30,7 @@ from genai_pipeline._options import at_least, check, one_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals import _sql_calls as calls
+from genai_pipeline.journals import _sql_groups as groups
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
 from genai_pipeline.journals._codec import Codec, decoded, encoded
@@ -254,6 +256,26 @@ class Sqlite(SqliteKeeper):
             undo=undo,
         )
         return claimed
+
+    async def freeze_group(
+        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+    ) -> Group:
+        """Keep a new group with its *members* and *body*."""
+        kept = encoded(self.codec, body, f"group of {stage}")
+        group: Group = await self._ask(
+            lambda tables: groups.freeze(tables, run, members, kept), size=len(kept[0])
+        )
+        return attrs.evolve(group, body=body)
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """Answer the group that *member* belongs to, if any."""
+        found: groups.KeptGroup | None = await self._ask(
+            lambda tables: groups.group_of(tables, run, member)
+        )
+        if found is None:
+            return None
+        body = decoded(self.codec, found.group.body, found.codec, f"group {member.hex()}")
+        return attrs.evolve(found.group, body=body)
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""

@@ -15,7 +15,7 @@ from genai_pipeline.providers._answers import as_json, as_label
 from genai_pipeline.providers._failures import failure_in, to_error
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["Verdict", "read_answer"]
+__all__ = ["Verdict", "read_answer", "usage_in"]
 
 _FINISH: dict[str, FinishReason] = {
     "": "stop",
@@ -66,10 +66,10 @@ def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: 
     error = document.get("error") or choice.get("error")
     if error:
         found = failure_in(_status_in(error), {"error": error}, request_id=request_id)
-        return _nothing(to_error(found, who), request_id, _usage(document.get("usage")))
+        return _nothing(to_error(found, who), request_id, usage_in(document.get("usage")))
     if not choice:
         invalid = InvalidAnswer(f"{who}: the answer holds no choices{_quoted(request_id)}")
-        return _nothing(invalid, request_id, _usage(document.get("usage")))
+        return _nothing(invalid, request_id, usage_in(document.get("usage")))
     message = _dict(choice.get("message"))
     response = _response(document, choice, message, headers, request_id)
     return _judge(request, response, message, who)
@@ -135,7 +135,7 @@ def _response(
         attributes["usage_missing"] = True
     return Response(
         _content(message.get("content")),
-        usage=_usage(usage),
+        usage=usage_in(usage),
         finish_reason=_FINISH.get((raw or "").lower(), "other"),
         model=_text(document.get("model")),
         request_id=request_id,
@@ -154,7 +154,8 @@ def _content(content: object) -> str:
     return _text(content)
 
 
-def _usage(usage: object) -> Usage:
+def usage_in(usage: object) -> Usage:
+    """Answer what the ``usage`` of an answer tells; zeros for what it does not."""
     if not isinstance(usage, dict):
         return _NOTHING_USED
     told: dict[str, Any] = usage

@@ -10,6 +10,7 @@ from genai_pipeline.errors import Transient
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import CircuitBreaker
+from genai_pipeline.resilience._journaled import Journaled, records_calls
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._timeout import Timeout
@@ -50,7 +51,8 @@ def resilient(
     A call passes, from the outside in: *deadline*, *cache*, *fallback*, *hedge*, *retry* (five
     attempts for what is `Transient`, with a budget of a fifth of the traffic), *rate_limit* (what
     the provider tells of its quota), *concurrency* (as many calls at once as the provider bears),
-    *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt).
+    *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt). A
+    provider that does not record its calls itself has `Journaled` around it, the innermost.
 
     Give a policy by its keyword to have it instead of the usual one, or `None` to go without.
     The first four are left out unless given. Policies that are shared, such as a `RateLimit` for
@@ -59,6 +61,8 @@ def resilient(
     """
     time = clock or SystemClock()
     name = name_of(provider)
+    told = getattr(provider, "model", None)
+    model = told if isinstance(told, str) else ""
     if retry is _USUAL:
         retry = Retry(on=Transient, attempts=5, clock=time)
     if rate_limit is _USUAL:
@@ -73,5 +77,6 @@ def resilient(
     order = (
         *(deadline, cache, fallback, hedge, retry),
         *(first, rate_limit, concurrency, breaker, timeout),
+        None if records_calls(provider) else Journaled(provider=name, model=model or name),
     )
     return wrap(provider, *(policy for policy in order if policy is not None))
