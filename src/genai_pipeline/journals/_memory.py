@@ -109,6 +109,7 @@ class Memory:
         /,
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
+        del stage
         await checkpoint()
         return self._book.freeze_group(run, members, body)
 
