@@ -7,8 +7,9 @@ two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
-engine and the policies, which do not know each other; the edges (sources, sinks, stores,
-providers, telemetry), which know the words and never the engine; the command and the test kit.
+engine with its money, and the policies, which do not know each other; the edges (sources, sinks,
+stores, journals, providers, telemetry), which know the words and never the engine; the command
+and the test kit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from genai_pipeline import (
         errors,
         events,
+        journals,
+        money,
         plugins,
         providers,
         resilience,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from genai_pipeline._chain import chain
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
+    from genai_pipeline._plan import Plan
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._wrap import wrap
@@ -51,7 +55,9 @@ if TYPE_CHECKING:
         Truncated,
     )
     from genai_pipeline.events import emit, listen
+    from genai_pipeline.journals import Sqlite
     from genai_pipeline.messages import Chunk, Message, Request, Response, Usage, join_chunks
+    from genai_pipeline.money import Budget, PriceBook
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
@@ -65,6 +71,7 @@ if TYPE_CHECKING:
         Degrade,
         Fallback,
         Hedge,
+        Journaled,
         LoadBalance,
         RateLimit,
         Retry,
@@ -90,6 +97,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveLimit",
+    "Budget",
     "Bulkhead",
     "Cache",
     "Canned",
@@ -106,6 +114,7 @@ __all__ = [
     "Fallback",
     "Handler",
     "Hedge",
+    "Journaled",
     "LoadBalance",
     "Message",
     "Middleware",
@@ -113,6 +122,8 @@ __all__ = [
     "Permanent",
     "Pipeline",
     "PipelineError",
+    "Plan",
+    "PriceBook",
     "Provider",
     "RateLimit",
     "Record",
@@ -126,6 +137,7 @@ __all__ = [
     "RunFailed",
     "Sink",
     "Source",
+    "Sqlite",
     "Stage",
     "Store",
     "StreamTimeout",
@@ -151,8 +163,10 @@ __all__ = [
     "gather",
     "in_order",
     "join_chunks",
+    "journals",
     "listen",
     "map",
+    "money",
     "plugins",
     "providers",
     "reduce",
@@ -175,6 +189,7 @@ _HOMES = {
     "_chain": "chain",
     "_gather": "gather reduce",
     "_order": "in_order",
+    "_plan": "Plan",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_wrap": "wrap",
@@ -182,13 +197,15 @@ _HOMES = {
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
+    "journals": "Sqlite",
     "messages": "Chunk Message Request Response Usage join_chunks",
+    "money": "Budget PriceBook",
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
-    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle Timeout "
-    "cache_only resilient resilient_stream",
+    "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
+    "Timeout cache_only resilient resilient_stream",
     "types": "Handler Middleware Provider Sink Source Stage Store StreamingProvider",
     "walk": "current_record time_left",
 }

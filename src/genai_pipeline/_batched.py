@@ -10,6 +10,7 @@ import attrs
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
+from genai_pipeline._paid import unattributed
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import PipelineError, Transient
@@ -107,7 +108,8 @@ class Batched(Composite, Generic[I, O]):
             self._open.remove(batch)
 
     async def _call(self, values: list[I]) -> Sequence[O | Exception]:
-        answers = await self.many(values)
+        with unattributed(self.name):
+            answers = await self.many(values)
         if len(answers) != len(values):
             raise PipelineError(
                 f"{self.name} answered {len(answers)} times to {len(values)} values; "
@@ -132,5 +134,8 @@ def batched(
     An error that *many* raises is every caller's.
 
     The first caller makes the call for all. If it is cancelled, the others get a `Transient`.
+
+    In a pipeline with a journal, *many* may make no call that costs money (it raises
+    `ConfigurationError`), since a later run would not group the same values again: `gather` them.
     """
     return Batched(many=many, size=size, linger=linger, clock=clock or SystemClock())

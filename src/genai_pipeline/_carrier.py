@@ -6,13 +6,14 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import anyio
 import attrs
 
 from genai_pipeline._chain import Chain
 from genai_pipeline._fan_out import FAN_OUT, for_each
+from genai_pipeline._paid import CallRecorder
 from genai_pipeline._tally import Tally
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import (
@@ -46,8 +47,8 @@ class Engine(Run, Protocol):
         """Note an error to be raised at the end, and stop for the reason given, if any."""
         ...
 
-    def count_failure(self) -> None:
-        """Note that a record failed, which may be one too many."""
+    def count_failure(self, kind: str, /) -> None:
+        """Note that a record failed in the way of *kind*, which may be one too many."""
         ...
 
 
@@ -71,12 +72,17 @@ class Carrier:
         default=attrs.Factory(lambda self: self.tally.notes(("sink",))[0], takes_self=True),
     )
 
-    async def carry(self, delivery: Delivery[Any], ordinal: int) -> None:
+    quick: ClassVar[bool] = True
+    """Whether a good end is no more than counted where the source keeps no account."""
+
+    async def carry(
+        self, delivery: Delivery[Any], ordinal: int, recorder: CallRecorder | None = None
+    ) -> None:
         """Take *delivery* to its end; when cancelled, hand it back first."""
         began = self.clock.now()
         engine = self.engine
         timed = ordinal % self.tally.time_one_in == 0
-        walk = Walk(engine, delivery.record, ordinal, engine.deadline, timed)
+        walk = Walk(engine, delivery.record, ordinal, engine.deadline, timed, recorder)
         set_walk(walk)
         try:
             if delivery.error is not None:
@@ -87,13 +93,15 @@ class Carrier:
             else:
                 walk.deadline = min(began + self.record_timeout, walk.deadline)
                 fate = await self._work_in_time(walk)
+            if walk.carries is not None:
+                fate = await self._close_groups(walk, fate)
             if self.ordered or walk.carries is not None:
                 self._release(walk, fate)
             if walk.joined is not None:
                 fate = await self._join(walk, fate)
             if isinstance(fate, Exception):
                 await self._end_badly(delivery, walk, fate, began)
-            elif delivery.settle is accept:
+            elif self.quick and delivery.settle is accept:
                 self._count(walk, fate, None, began)
             else:
                 await self._settle(delivery, walk, fate, None, began)
@@ -145,6 +153,10 @@ class Carrier:
             else:
                 return
 
+    async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:  # noqa: ARG002 - see the subclass
+        """Note how the groups that *walk* carries have ended; answer the end for all of them."""
+        return fate
+
     def _release(self, walk: Walk, fate: Fate) -> None:
         """Let go those who wait for what this walk had to write."""
         if walk.carries:
@@ -161,7 +173,7 @@ class Carrier:
             theirs = await shared.wait()
             if isinstance(theirs, Rejected):
                 walk.attempts += 1
-                theirs = await self._work_in_time(walk)
+                theirs = await self._close_groups(walk, await self._work_in_time(walk))
                 self._release(walk, theirs)
             elif isinstance(theirs, Exception) and shared.stage is not None:
                 walk.failed_in(shared.stage, theirs)
@@ -179,7 +191,7 @@ class Carrier:
         else:
             self.tally.errors[type(error).__name__] += 1
             await self._bury(delivery, walk, error, began)
-            self.engine.count_failure()
+            self.engine.count_failure(f"{type(error).__name__} in {walk.stage_of(error)}")
 
     def _is_runs_fault(self, error: Exception) -> bool:
         if isinstance(error, DeadlineExceeded):
@@ -190,8 +202,7 @@ class Carrier:
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
     ) -> None:
         if self.dead_letters is None:
-            self.engine.fail(error, stop=None)
-            await self._settle(delivery, walk, "handed_back", error, began)
+            await self._end_without_letter(delivery, walk, error, began)
             return
         try:
             await self.dead_letters(self._dead_letter(walk, error, began))
@@ -200,6 +211,12 @@ class Carrier:
             await self._settle(delivery, walk, "handed_back", error, began)
         else:
             await self._settle(delivery, walk, "dead", error, began)
+
+    async def _end_without_letter(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        self.engine.fail(error, stop=None)
+        await self._settle(delivery, walk, "handed_back", error, began)
 
     def _dead_letter(self, walk: Walk, error: Exception, began: float) -> Record[DeadLetter]:
         wall, record = self.clock.wall(), walk.record

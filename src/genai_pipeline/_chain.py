@@ -9,7 +9,16 @@ from typing import Any, TypeVar, overload
 from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._paid import (
+    StageMark,
+    Visit,
+    current_recorder,
+    current_visit,
+    set_recorder,
+    set_visit,
+)
 from genai_pipeline._stages import mapped_function
+from genai_pipeline._versions import mark_of
 from genai_pipeline._wrap import name_of
 from genai_pipeline.errors import Rejected
 from genai_pipeline.records import Record
@@ -39,12 +48,13 @@ class Chain(Composite):
     stage raises `Rejected`, so that the stages before are not paid for again.
     """
 
-    __slots__ = ("_fan_out", "_names", "_steps", "stages")
+    __slots__ = ("_fan_out", "_marks", "_names", "_steps", "stages")
 
     def __init__(self, stages: Iterable[Stage[Any, Any]], fan_out: int) -> None:
         self.stages = tuple(_flat(stages))
         self._names = tuple(_distinct(name_of(stage) for stage in self.stages))
         self._steps = tuple((mapped_function(stage), stage) for stage in self.stages)
+        self._marks = tuple(map(mark_of, self._names, self.stages))
         self._fan_out = fan_out
 
     @property
@@ -57,19 +67,35 @@ class Chain(Composite):
         """What reports call the stages; equal names are numbered."""
         return self._names
 
+    @property
+    def marks(self) -> tuple[StageMark, ...]:
+        """What a journal knows the stages by."""
+        return self._marks
+
     def parts(self) -> Iterable[object]:
         """Answer the stages: what is entered and left with this."""
         return self.stages
 
     def __call__(self, record: Record[Any]) -> Awaitable[Records]:
         """Answer all that the last stage makes of *record*, in order."""
-        return self.walk(record, current_walk())
+        walk = current_walk()
+        if walk is None or walk.recorder is None:
+            return self.walk(record, walk)
+        return self._walk_inside(record, walk)
 
     def walk(self, record: Record[Any], walk: Walk | None) -> Coroutine[Any, Any, Records]:
         """Do the same, as a part of *walk*."""
         if walk is None:
             return self._plain(0, record)
         return self._walk_on(0, record, walk)
+
+    async def _walk_inside(self, record: Record[Any], walk: Walk) -> Records:
+        """Walk inside another stage, whose calls are its own again afterwards."""
+        outer = current_visit()
+        try:
+            return await self._walk_on(0, record, walk, outer)
+        finally:
+            set_visit(outer)
 
     async def _plain(self, position: int, record: Record[Any]) -> Records:
         outputs: Records = (record,)
@@ -80,14 +106,21 @@ class Chain(Composite):
             record = outputs[0]
         return outputs
 
-    async def _walk_on(self, position: int, record: Record[Any], walk: Walk) -> Records:
+    async def _walk_on(  # noqa: C901, PLR0912 - one loop, since each record pays for it
+        self, position: int, record: Record[Any], walk: Walk, outer: Visit | None = None
+    ) -> Records:
         names, timed = self._names, walk.timed
+        marks = None if walk.recorder is None else self._marks
+        visit: Visit | None = None
         value, changed = record.value, False
         now = walk.run.clock.now
         notes, began = (walk.run.notes(names), now()) if timed else ((), 0.0)
         for index in range(position, len(names)):
             function, stage = self._steps[index]
             while True:
+                if marks is not None:
+                    visit = Visit(marks[index], outer)
+                    set_visit(visit)
                 try:
                     if function is not None:
                         # Several maps in a row need no record between them.
@@ -104,6 +137,8 @@ class Chain(Composite):
                         outputs = await stage(record)
                     break
                 except Rejected as rejection:
+                    if visit is not None:
+                        visit.undo()
                     await walk.run.park(rejection, names[index], walk)
                     if timed:
                         began = now()
@@ -116,23 +151,28 @@ class Chain(Composite):
                 began = ended
             if outputs is not None:
                 if len(outputs) != 1:
-                    return await self._each(index + 1, outputs, walk)
+                    return await self._each(index + 1, outputs, walk, outer)
                 record = outputs[0]
                 value = record.value
         return (Record(value, record.key, record.attributes) if changed else record,)
 
-    async def _each(self, position: int, records: Records, walk: Walk | None) -> Records:
+    async def _each(
+        self, position: int, records: Records, walk: Walk | None, outer: Visit | None = None
+    ) -> Records:
         """Walk several records on, some at a time; answer all they become, in order."""
         if position == len(self.stages) or not records:
             return records
         ends: list[Records] = [()] * len(records)
+        recorder = current_recorder()
 
         async def carry(child: tuple[int, Record[Any]]) -> None:
             ordinal, record = child
             if walk is None:
                 ends[ordinal] = await self._plain(position, record)
             else:
-                ends[ordinal] = await self._walk_on(position, record, walk)
+                # The task's last child may have carried a group on, with calls of its own.
+                set_recorder(recorder)
+                ends[ordinal] = await self._walk_on(position, record, walk, outer)
                 if ordinal % _FOLD_EVERY == 0:
                     walk.run.fold()
 

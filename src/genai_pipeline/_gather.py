@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +10,10 @@ import anyio
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._frozen_groups import FrozenGroups, one_of
 from genai_pipeline._options import check
+from genai_pipeline._paid import current_recorder
+from genai_pipeline._versions import check_mark
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
@@ -27,20 +29,26 @@ A = TypeVar("A")
 class _Group:
     """Records on their way to be one; the first to come carries it on for all."""
 
-    __slots__ = ("carrier", "fate", "full", "members")
+    __slots__ = ("carrier", "fate", "full", "marks", "members")
 
     def __init__(self, carrier: Walk | None) -> None:
         self.carrier = carrier
         self.members: list[Record[Any]] = []
+        self.marks: list[bytes] = []
+        """What stands for the members in the journal, if there is one."""
         self.fate = SharedFate()
         self.full = anyio.Event()
+
+    def add(self, record: Record[Any], mark: bytes | None) -> None:
+        """Take *record* in."""
+        self.members.append(record)
+        if mark is not None:
+            self.marks.append(mark)
 
     def as_one(self) -> Record[Any]:
         """Answer the record made of the members; its key follows from theirs."""
         keys = [member.key for member in self.members]
-        named = hashlib.blake2b("\0".join(keys).encode(), digest_size=16).hexdigest()
-        values = [member.value for member in self.members]
-        return Record(values, f"gathered:{named}", {"members": tuple(keys)})
+        return one_of(keys, [member.value for member in self.members])
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -49,14 +57,22 @@ class _Gather:
     linger: float = attrs.field(validator=_options.seconds)
     clock: Clock
     name: str
+    version: str
     _open: _Group | None = attrs.field(default=None, init=False, repr=False)
+    _frozen: FrozenGroups = attrs.field(init=False, repr=False, factory=FrozenGroups)
 
     async def __call__(self, record: Record[Any]) -> Sequence[Record[Any]]:
-        walk = current_walk()
+        walk, recorder, mark = current_walk(), current_recorder(), None
+        if walk is not None and recorder is not None:
+            mark, value = recorder.member(f"{self.name} {self.version}", record)
+            record = record.with_value(value)
+            frozen = await recorder.group_of(mark)
+            if frozen is not None:
+                return self._frozen.resume(frozen, walk, recorder)
         group = self._open
         if group is None:
-            return await self._carry(_Group(walk), record)
-        group.members.append(record)
+            return await self._carry(_Group(walk), record, mark)
+        group.add(record, mark)
         if len(group.members) >= self.size:
             self._open = None
             group.full.set()
@@ -64,8 +80,10 @@ class _Gather:
             walk.join(group.fate)
         return ()
 
-    async def _carry(self, group: _Group, record: Record[Any]) -> Sequence[Record[Any]]:
-        group.members.append(record)
+    async def _carry(
+        self, group: _Group, record: Record[Any], mark: bytes | None
+    ) -> Sequence[Record[Any]]:
+        group.add(record, mark)
         if self.size > 1:
             self._open = group
             try:
@@ -79,6 +97,9 @@ class _Gather:
                     self._open = None
         if group.carrier is not None:
             group.carrier.carry(group.fate)
+            recorder = current_recorder()
+            if recorder is not None:
+                await self._frozen.freeze(self.name, group, recorder)
         return (group.as_one(),)
 
     def __repr__(self) -> str:
@@ -86,7 +107,12 @@ class _Gather:
 
 
 def gather(
-    size: int, *, linger: float = 1.0, clock: Clock | None = None, name: str = "gather"
+    size: int,
+    *,
+    linger: float = 1.0,
+    clock: Clock | None = None,
+    name: str = "gather",
+    version: str = "1",
 ) -> Stage[A, list[A]]:
     """
     Make a stage that turns up to *size* values into one list.
@@ -98,8 +124,15 @@ def gather(
 
     Members come in the order of arrival, which under concurrency is not the order of the source.
     A *size* above the pipeline's ``max_in_flight`` is never reached, and waits for *linger*.
+
+    In a pipeline with a journal, who is gathered with whom is kept there, with the values, before
+    the list goes on, and a later run goes on with the same lists: what was paid for them counts.
+    The values must be plain JSON types then. *version* is as with `map`.
     """
-    return _Gather(size=size, linger=linger, clock=clock or SystemClock(), name=name)
+    check_mark("gather", version, "retry")
+    return _Gather(
+        size=size, linger=linger, clock=clock or SystemClock(), name=name, version=version
+    )
 
 
 def reduce(
@@ -109,6 +142,7 @@ def reduce(
     linger: float = 1.0,
     clock: Clock | None = None,
     name: str | None = None,
+    version: str = "1",
 ) -> Stage[A, A]:
     """
     Make a stage that folds up to *size* values into one by ``fn(so_far, value)``.
@@ -117,7 +151,9 @@ def reduce(
     """
     check(callable(fn), "reduce", "fn", fn, "a function of two values")
     called = name or f"reduce-{name_of(fn)}"
-    group: Stage[A, list[A]] = gather(size, linger=linger, clock=clock, name=called)
+    group: Stage[A, list[A]] = gather(
+        size, linger=linger, clock=clock, name=called, version=version
+    )
 
     async def fold(record: Record[A]) -> Sequence[Record[A]]:
         return [
@@ -126,4 +162,5 @@ def reduce(
         ]
 
     fold.__name__ = called
+    fold.version = version  # type: ignore[attr-defined]
     return fold

@@ -12,10 +12,14 @@ import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
+from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
+from genai_pipeline._journal import Finished
+from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._order import is_ordered
+from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._signals import received_signals
 from genai_pipeline._tally import Tally
 from genai_pipeline._turnstile import Turnstile
@@ -36,7 +40,7 @@ from genai_pipeline.events import (
     listen,
     listened,
 )
-from genai_pipeline.records import Delivery
+from genai_pipeline.records import Delivery, accept
 from genai_pipeline.report import Report, RunFailed
 from genai_pipeline.walk import Walk
 
@@ -71,19 +75,14 @@ class Runner:
         self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
         self._handoff: Handoff[Delivery[Any]] = Handoff(pipeline.max_in_flight, self._begin_worker)
         self._turnstile = Turnstile() if is_ordered(pipeline.sink) else None
-        self._carrier = Carrier(
-            engine=self,
-            clock=self.clock,
-            tally=self._tally,
-            stage=self._chain,
-            silent=not listened(),
-            sink=pipeline.sink,
-            dead_letters=pipeline.dead_letters,
-            record_timeout=pipeline.record_timeout,
-            ordered=self._turnstile is not None,
+        self._journal = RunJournal.of(
+            pipeline, self._chain.marks, lambda: self._stopped is not None
         )
+        self._finished: Finished | None = None
+        self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
+        self._alike = FailuresAlike()
         self._errors: list[Exception] = []
         self._taken = 0
         self._exhausted = False
@@ -92,6 +91,22 @@ class Runner:
         self._stopping = anyio.Event()
         self._reading = anyio.CancelScope()
         self._work: anyio.abc.TaskGroup
+
+    def _make_carrier(self, pipeline: Pipeline[Any, Any]) -> Carrier:
+        options: dict[str, Any] = {
+            "engine": self,
+            "clock": self.clock,
+            "tally": self._tally,
+            "stage": self._chain,
+            "silent": not listened(),
+            "sink": pipeline.sink,
+            "dead_letters": pipeline.dead_letters,
+            "record_timeout": pipeline.record_timeout,
+            "ordered": self._turnstile is not None,
+        }
+        if self._journal is None:
+            return Carrier(**options)
+        return JournaledCarrier(**options, journal=self._journal, skip=self._skip)
 
     # What the pipeline asks.
 
@@ -119,6 +134,7 @@ class Runner:
             in_flight=self._handoff.busy,
             exhausted=self._exhausted,
             stopped=self._stopped,
+            journal=self._journal,
         )
 
     def stop(self, reason: str) -> None:
@@ -128,6 +144,8 @@ class Runner:
             emit(StopRequested(reason=reason, grace=self._pipeline.grace))
             self._stopping.set()
             self._reading.cancel()
+            if self._journal is not None:
+                self._journal.wake()
 
     # What walks and the carrier ask.
 
@@ -171,7 +189,7 @@ class Runner:
         if stop is not None:
             self.stop(stop)
 
-    def count_failure(self) -> None:
+    def count_failure(self, kind: str) -> None:
         """Stop the run when this failure was one too many."""
         limit, failures, ended = (
             self._pipeline.max_failures,
@@ -180,14 +198,16 @@ class Runner:
         )
         if limit is None or self._stopped is not None:
             return
+        told = f"{failures} of {ended} records failed"
         if isinstance(limit, float):
             exceeded = ended >= _SHARE_AFTER and failures > limit * ended
+            alike = self._alike.count(kind, ended)
+            if self._journal is not None and ended >= LATEST and alike > limit * LATEST:
+                exceeded, told = True, f"{alike} of the last {LATEST} records died of {kind}"
         else:
             exceeded = failures > limit
         if exceeded:
-            error = TooManyFailures(
-                f"{failures} of {ended} records failed, more than max_failures={limit!r}"
-            )
+            error = TooManyFailures(f"{told}, more than max_failures={limit!r}")
             self.fail(error, stop=str(error))
 
     # The life of the run.
@@ -196,11 +216,23 @@ class Runner:
         pipeline, opened = self._pipeline, False
         try:
             async with Lifespan() as lifespan:
-                # What is written to comes first, so that a bad path is found before any cost.
-                for part in (pipeline.sink, pipeline.dead_letters, self._chain, pipeline.source):
+                # What is written to comes first, so that a bad path is found before any cost; the
+                # journal is left last.
+                for part in (
+                    pipeline.journal,
+                    pipeline.sink,
+                    pipeline.dead_letters,
+                    self._chain,
+                    pipeline.source,
+                ):
                     await lifespan.enter(part)
+                if self._journal is not None:
+                    self._finished = await self._journal.begin()
                 opened = True
-                await self._run_tasks(lifespan)
+                try:
+                    await self._run_tasks(lifespan)
+                finally:
+                    await self._end_in_journal()
                 if self._errors:
                     raise _Failing  # noqa: TRY301 - it tells the parts, on their way out
         except _Failing:
@@ -208,6 +240,15 @@ class Runner:
         except Exception as error:
             if not opened:
                 raise
+            self.fail(error, stop=None)
+
+    async def _end_in_journal(self) -> None:
+        if self._journal is None:
+            return
+        state = "failed" if self._errors else "stopped" if self._stopped else "ended"
+        try:
+            await self._journal.end(state, self.report().counts)
+        except Exception as error:  # noqa: BLE001 - reported at the end
             self.fail(error, stop=None)
 
     async def _run_tasks(self, lifespan: Lifespan) -> None:
@@ -273,16 +314,36 @@ class Runner:
             self._handoff.close()
 
     async def _read_once(self) -> None:
-        handoff, tally = self._handoff, self._tally
+        handoff, tally, finished = self._handoff, self._tally, self._finished
         deliveries = aiter(self._pipeline.source)
         try:
             async for delivery in deliveries:
                 tally.read += 1
-                if not handoff.put(delivery):
+                if finished is not None and delivery.record.key in finished:
+                    tally.skipped += 1
+                    if delivery.settle is not accept or not tally.skipped % _CHECKPOINT_EVERY:
+                        await self._pass_by(delivery)
+                elif not handoff.put(delivery):
                     await handoff.wait_for_room()
         finally:
             await _close(deliveries)
         self._exhausted = True
+
+    async def _skip(self, delivery: Delivery[Any]) -> None:
+        """Pass a record by that has ended since the run began."""
+        self._tally.skipped += 1
+        await self._pass_by(delivery)
+
+    async def _pass_by(self, delivery: Delivery[Any]) -> None:
+        """Tell the source of a record that ended in an earlier run, which it may not know yet."""
+        if delivery.settle is not accept:
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                try:
+                    await delivery.settle(None)
+                except Exception as error:  # noqa: BLE001 - the source will deliver it again
+                    self.fail(error, stop="the source did not take back a record")
+        else:
+            await anyio.lowlevel.checkpoint()
 
     async def _read_again_and_again(self) -> None:
         wait = _REOPEN_FIRST
@@ -328,6 +389,7 @@ def _ended(report: Report) -> RunEnded:
         filtered=report.filtered,
         dead=report.dead,
         handed_back=report.handed_back,
+        skipped=report.skipped,
         seconds=report.elapsed,
     )
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, overload
 
 from genai_pipeline._functions import adapt
 from genai_pipeline._lifespan import Composite
+from genai_pipeline._paid import OnUnknown
+from genai_pipeline._versions import check_mark
 from genai_pipeline._wrap import name_of
 from genai_pipeline.records import Record
 from genai_pipeline.types import Stage
@@ -20,7 +22,7 @@ B = TypeVar("B")
 class _FromFunction(Composite):
     """A stage around a function; enters and leaves the function if that has a life cycle."""
 
-    __slots__ = ("_function", "_run", "name")
+    __slots__ = ("_function", "_run", "name", "on_unknown", "version")
 
     def __init__(
         self,
@@ -30,7 +32,12 @@ class _FromFunction(Composite):
         *,
         thread: bool,
         process: bool,
+        version: str,
+        on_unknown: OnUnknown,
     ) -> None:
+        check_mark(kind, version, on_unknown)
+        self.version = version
+        self.on_unknown = on_unknown
         self._run = adapt(function, owner=kind, thread=thread, process=process)
         self._function = function
         self.name = name or name_of(function)
@@ -83,10 +90,22 @@ class _Filter(_FromFunction):
 
 
 @overload
-def map(fn: Callable[[A], Awaitable[B]], *, name: str | None = None) -> Stage[A, B]: ...
+def map(
+    fn: Callable[[A], Awaitable[B]],
+    *,
+    name: str | None = None,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
+) -> Stage[A, B]: ...
 @overload
 def map(
-    fn: Callable[[A], B], *, name: str | None = None, thread: bool = False, process: bool = False
+    fn: Callable[[A], B],
+    *,
+    name: str | None = None,
+    thread: bool = False,
+    process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[A, B]: ...
 def map(
     fn: Callable[[Any], Any],
@@ -94,6 +113,8 @@ def map(
     name: str | None = None,
     thread: bool = False,
     process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[Any, Any]:
     """
     Make a stage that replaces each value by ``fn(value)``.
@@ -102,13 +123,31 @@ def map(
     *thread* it runs in a worker thread (for calls that block), with *process* in a worker
     process (for much CPU or code that may crash): a worker process that dies fails one record,
     with `WorkerDied`. *name* is what reports call the stage; the function's name by default.
+
+    In a pipeline with a journal, *name* and *version* stand for what the stage does: change
+    *version* when you change the function (its prompt, its model, its reading of answers), and
+    records that had ended are worked on anew; calls of other stages are not made again. A call
+    that may have been billed although no answer came, since the process died or the network broke,
+    is made again; with ``on_unknown="hold"`` its record is held for you to decide.
     """
-    return _Map("map", fn, name, thread=thread, process=process)
+    return _Map(
+        "map",
+        fn,
+        name,
+        thread=thread,
+        process=process,
+        version=version,
+        on_unknown=on_unknown,
+    )
 
 
 @overload
 def flat_map(
-    fn: Callable[[A], Awaitable[Iterable[B]]], *, name: str | None = None
+    fn: Callable[[A], Awaitable[Iterable[B]]],
+    *,
+    name: str | None = None,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[A, B]: ...
 @overload
 def flat_map(
@@ -117,6 +156,8 @@ def flat_map(
     name: str | None = None,
     thread: bool = False,
     process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[A, B]: ...
 def flat_map(
     fn: Callable[[Any], Any],
@@ -124,6 +165,8 @@ def flat_map(
     name: str | None = None,
     thread: bool = False,
     process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[Any, Any]:
     """
     Make a stage that replaces each value by the several (or no) values of ``fn(value)``.
@@ -131,11 +174,25 @@ def flat_map(
     The n-th gets the record's key with ``/n`` behind it. The record is written when all of
     them are, and fails when one of them fails. The rest is as with `map`.
     """
-    return _FlatMap("flat_map", fn, name, thread=thread, process=process)
+    return _FlatMap(
+        "flat_map",
+        fn,
+        name,
+        thread=thread,
+        process=process,
+        version=version,
+        on_unknown=on_unknown,
+    )
 
 
 @overload
-def filter(fn: Callable[[A], Awaitable[bool]], *, name: str | None = None) -> Stage[A, A]: ...
+def filter(
+    fn: Callable[[A], Awaitable[bool]],
+    *,
+    name: str | None = None,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
+) -> Stage[A, A]: ...
 @overload
 def filter(
     fn: Callable[[A], bool],
@@ -143,6 +200,8 @@ def filter(
     name: str | None = None,
     thread: bool = False,
     process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[A, A]: ...
 def filter(
     fn: Callable[[Any], Any],
@@ -150,10 +209,20 @@ def filter(
     name: str | None = None,
     thread: bool = False,
     process: bool = False,
+    version: str = "1",
+    on_unknown: OnUnknown = "retry",
 ) -> Stage[Any, Any]:
     """
     Make a stage that lets a record pass when ``fn(value)`` is true.
 
     The others count as filtered, which is a good end. The rest is as with `map`.
     """
-    return _Filter("filter", fn, name, thread=thread, process=process)
+    return _Filter(
+        "filter",
+        fn,
+        name,
+        thread=thread,
+        process=process,
+        version=version,
+        on_unknown=on_unknown,
+    )

@@ -10,8 +10,10 @@ from decimal import Decimal
 import attrs
 
 from genai_pipeline._histogram import Histogram
+from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.clock import Clock
 from genai_pipeline.events import CallFinished, Event, Outcome, PolicyWaited
+from genai_pipeline.money import from_nano
 from genai_pipeline.report import Limit, Report, StageReport
 
 __all__ = ["Tally"]
@@ -37,6 +39,7 @@ class Tally:
     filtered: int = 0
     dead: int = 0
     handed_back: int = 0
+    skipped: int = 0
     carried: float = 0.0
     """Seconds that workers carried records, added up."""
 
@@ -122,6 +125,8 @@ class Tally:
     def hear(self, event: Event) -> None:
         """Count the calls of providers and the waits of policies; a listener."""
         if isinstance(event, CallFinished):
+            if event.replayed:
+                return
             self.calls += 1
             self.failed_calls += event.error is not None
             self.waits["provider"] += event.seconds
@@ -140,15 +145,21 @@ class Tally:
         in_flight: int,
         exhausted: bool,
         stopped: str | None,
+        journal: RunJournal | None = None,
     ) -> Report:
-        """Answer the account so far."""
+        """Answer the account so far; *journal* knows what calls cost to the nano-dollar."""
         self.fold()
+        cost, replayed = self.cost, 0
+        if journal is not None:
+            cost = from_nano(journal.charged) if journal.priced else None
+            replayed = journal.replayed
         return Report(
             read=self.read,
             written=self.written,
             filtered=self.filtered,
             dead=self.dead,
             handed_back=self.handed_back,
+            skipped=self.skipped,
             pending=pending,
             elapsed=self.clock.now() - self.began,
             in_flight=in_flight,
@@ -167,7 +178,8 @@ class Tally:
             failed_calls=self.failed_calls,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
-            cost=self.cost,
+            cost=cost,
+            replayed=replayed,
             limited_by=self._limited_by(),
         )
 

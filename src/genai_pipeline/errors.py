@@ -28,11 +28,13 @@ Every error this library raises, classified by *who must act*.
     ├── Systemic             the operator: every record would fail alike
     │   ├── AuthenticationFailed the credentials are missing, wrong or not enough
     │   ├── QuotaExhausted       the money or quota at the vendor is used up
+    │   ├── BudgetExhausted      a call could cost more than a hard budget has left
     │   ├── StorageFailed        a disk is full, read-only or failing
     │   ├── TooManyFailures      more records failed than ``max_failures`` allows
     │   └── ConfigurationError   an option or a combination of options is wrong
     ├── AccountingError      the counts of a run do not add up: a bug of this library
     ├── DeadlineExceeded     the time the caller gave has passed
+    ├── OutcomeUnknown       a call may have been billed, and its record is held for a person
     └── Stopped              the run ended before the record was finished
 
     RunFailed (ExceptionGroup)   what went wrong in a run; lives in `genai_pipeline.report`
@@ -51,6 +53,7 @@ __all__ = [
     "AccountingError",
     "AttemptTimeout",
     "AuthenticationFailed",
+    "BudgetExhausted",
     "BulkheadFull",
     "Category",
     "CircuitOpen",
@@ -63,6 +66,7 @@ __all__ = [
     "InvalidRequest",
     "NoTargetReady",
     "NotCached",
+    "OutcomeUnknown",
     "Overloaded",
     "Permanent",
     "PipelineError",
@@ -339,6 +343,21 @@ class QuotaExhausted(Systemic):
     """Raised when the money or the quota at the vendor is used up; waiting does not help."""
 
 
+class BudgetExhausted(Systemic):
+    """
+    Raised when a call could cost more than what is left of a hard budget.
+
+    The run stops, and the record is held: raise the cap, or wait for the budget's next window,
+    and run again. *budget* names it; *waits* tells whether calls under way hold money that may
+    come back.
+    """
+
+    def __init__(self, message: str = "", *, budget: str = "", waits: bool = False) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.waits = waits
+
+
 class StorageFailed(Systemic):
     """Raised when a disk is full, read-only or failing."""
 
@@ -365,6 +384,17 @@ class DeadlineExceeded(PipelineError):
     """Raised when the time that the caller gave has passed."""
 
     category: ClassVar[Category] = "transient"
+
+
+class OutcomeUnknown(PipelineError):
+    """
+    Raised when a call may have been billed without an answer, and its stage does not repeat it.
+
+    See ``on_unknown="hold"`` of `map`. The record is held: it is looked at again by each run,
+    and goes on when the stage's policy is ``"retry"``, or somebody gives the call up.
+    """
+
+    category: ClassVar[Category] = "system"
 
 
 class Stopped(PipelineError):

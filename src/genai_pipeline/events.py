@@ -76,7 +76,9 @@ class CallFinished(Event):
     Tokens are those of `Usage`; *error* is the class name of the failure, else `None`:
     ``Cancelled`` for a call that was cancelled, ``Abandoned`` for a stream that was left before
     its end. The *seconds* of a stream leave out what its consumer took between the chunks;
-    *first_chunk* is when its first one came, in seconds, `None` for what is no stream.
+    *first_chunk* is when its first one came, in seconds, `None` for what is no stream. *replayed*
+    tells that the answer came out of the pipeline's journal: nothing was called, and tokens and
+    cost are 0.
     """
 
     provider: str
@@ -88,6 +90,7 @@ class CallFinished(Event):
     finish_reason: str | None = None
     error: str | None = None
     first_chunk: float | None = None
+    replayed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +135,8 @@ class RunEnded(Event):
     dead: int
     handed_back: int
     seconds: float
+    skipped: int = 0
+    """Records that had ended already in an earlier run, as the journal knew."""
 
 
 Listener: TypeAlias = Callable[[Any], object]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from signal import SIGINT, SIGTERM, Signals
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
 from genai_pipeline._runner import Runner
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.money import Budget, Budgets, PriceBook
 from genai_pipeline.records import DeadLetter
 from genai_pipeline.report import Report
 from genai_pipeline.types import Sink, Source, Stage
+
+if TYPE_CHECKING:
+    from genai_pipeline._plan import Plan
 
 __all__ = ["Pipeline"]
 
@@ -45,6 +50,25 @@ def _is_share_or_count(owner: object, option: attrs.Attribute[Any], value: objec
     check(fine, owner, option.name, value, allowed)
 
 
+def _is_name(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    check(isinstance(value, str) and bool(value), owner, option.name, value, "a text, not empty")
+
+
+def _is_journal(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    methods = ("begin_run", "claim", "begin_call", "end_call", "end_item")
+    fine = all(callable(getattr(value, method, None)) for method in methods)
+    fine = fine and not isinstance(value, type)
+    check(fine, owner, option.name, value, 'a journal, such as gp.Sqlite("run.db")')
+
+
+def _is_price_book(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    check(isinstance(value, PriceBook), owner, option.name, value, "a gp.PriceBook")
+
+
+def _to_budgets(budgets: Any) -> tuple[Budget, ...]:
+    return Budgets(budgets).budgets
+
+
 class _Current:
     """The run that goes on, or the last one."""
 
@@ -60,7 +84,8 @@ class Pipeline(Generic[A, B]):
     Every record that is read has exactly one end: written, filtered, dead-lettered, or handed
     back to the source; the `Report` adds up. The promise is at-least-once: a record is settled
     at its source only when its output is durable in the sink, so after a crash a source that
-    remembers delivers again what was not settled.
+    remembers delivers again what was not settled. With a *journal*, no answer is lost and none
+    is paid for twice.
 
     All options are validated here: a wrong one raises `ConfigurationError`.
     """
@@ -83,7 +108,9 @@ class Pipeline(Generic[A, B]):
     max_failures: int | float | None = attrs.field(default=0.5, validator=_is_share_or_count)
     """
     Stop the run when more records fail: a count (``10``), or a share (``0.1``) of the records
-    that have ended, which counts once 100 have. `None` is no limit.
+    that have ended, which counts once 100 have. `None` is no limit. With a *journal*, a share also
+    counts among the latest 100 records, for those that die alike: by the same error in the same
+    stage; what is left to do waits for the next run.
     """
 
     grace: float = attrs.field(default=25.0, validator=_options.seconds)
@@ -104,9 +131,35 @@ class Pipeline(Generic[A, B]):
     Signals that stop a run (in the main thread): the first in order, the second at once.
     """
 
+    name: str = attrs.field(default="pipeline", validator=_is_name)
+    """What the journal knows the pipeline by; keys of records belong to it."""
+
+    journal: Journal | None = attrs.field(default=None, validator=_options.optional(_is_journal))
+    """
+    Where records, paid calls, their answers and what they cost are kept through crashes.
+
+    With it, running again is resuming: records that have ended are passed by, and calls that
+    were answered are answered from here. Every record needs a key of its own.
+    """
+
+    budgets: Sequence[Budget] = attrs.field(default=(), converter=_to_budgets)
+    """Hard caps on what calls may cost, each held before a call is made; they need *journal*."""
+
+    prices: PriceBook | None = attrs.field(
+        default=None, validator=_options.optional(_is_price_book)
+    )
+    """What calls cost; needed by *budgets*, and for costs that the provider does not tell."""
+
     clock: Clock = attrs.field(factory=SystemClock)
 
     _current: _Current = attrs.field(factory=_Current, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.budgets and self.journal is None:
+            raise ConfigurationError(
+                "Pipeline: budgets= needs journal=, where money is held before it is spent; "
+                "give gp.Sqlite(path), or gp.journals.Memory() for this process alone"
+            )
 
     async def run(self) -> Report:
         """
@@ -135,6 +188,23 @@ class Pipeline(Generic[A, B]):
                 "report failures at its end"
             )
         return await self._execute(endless=True)
+
+    async def plan(self, *, sample: int = 0) -> Plan:
+        """
+        Answer what a run would do and cost, without claiming, calling or writing anything.
+
+        Reads the source to its end; what is read is handed back to it. Needs ``journal``. With
+        *sample*, the stages are run on so many of the unfinished records, each up to its first
+        new call, which is priced and not made: only do so if your stages do no harm by running.
+
+        Raises `ConfigurationError` without a journal, or while the pipeline runs.
+        """
+        check(sample >= 0, self, "sample", sample, "a whole number, 0 or more")
+        if self._current.running:
+            raise ConfigurationError("Pipeline: it runs; ask for a plan before or after")
+        from genai_pipeline._plan import make_plan  # noqa: PLC0415 - few runs are planned
+
+        return await make_plan(self, sample)
 
     async def _execute(self, *, endless: bool) -> Report:
         current = self._current

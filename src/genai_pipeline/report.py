@@ -42,7 +42,7 @@ class Report:
     What became of the records of one run.
 
     The accounting law, which `check` asserts: ``read = written + filtered + dead + handed_back
-    + pending``. At the end of a run, nothing is pending.
+    + skipped + pending``. At the end of a run, nothing is pending.
     """
 
     read: int
@@ -65,6 +65,9 @@ class Report:
 
     elapsed: float
     """Seconds since the run began, on the pipeline's clock."""
+
+    skipped: int = 0
+    """Records passed by, since the journal knew that they had ended in an earlier run."""
 
     in_flight: int = 0
     """How many of the pending ones a worker carries."""
@@ -97,21 +100,33 @@ class Report:
     """
 
     calls: int = 0
-    """Calls of providers, failed ones included."""
+    """Calls of providers, failed ones included, and not those that were replayed."""
+
+    replayed: int = 0
+    """Calls answered from the journal, for nothing."""
 
     failed_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal | None = None
-    """US dollars, of the calls whose cost is known; `None` if none is."""
+    """
+    US dollars, of the calls whose cost is known; `None` if none is. In a pipeline with a journal,
+    what its calls count with there: a call of unknown outcome at the most it can cost.
+    """
 
     limited_by: Limit | None = None
     """What kept the run from being faster, as far as can be told."""
 
     @property
     def ended(self) -> int:
-        """Records that reached an end."""
+        """Records that reached an end in this run."""
         return self.written + self.filtered + self.dead + self.handed_back
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The terms of the accounting law, by their names."""
+        names = ("read", "written", "filtered", "dead", "handed_back", "skipped", "pending")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def failed(self) -> int:
@@ -125,11 +140,8 @@ class Report:
 
     def check(self) -> None:
         """Raise `AccountingError` unless the counts add up."""
-        if self.read != self.ended + self.pending:
-            raise AccountingError(
-                f"read {self.read} != written {self.written} + filtered {self.filtered} + dead "
-                f"{self.dead} + handed back {self.handed_back} + pending {self.pending}"
-            )
+        if self.read != self.ended + self.skipped + self.pending:
+            raise AccountingError(f"read {self.read} != {self._terms()}")
 
     def to_dict(self) -> dict[str, Any]:
         """Answer the report as plain JSON types, `rate` included; money as text."""
@@ -141,10 +153,13 @@ class Report:
         return plain
 
     def __str__(self) -> str:
+        return f"read {self.read} = {self._terms()} in {self.elapsed:.2f} s"
+
+    def _terms(self) -> str:
+        skipped = f"+ skipped {self.skipped} " if self.skipped else ""
         return (
-            f"read {self.read} = written {self.written} + filtered {self.filtered} + dead "
-            f"{self.dead} + handed back {self.handed_back} + pending {self.pending} "
-            f"in {self.elapsed:.2f} s"
+            f"written {self.written} + filtered {self.filtered} + dead {self.dead} + handed back "
+            f"{self.handed_back} {skipped}+ pending {self.pending}"
         )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import anyio
 import attrs
 
+from genai_pipeline._paid import CallRecorder
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import DeadlineExceeded, Rejected
 from genai_pipeline.records import Record
@@ -69,13 +70,20 @@ class Run(Protocol):
 class SharedFate:
     """The end of one record that carries others; they wait for it."""
 
-    __slots__ = ("_event", "_fate", "stage")
+    __slots__ = ("_event", "_fate", "group", "stage")
 
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._fate: Fate | None = None
         self.stage: str | None = None
         """The stage that failed, if one did and it is known."""
+        self.group: bytes | None = None
+        """What the journal calls those who share it, if there is a journal."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the end is known."""
+        return self._fate is not None
 
     def decide(self, fate: Fate, stage: str | None = None) -> None:
         """Tell everyone who waits; only the first call counts."""
@@ -103,6 +111,9 @@ class Walk:
 
     timed: bool = True
     """Whether the stages note how long they took; in a very fast run only some walks do."""
+
+    recorder: CallRecorder | None = None
+    """What keeps the record's calls in the journal; `None` in a pipeline without one."""
 
     attempts: int = 1
     """How often the call that decides was made; a retry counts it up."""

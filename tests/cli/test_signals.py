@@ -33,7 +33,7 @@ def told(process: subprocess.Popen[str]) -> str:
 def account(folder: Path) -> dict[str, Any]:
     """Answer the report of the run; its counts add up."""
     found: dict[str, Any] = json.loads((folder / "r.json").read_text())
-    ends = ("written", "filtered", "dead", "handed_back", "pending")
+    ends = ("written", "filtered", "dead", "handed_back", "skipped", "pending")
     assert found["read"] == sum(found[end] for end in ends)
     assert found["pending"] == 0
     return found

@@ -80,6 +80,11 @@ def test_doctor(site: Path, tmp_path: Path) -> None:
     assert {"cli", "local", "trio", "zstd"} == extras
 
 
+def test_reference_prices(site: Path) -> None:
+    """The wheel holds the prices that come with the library."""
+    assert json.loads((site / "genai_pipeline/money/reference_prices.json").read_text("utf-8"))
+
+
 def test_typed(site: Path) -> None:
     """The wheel says that it is typed, and holds no tests."""
     assert (site / "genai_pipeline/py.typed").exists()

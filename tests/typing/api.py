@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import date
+from decimal import Decimal
 from typing import TypeVar, assert_type
 
 import genai_pipeline as gp
@@ -199,6 +201,18 @@ mistyped_letters = gp.Pipeline(
 async def account() -> gp.Report:
     """A report is what a run answers."""
     return await pipeline.run()
+
+
+# -- Money is exact: no floats. ------------------------------------------------------------------
+
+book = gp.PriceBook({"acme-1": {"input": "0.25", "output": 2}})
+bound = book.worst("acme", "acme-1", gp.Request("x"), at=0.0)
+assert_type(bound, Decimal | None)
+assert_type(book.cost("acme", "acme-1", gp.Usage(), at=date(2026, 11, 26)), Decimal | None)
+caps = [gp.Budget(cap="5.00"), gp.Budget(cap=5, window="day"), gp.Budget(cap=Decimal("0.5"))]
+float_cap = gp.Budget(cap=5.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+bare_cap = gp.Budget("5.00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+no_such_window = gp.Budget(cap=5, window="week")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # -- Records keep the type of their value. -------------------------------------------------------

@@ -48,6 +48,8 @@ def rehearsal(pipeline: Pipeline[Any, Any]) -> Pipeline[Any, Any]:
         sink=_nowhere,
         dead_letters=_Faults(),
         max_failures=None,
+        journal=None,
+        budgets=(),
     )
 
 

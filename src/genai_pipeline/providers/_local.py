@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anyio.to_thread
 import attrs
@@ -68,7 +68,11 @@ class Local:
 
     The vectors (16 MB) are read once for each process, in a worker thread, by the first call.
     Longer texts are worked on in worker threads, so the event loop is never held for long.
+
+    Its calls are free and always answer alike, so a pipeline's journal does not keep them.
     """
+
+    records_calls: ClassVar[bool] = True
 
     descriptions: Mapping[str, str] = attrs.field(
         factory=dict, kw_only=True, converter=_to_descriptions

@@ -6,16 +6,20 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from decimal import Decimal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import attrs
 
+from genai_pipeline._journal import RawAnswer
 from genai_pipeline._lifespan import Composite, opened
 from genai_pipeline._options import check
+from genai_pipeline._paid import PaidCall, paid, refuse_unrecorded
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AuthenticationFailed, ConfigurationError, PipelineError
 from genai_pipeline.events import CallFinished, emit, listened
-from genai_pipeline.messages import Chunk, Request, Response
+from genai_pipeline.messages import Chunk, Request, Response, Usage
 from genai_pipeline.providers._chat_answer import Verdict, read_answer
 from genai_pipeline.providers._chat_request import chat_body
 from genai_pipeline.providers._chat_stream import Asking, ChatStream
@@ -29,6 +33,7 @@ from genai_pipeline.providers._endpoint import (
 )
 from genai_pipeline.providers._failures import failure_from, to_error
 from genai_pipeline.providers._http import Answer, HttpClient
+from genai_pipeline.providers._judgement import judge_chat, kept_headers
 from genai_pipeline.providers._retry_after import rate_limits, retry_after
 
 __all__ = ["OpenAI"]
@@ -66,8 +71,11 @@ class OpenAI(Composite):
     A call makes one attempt and raises the errors of `genai_pipeline.errors`; put a retry
     around it. The text of an answer that was cut at the output limit is returned with
     ``finish_reason="length"``; where labels or a schema were asked for, `Truncated` is raised.
-    A cancelled call may have been billed.
+    A cancelled call may have been billed. In a pipeline with a journal, answers are kept as they
+    came, before they are read.
     """
+
+    records_calls: ClassVar[bool] = True
 
     model: str = attrs.field(validator=_text)
     """The name of the model, as the server knows it."""
@@ -200,23 +208,37 @@ class OpenAI(Composite):
     async def _call(self, request: Request) -> Verdict:
         target = self._target or self._target_from_environment()
         body = chat_body(request, model=self.model, limit_field=self._limit_name)
-        who = self._who
-        async with opened(self._client) as http:
-            answer = await http.post(target, body, who=who)
+        call = PaidCall(
+            provider=self.name,
+            model=self.model,
+            request=request,
+            judge=judge_chat,
+            timeout=self.timeout,
+            identity=("chat", self.base_url, self._limit_name),
+        )
+        answer = await paid(call, partial(self._send, target, body))
         if answer.status not in _SUCCESS:
-            raise self._error_of(answer, target)
-        verdict = read_answer(request, target.hide_in(answer.body), answer.headers, who)
-        if not verdict.response.model:
-            named = attrs.evolve(verdict.response, model=self.model)
-            verdict = attrs.evolve(verdict, response=named)
-        return verdict
+            raise to_error(self._failure(answer, target), self._who)
+        verdict = read_answer(request, answer.body, answer.headers, self._who)
+        response = verdict.response
+        if not response.model:
+            response = attrs.evolve(response, model=self.model)
+        if answer.replayed:
+            told = {**response.attributes, "replayed": True}
+            response = attrs.evolve(response, attributes=told)
+        return attrs.evolve(verdict, response=response)
 
-    def _failure(self, answer: Answer, body: bytes, target: Target) -> Any:
+    async def _send(self, target: Target, body: bytes) -> RawAnswer:
+        async with opened(self._client) as http:
+            answer = await http.post(target, body, who=self._who)
+        return _raw(answer, target)
+
+    def _failure(self, answer: RawAnswer, target: Target) -> Any:
         headers = answer.headers
         wish = headers.get("x-should-retry", "").lower()
         return failure_from(
             answer.status,
-            body,
+            answer.body,
             retry_after=retry_after(headers, now=self.clock.wall()),
             rate_limits=rate_limits(headers),
             should_retry={"true": True, "false": False}.get(wish),
@@ -225,6 +247,7 @@ class OpenAI(Composite):
         )
 
     def _prepare_stream(self, request: Request) -> tuple[Target, bytes]:
+        refuse_unrecorded(f"{self._who} is asked to stream")
         target = self._target or self._target_from_environment()
         headers = tuple(pair for pair in target.headers if pair[0] != "accept")
         streamed = attrs.evolve(target, headers=(*_STREAMED, *headers))
@@ -232,7 +255,7 @@ class OpenAI(Composite):
         return streamed, body
 
     def _error_of(self, answer: Answer, target: Target) -> PipelineError:
-        return to_error(self._failure(answer, target.hide_in(answer.body), target), self._who)
+        return to_error(self._failure(_raw(answer, target), target), self._who)
 
     def _tell(self, response: Response, failure: str | None, began: float) -> None:
         if listened():
@@ -249,7 +272,8 @@ class OpenAI(Composite):
     ) -> None:
         if not listened():
             return
-        usage = response.usage
+        replayed = bool(response.attributes.get("replayed"))
+        usage = Usage(cost=Decimal(0)) if replayed else response.usage
         emit(
             CallFinished(
                 provider=self.name,
@@ -261,6 +285,7 @@ class OpenAI(Composite):
                 finish_reason=None if failure else response.finish_reason,
                 error=failure,
                 first_chunk=first_chunk,
+                replayed=replayed,
             )
         )
 
@@ -301,3 +326,11 @@ class OpenAI(Composite):
             (*_FIXED, *self.headers.items(), *bearer),
             secrets=secrets_in((key, *self.headers.values())),
         )
+
+
+def _raw(answer: Answer, target: Target) -> RawAnswer:
+    return RawAnswer(
+        body=target.hide_in(answer.body),
+        status=answer.status,
+        headers=kept_headers(answer.headers, target.hide),
+    )

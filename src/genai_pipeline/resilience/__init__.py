@@ -28,6 +28,7 @@ from genai_pipeline.resilience._events import (
 )
 from genai_pipeline.resilience._fallback import Fallback
 from genai_pipeline.resilience._hedge import Hedge
+from genai_pipeline.resilience._journaled import Journaled
 from genai_pipeline.resilience._load_balance import LoadBalance
 from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
@@ -81,6 +82,7 @@ __all__ = [
     "Hedge",
     "HedgeLost",
     "HedgeStarted",
+    "Journaled",
     "LoadBalance",
     "MemoryBuckets",
     "MemoryCircuits",

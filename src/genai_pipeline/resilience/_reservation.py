@@ -60,6 +60,9 @@ class Reservation:
 
     def answered(self, answer: object) -> None:
         """Settle by the usage of a `Response`; what tells no usage keeps the estimate."""
+        if isinstance(answer, Response) and answer.attributes.get("replayed"):
+            self.refund()  # it came out of a journal, and told what is long past
+            return
         if self._all.close(self) and isinstance(answer, Response):
             self._all.cooldowns = 0
             told = answer.attributes.get("rate_limits")

@@ -10,6 +10,7 @@ from typing import Any
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
+from genai_pipeline._paid import refuse_unrecorded
 from genai_pipeline._wrap import name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Transient
@@ -170,6 +171,7 @@ class _Answer(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterator[C
         self._attempt: StreamAttempt | None = None
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
+        refuse_unrecorded("a stream is opened")
         self._attempt = await self._begin(self._request)
         return self
 

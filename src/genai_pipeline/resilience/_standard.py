@@ -12,6 +12,7 @@ from genai_pipeline.errors import Transient
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import CircuitBreaker
+from genai_pipeline.resilience._journaled import Journaled, records_calls
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._timeout import Timeout
@@ -44,7 +45,8 @@ def resilient(
     attempts for what is `Transient`, with a budget of a fifth of the traffic), *rate_limit* (what
     the provider tells of its quota), *concurrency* (as many calls at once as the provider bears),
     *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt). A call
-    that the provider's wish to slow down met in the queue for a slot waits once more.
+    that the provider's wish to slow down met in the queue for a slot waits once more. A provider
+    that does not record its calls itself has `Journaled` around it, the innermost.
 
     Give a policy by its keyword to have it instead of the usual one, or `None` to go without.
     The first four are left out unless given. Policies that are shared, such as a `RateLimit` for
@@ -54,6 +56,8 @@ def resilient(
     apply(_options.optional(_options.clock), "resilient", "clock", clock)
     time = SystemClock() if clock is None else clock
     name = name_of(provider)
+    told = getattr(provider, "model", None)
+    model = told if isinstance(told, str) else ""
     if retry is USUAL:
         retry = Retry(on=Transient, attempts=5, clock=time)
     if rate_limit is USUAL:
@@ -71,6 +75,7 @@ def resilient(
     order = (
         *(deadline, cache, fallback, hedge, retry),
         *(first, rate_limit, concurrency, again, breaker, timeout),
+        None if records_calls(provider) else Journaled(provider=name, model=model or name),
     )
     return wrap(provider, *(policy for policy in order if policy is not None))
 

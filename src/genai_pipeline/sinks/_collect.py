@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import attrs
 
@@ -28,6 +28,9 @@ class Collect(Generic[A]):
 
     records: list[Record[A]] = attrs.field(factory=list, init=False, repr=False)
     """What was written, with keys and attributes."""
+
+    publishes_at_end: ClassVar[bool] = True
+    """It knows nothing of earlier processes, so a run with a journal gives it everything."""
 
     @property
     def values(self) -> list[A]:

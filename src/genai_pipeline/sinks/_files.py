@@ -46,6 +46,11 @@ class FileWriter(Writer[bytes]):
 
     disk: Disk = attrs.field(factory=Disk, kw_only=True, repr=False)
 
+    @property
+    def publishes_at_end(self) -> bool:
+        """Whether nothing is durable before the run ends, which then gives it everything."""
+        return self.segment is None
+
     def _files(self, suffix: str, *, quoted: bool = False) -> Replacement | Segments:
         if self.segment is None:
             return Replacement(path=self.path, disk=self.disk, make_dirs=self.make_dirs)

@@ -84,6 +84,8 @@ def _parts(snapshot: Snapshot) -> list[str]:
         parts.append(f"{figures.count(report.dead)} dead")
     if report.handed_back:
         parts.append(f"{figures.count(report.handed_back)} handed back")
+    if report.skipped:
+        parts.append(f"{figures.count(report.skipped)} skipped")
     if report.calls:
         parts.append(spent(snapshot))
     if report.rejections:
@@ -97,7 +99,7 @@ def _parts(snapshot: Snapshot) -> list[str]:
 
 def done(snapshot: Snapshot) -> str:
     """Answer how many records are done, and of how many."""
-    ended = figures.count(snapshot.report.ended)
+    ended = figures.count(snapshot.done)
     if snapshot.total is None or snapshot.share is None:
         return f"{ended} done"
     return f"{ended} of {figures.count(snapshot.total)} done ({figures.percent(snapshot.share)})"

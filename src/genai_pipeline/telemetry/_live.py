@@ -160,6 +160,8 @@ class Panel:
             yield "dead", figures.count(report.dead), "yellow"
         if report.handed_back:
             yield "handed back", figures.count(report.handed_back), "yellow"
+        if report.skipped:
+            yield "skipped", figures.count(report.skipped), ""
         if report.calls:
             yield "spent", spent(snapshot), ""
         if not narrow:
@@ -189,7 +191,7 @@ class Panel:
 
 
 def _share(snapshot: Snapshot) -> str:
-    ended, total = figures.count(snapshot.report.ended), snapshot.total
+    ended, total = figures.count(snapshot.done), snapshot.total
     return ended if total is None else f"{ended} of {figures.count(total)}"
 
 

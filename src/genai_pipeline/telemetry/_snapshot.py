@@ -30,18 +30,23 @@ class Snapshot:
     """Records that ended each second, over the last ten seconds."""
 
     @property
+    def done(self) -> int:
+        """Answer how many records need no more work, those of earlier runs included."""
+        return self.report.ended + self.report.skipped
+
+    @property
     def share(self) -> float | None:
         """Answer how much is done, 0 to 1; `None` when the total is not known."""
         if not self.total:
             return None
-        return min(1.0, self.report.ended / self.total)
+        return min(1.0, self.done / self.total)
 
     @property
     def left(self) -> float | None:
         """Answer the seconds that are left at the recent rate; `None` when nobody can tell."""
         if self.total is None or self.recent_rate <= 0 or self.report.stopped is not None:
             return None
-        return max(0, self.total - self.report.ended) / self.recent_rate
+        return max(0, self.total - self.done) / self.recent_rate
 
 
 @attrs.define(kw_only=True)

@@ -73,7 +73,8 @@ def _headline(report: Report, title: str) -> Line:
 
 def _counts(report: Report) -> str:
     ends = [(report.written, "written"), (report.filtered, "filtered"), (report.dead, "dead")]
-    ends += [(report.handed_back, "handed back"), (report.pending, "pending")]
+    ends += [(report.handed_back, "handed back"), (report.skipped, "skipped")]
+    ends += [(report.pending, "pending")]
     told = [f"{figures.count(number)} {end}" for number, end in ends if number or end == "written"]
     return f"{figures.count(report.read)} read = {' + '.join(told)}"
 
@@ -100,6 +101,8 @@ def _waits(report: Report) -> Iterator[Line]:
 
 
 def _money(report: Report) -> Iterator[Line]:
+    if report.replayed:
+        yield _row("replayed", f"{figures.count(report.replayed)} calls, out of the journal")
     if report.calls:
         failed = f", {figures.count(report.failed_calls)} failed" if report.failed_calls else ""
         yield _row("calls", f"{figures.count(report.calls)}{failed}")

@@ -18,6 +18,7 @@ from genai_pipeline.testing._stream_script import StreamScript
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
+    from genai_pipeline.testing._journal_contract import JournalContract
     from genai_pipeline.testing._provider_contract import ProviderContract
     from genai_pipeline.testing._sink_contract import SinkContract
     from genai_pipeline.testing._source_contract import SourceContract
@@ -28,6 +29,7 @@ __all__ = [
     "Chaos",
     "FakeClock",
     "Fault",
+    "JournalContract",
     "ProviderContract",
     "Script",
     "ScriptError",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "JournalContract": "_journal_contract",
     "ProviderContract": "_provider_contract",
     "SinkContract": "_sink_contract",
     "SourceContract": "_source_contract",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Literal, Self, TypeAlias, cast
+from decimal import Decimal
+from functools import partial
+from typing import ClassVar, Literal, Self, TypeAlias, cast
 
 from genai_pipeline._options import check
+from genai_pipeline._paid_response import paid_response
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.events import CallFinished, emit
@@ -48,7 +51,12 @@ class Script:
     Every call takes *latency* seconds on *clock*: a number, or a function of the request. Which
     answer a call gets is decided when it begins, so concurrent calls of different latency do
     not mix. Each call emits one `CallFinished`.
+
+    In a pipeline with a journal its responses are kept there, and one that is kept already is
+    given back without a call: it is not among the *requests* then.
     """
+
+    records_calls: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -108,6 +116,16 @@ class Script:
 
     async def __call__(self, request: Request, /) -> Response:
         """Give the next answer, or raise it."""
+        response = await paid_response(
+            request, partial(self._call, request), provider="script", model=self.model
+        )
+        if response.attributes.get("replayed"):
+            usage = Usage(cost=Decimal(0))
+            nothing = Response("", usage=usage, finish_reason=response.finish_reason)
+            self._tell(self._clock.now(), nothing, None, replayed=True)
+        return response
+
+    async def _call(self, request: Request) -> Response:
         number = len(self.requests)
         self.requests.append(request)
         self.in_flight += 1
@@ -159,7 +177,9 @@ class Script:
             "function"
         )
 
-    def _tell(self, began: float, response: Response, failure: str | None) -> None:
+    def _tell(
+        self, began: float, response: Response, failure: str | None, *, replayed: bool = False
+    ) -> None:
         emit(
             CallFinished(
                 provider="script",
@@ -170,6 +190,7 @@ class Script:
                 cost=response.usage.cost,
                 finish_reason=None if failure else response.finish_reason,
                 error=failure,
+                replayed=replayed,
             )
         )
 

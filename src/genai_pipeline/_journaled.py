@@ -1,0 +1,227 @@
+"""Carrying a record in a pipeline with a journal: claimed first, and its end kept before told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import anyio
+import attrs
+
+from genai_pipeline._alone import Alone
+from genai_pipeline._carrier import Carrier
+from genai_pipeline._encode import encode_json
+from genai_pipeline._journal import Claim, ItemEnd
+from genai_pipeline._paid import CallRecorder, set_recorder
+from genai_pipeline._recorder import Recorder
+from genai_pipeline._redact import redacted
+from genai_pipeline._run_journal import RunJournal
+from genai_pipeline.errors import (
+    BudgetExhausted,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    Stopped,
+    Systemic,
+    WorkerDied,
+    classify,
+)
+from genai_pipeline.events import Outcome
+from genai_pipeline.records import Delivery
+from genai_pipeline.walk import Fate, Walk
+
+__all__ = ["JournaledCarrier"]
+
+_MESSAGE = 2000
+_SUSPECT, _POISON = 2, 3
+_ENDED = ("done", "filtered", "dead")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class JournaledCarrier(Carrier):
+    """Carries records through a journal as well."""
+
+    quick: ClassVar[bool] = False
+
+    journal: RunJournal
+    skip: Callable[[Delivery[Any]], Any]
+    """Passes a record by that has ended already."""
+
+    _carried: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
+    _alone: Alone = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: Alone(ordered=self.ordered), takes_self=True),
+    )
+
+    async def carry(
+        self,
+        delivery: Delivery[Any],
+        ordinal: int,
+        recorder: CallRecorder | None = None,  # noqa: ARG002 - made here
+    ) -> None:
+        """Claim the record of *delivery*, and take it to its end if it has none yet."""
+        key = delivery.record.key
+        carried = False
+        try:
+            # The same record may be delivered again while it is carried, by a queue for one.
+            while (other := self._carried.get(key)) is not None:
+                await other.wait()
+            ended = self._carried[key] = anyio.Event()
+            try:
+                # A record that waits here is not claimed, and no suspect if the process dies.
+                async with self._alone.beside_others(ordinal):
+                    claim = await self.journal.claim(key)
+                    if claim.state != "claimed" or claim.crashes < _SUSPECT:
+                        carried = True
+                        await self._carry_claimed(delivery, ordinal, claim)
+                        return
+                    await self._put_back(claim)
+                # Nobody may wait for its turn while it waits for everybody.
+                self.engine.passed(Walk(self.engine, delivery.record, ordinal))
+                async with self._alone.alone():
+                    claim = await self.journal.claim(key)
+                    carried = True
+                    await self._carry_claimed(delivery, ordinal, claim)
+            finally:
+                del self._carried[key]
+                ended.set()
+        except Exception as error:
+            if carried:
+                raise
+            self.engine.fail(error, stop=f"{type(error).__name__}: {error}")
+            await self._turn_away(delivery, ordinal, error)
+        except BaseException:
+            if not carried:
+                await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
+            raise
+
+    async def _put_back(self, claim: Claim) -> None:
+        info = self.journal.info
+        end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
+        await self.journal.end_item(claim.item, end)
+
+    async def _carry_claimed(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
+        record = delivery.record
+        if claim.state in _ENDED:
+            self.engine.passed(Walk(self.engine, record, ordinal))
+            await self.skip(delivery)
+            return
+        if claim.state != "claimed":
+            told = "is held" if claim.state == "held" else "is carried by another run"
+            await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
+            return
+        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
+        if claim.crashes >= _POISON:
+            walk = Walk(self.engine, record, ordinal, recorder=recorder)
+            self.engine.passed(walk)
+            poison = WorkerDied(
+                f"poison: the process died {claim.crashes} times while it carried this record, "
+                "the last time alone"
+            )
+            await self._end_badly(delivery, walk, poison, self.clock.now())
+            return
+        set_recorder(recorder)
+        try:
+            await super().carry(delivery, ordinal, recorder)
+        finally:
+            set_recorder(None)
+
+    async def _turn_away(self, delivery: Delivery[Any], ordinal: int, error: Exception) -> None:
+        """Hand back a record that was not claimed."""
+        walk = Walk(self.engine, delivery.record, ordinal)
+        self.engine.passed(walk)
+        await super()._settle(delivery, walk, "handed_back", error, self.clock.now())
+
+    async def _work(self, walk: Walk) -> Fate:
+        recorder = _recorder_of(walk)
+        recorder.restart()
+        set_recorder(recorder)
+        return await super()._work(walk)
+
+    async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:
+        for shared in walk.carries or ():
+            end = None if shared.group is None else self._group_end(walk, fate)
+            if end is not None and not shared.decided:
+                try:
+                    await self.journal.end_item(shared.group or b"", end)
+                except Exception as error:  # noqa: BLE001 - a way to end
+                    return error
+        return fate
+
+    def _group_end(self, walk: Walk, fate: Fate) -> ItemEnd | None:
+        if isinstance(fate, Exception):
+            if self._is_runs_fault(fate):
+                return None
+            return self._item_end(walk, "dead", fate)
+        return self._item_end(walk, fate, None)
+
+    def _is_runs_fault(self, error: Exception) -> bool:
+        return isinstance(error, OutcomeUnknown) or super()._is_runs_fault(error)
+
+    async def _end_badly(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        if isinstance(error, OutcomeUnknown):
+            self.engine.fail(error, stop=None)
+        await super()._end_badly(delivery, walk, error, began)
+
+    async def _end_without_letter(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        await self._settle(delivery, walk, "dead", error, began)
+
+    async def _settle(
+        self,
+        delivery: Delivery[Any],
+        walk: Walk,
+        outcome: Outcome,
+        error: Exception | None,
+        began: float,
+    ) -> None:
+        end = self._item_end(walk, outcome, error)
+        if outcome == "dead" and error is not None:
+            letter = self._dead_letter(walk, error, began).value
+            kept = attrs.evolve(
+                letter, message=redacted(letter.message), trace=redacted(letter.trace)
+            )
+            end = attrs.evolve(end, letter=encode_json(kept).encode())
+        try:
+            await self.journal.end_item(_recorder_of(walk).item, end)
+        except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
+            self.engine.fail(failure, stop=f"the journal cannot be written: {failure}")
+            outcome, error = "handed_back", failure
+        await super()._settle(delivery, walk, outcome, error, began)
+
+    def _item_end(self, walk: Walk, outcome: Outcome, error: Exception | None) -> ItemEnd:
+        info, at = self.journal.info, self.clock.wall()
+        if outcome == "written":
+            return ItemEnd(state="done", at=at, fingerprint=info.fingerprint)
+        if outcome == "filtered":
+            return ItemEnd(state="filtered", at=at, fingerprint=info.fingerprint)
+        assert error is not None
+        told: dict[str, Any] = {
+            "at": at,
+            "fingerprint": info.fingerprint,
+            "stage": walk.stage_of(error),
+            "error": type(error).__name__,
+            "message": redacted(str(error))[:_MESSAGE],
+            "category": classify(error),
+        }
+        if outcome == "dead":
+            environment = told["category"] in {"transient", "system"}
+            return ItemEnd(
+                state="dead", own_fault=not environment, environment_fault=environment, **told
+            )
+        if isinstance(error, BudgetExhausted | OutcomeUnknown):
+            return ItemEnd(state="held", resumes=True, **told)
+        stopped = isinstance(error, Stopped | DeadlineExceeded)
+        return ItemEnd(
+            state="ready",
+            environment_fault=isinstance(error, Systemic) and not stopped,
+            **told,
+        )
+
+
+def _recorder_of(walk: Walk) -> Recorder:
+    recorder = walk.recorder
+    assert isinstance(recorder, Recorder)
+    return recorder

@@ -1,0 +1,328 @@
+"""The file of a journal in use: whole batches of operations, and what to do when one fails."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from genai_pipeline._journal import Settled
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import ConfigurationError, StorageFailed
+from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._connection import Connect, Connection, prepare
+from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
+from genai_pipeline.journals._filesystem import refuse_network
+from genai_pipeline.journals._fork import keep_forever, watch
+from genai_pipeline.journals._operation import Operation
+from genai_pipeline.journals._owner import OwnerLock, this_process
+from genai_pipeline.journals._recovery import Owner, commits, count_commit, leave, take_over
+from genai_pipeline.journals._schema import migrate
+from genai_pipeline.journals._status import (
+    JournalStatus,
+    read_status,
+    status_path,
+    write_status,
+)
+from genai_pipeline.journals._tables import Tables
+
+__all__ = ["JournalFile"]
+
+_SECOND = 1.0
+
+
+@attrs.define(eq=False, kw_only=True)
+class JournalFile:
+    """
+    One connection and all that stands around it; for one thread at a time.
+
+    Of a batch, each operation succeeds or fails by itself, and what succeeds is durable when
+    `carry_out` returns. When SQLite or the disk fails, the batch fails as a whole, the file is
+    opened anew and checked, and after a second failure in a row nothing more is done.
+    """
+
+    path: Path
+    connect: Connect
+    clock: Clock
+    ballast: Ballast
+    checkpoint_bytes: int
+    synchronous: str = "FULL"
+
+    lock: OwnerLock = attrs.field(init=False)
+    tables: Tables = attrs.field(init=False)
+    owner: Owner = attrs.field(init=False)
+    name: str = attrs.field(default="", init=False)
+    committed: int = attrs.field(default=0, init=False)
+    full: bool = attrs.field(default=False, init=False)
+    failures: int = attrs.field(default=0, init=False)
+    stopped: StorageFailed | None = attrs.field(default=None, init=False)
+    forked: bool = attrs.field(default=False, init=False)
+    counts: Counter[str] = attrs.field(factory=Counter, init=False)
+    charged: int = attrs.field(default=0, init=False)
+    budgets: dict[str, tuple[int, int, int]] = attrs.field(factory=dict, init=False)
+    _told: float = attrs.field(default=float("-inf"), init=False)
+    _tried: float = attrs.field(default=float("-inf"), init=False)
+
+    def open(self) -> None:
+        """Take the journal for this process, and put in order what an earlier owner left."""
+        refuse_network(self.path)
+        self.owner = this_process(self.clock.wall())
+        self.lock = OwnerLock(self.path.with_name(self.path.name + ".lock"))
+        with storage_errors(self.path):
+            self.lock.acquire(self.owner, self.path)
+            try:
+                self._open()
+            except BaseException:
+                self.ballast.drop()
+                self.lock.release()
+                raise
+        self._tell("open")
+
+    def _open(self) -> None:
+        # Made before SQLite opens it: it is for this user alone, and to close a descriptor of it
+        # later would drop SQLite's lock.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
+            status_path(self.path).unlink(missing_ok=True)
+        self.ballast.require()
+        self.tables = Tables(self._connection())
+        try:
+            self._take_over()
+        except BaseException:
+            self.tables.connection.close()
+            raise
+        watch(self)
+
+    def _connection(self) -> Connection:
+        connection = self.connect(self.path)
+        try:
+            prepare(connection, synchronous=self.synchronous)
+            migrate(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _take_over(self) -> None:
+        connection = self.tables.connection
+        self._check_loss(commits(self.tables))
+        connection.execute("BEGIN IMMEDIATE")
+        self.name, self.committed = take_over(self.tables, self.owner)
+        connection.execute("COMMIT")
+        self.tables.remember()
+
+    def _check_loss(self, found: int) -> None:
+        said = read_status(self.path)
+        row = self.tables.one("SELECT value FROM meta WHERE name = 'journal'")
+        mine = said is not None and row is not None and said.journal == row[0]
+        if said is not None and found < said.commits and (mine or found == 0):
+            raise StorageFailed(
+                f"the journal {self.path} lacks the last {said.commits - found} of "
+                f"{said.commits} commits that were durable: the file {self.path.name}-wal was "
+                "removed or cut, or the journal replaced by an older copy. Put the files back; "
+                f"or, to go on without what is lost, remove {status_path(self.path)}: answers "
+                "among it would be paid for again"
+            )
+
+    def carry_out(self, batch: Sequence[Operation]) -> None:
+        """Do all of *batch*, each alone, and make it durable together."""
+        try:
+            self._carry_out(batch)
+        finally:
+            for operation in batch:
+                operation.done = True
+        for operation in batch:
+            self._count(operation)
+        self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)
+
+    def _carry_out(self, batch: Sequence[Operation]) -> None:
+        if self.stopped is not None:
+            _fail(batch, self.stopped)
+            return
+        batch = self._admitted(batch)
+        try:
+            self._commit(batch)
+            self._checkpoint()
+        except (sqlite3.Error, StorageFailed) as error:
+            self._mend(batch, error)
+        except BaseException as error:
+            self._stop(batch, error)
+            raise
+
+    def _admitted(self, batch: Sequence[Operation]) -> Sequence[Operation]:
+        """Answer *batch* without what is refused while the disk is full."""
+        if not self.full or not any(operation.kind == "intent" for operation in batch):
+            return batch
+        if self.clock.now() >= self._tried + _SECOND:
+            self._tried = self.clock.now()
+            self.full = not self.ballast.take()
+        if not self.full:
+            return batch
+        self._refuse(batch)
+        return [operation for operation in batch if operation.kind != "intent"]
+
+    def _refuse(self, batch: Sequence[Operation]) -> None:
+        told = StorageFailed(
+            f"the disk of the journal {self.path} is full: no new call is made, while answers on "
+            "their way are still kept; free some space, and run again"
+        )
+        _fail([operation for operation in batch if operation.kind == "intent"], told)
+
+    def _commit(self, batch: Sequence[Operation]) -> None:
+        together = [operation for operation in batch if operation.kind != "alone"]
+        if all(operation.kind == "read" for operation in together):
+            for operation in batch:
+                self._do(operation)
+            return
+        connection = self.tables.connection
+        connection.execute("BEGIN IMMEDIATE")
+        for operation in together:
+            connection.execute("SAVEPOINT operation")
+            self._do(operation)
+            if operation.error is not None:
+                connection.execute("ROLLBACK TO operation")
+                self.tables.forget()
+            connection.execute("RELEASE operation")
+        number = count_commit(self.tables)
+        connection.execute("COMMIT")
+        self.committed, self.failures = number, 0
+        for operation in batch:
+            if operation.kind == "alone":
+                self._do(operation)
+
+    def _do(self, operation: Operation) -> None:
+        operation.error = None
+        try:
+            operation.result = operation.act(self.tables)
+        except Exception as error:
+            if is_fatal(error):
+                raise
+            operation.error = (
+                translated(error, self.path) if isinstance(error, sqlite3.Error) else error
+            )
+
+    def _mend(self, batch: Sequence[Operation], error: Exception) -> None:
+        """Decide, after a failure, by reading a file opened anew whether *batch* is in it."""
+        expected = self.committed + 1
+        full = is_full(error)
+        if full:
+            self.ballast.drop()
+            self.full, self._tried = True, self.clock.now()
+        try:
+            self.failures += not full
+            if self.failures > 1:
+                raise error
+            self._reopen()
+            landed = self.committed == expected
+            if full and not landed:
+                # Not the same commit once more: it is known not to have been made.
+                self._refuse(batch)
+                self._commit([each for each in batch if each.kind != "intent"])
+            elif not landed:
+                _fail(batch, translated(error, self.path))
+        except (sqlite3.Error, OSError, StorageFailed, ConfigurationError) as second:
+            self._stop(batch, second)
+
+    def _reopen(self) -> None:
+        self._close_connection()
+        self.tables = Tables(self._connection())
+        connection = self.tables.connection
+        # What a failed sync left in memory only must reach the disk before it is believed.
+        if not self.full and connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise StorageFailed(f"the log of {self.path} cannot be written back")
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StorageFailed(f"the journal {self.path} is damaged: {found}")
+        self.committed = commits(self.tables)
+        self.tables.remember()
+
+    def _stop(self, batch: Sequence[Operation], error: BaseException) -> None:
+        self.stopped = StorageFailed(f"{translated(error, self.path)} (nothing more is written)")
+        self._close_connection()
+        _fail(batch, self.stopped)
+
+    def _close_connection(self) -> None:
+        with suppress(sqlite3.Error):
+            if self.tables.connection.in_transaction:
+                self.tables.connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            self.tables.connection.close()
+
+    def _checkpoint(self) -> None:
+        with suppress(FileNotFoundError):
+            log = self.path.with_name(self.path.name + "-wal")
+            if log.stat().st_size > self.checkpoint_bytes:
+                self.tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def rest(self) -> None:
+        """Write the log back while nobody asks for anything."""
+        if self.stopped is None:
+            try:
+                self.tables.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                self._mend([], error)
+        self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)
+
+    def close(self) -> None:
+        """Leave in order."""
+        state = "stopped"
+        if self.stopped is None:
+            operation = Operation(leave)
+            self._carry_out([operation])
+            state = "closed" if operation.error is None else "stopped"
+            self._close_connection()
+        self._tell(state)
+        self.ballast.drop()
+        self.lock.release()
+
+    def crash(self) -> None:
+        """Let go of the file as if the process had died: for tests of what a crash leaves."""
+        self._close_connection()
+        self.lock.drop()
+
+    def poison(self) -> None:
+        """Touch nothing of the parent's from now on: this process was forked from it."""
+        self.forked = True
+        keep_forever(self.tables.connection)
+        self.lock.drop()
+
+    def _count(self, operation: Operation) -> None:
+        if operation.error is not None:
+            return
+        if operation.tally is not None:
+            self.counts[operation.tally] += 1
+        if isinstance(operation.result, Settled):
+            self.charged += operation.result.charged
+            self.budgets.update(operation.result.spent)
+
+    def _tell(self, state: str, *, at_most_each: float = 0.0) -> None:
+        now = self.clock.now()
+        if now < self._told + at_most_each:
+            return
+        self._told = now
+        write_status(
+            self.path,
+            JournalStatus(
+                journal=self.name,
+                owner=self.owner,
+                state=state,  # type: ignore[arg-type]
+                at=self.clock.wall(),
+                commits=self.committed,
+                full=self.full,
+                counts=dict(self.counts),
+                charged=self.charged,
+                budgets=dict(self.budgets),
+            ),
+        )
+
+
+def _fail(batch: Sequence[Operation], error: StorageFailed) -> None:
+    for operation in batch:
+        # To each his own, since each raise writes to the object raised.
+        operation.error = StorageFailed(str(error))
+        operation.error.__cause__ = error.__cause__

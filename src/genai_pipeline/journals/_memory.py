@@ -1,0 +1,203 @@
+"""`Memory`: a journal in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import attrs
+from anyio.lowlevel import checkpoint
+
+from genai_pipeline._identity import Digests
+from genai_pipeline._journal import (
+    CallEnd,
+    Claim,
+    Group,
+    Intent,
+    ItemEnd,
+    ItemState,
+    RawAnswer,
+    RunInfo,
+    Settled,
+)
+from genai_pipeline._journal_admin import (
+    BudgetLine,
+    CostLine,
+    KeptRecord,
+    OpenCall,
+    Purged,
+    RunSummary,
+    Selector,
+    dead,
+    held,
+)
+from genai_pipeline.journals._book import Book
+from genai_pipeline.journals._book_keeper import Keeper
+
+__all__ = ["Memory"]
+
+
+@attrs.define(eq=False)
+class Memory:
+    """
+    Keeps a journal in memory: gone with the process, for tests and for trying things out.
+
+    It does what `Sqlite` does, by the same rules. Leaving it keeps what it knows, so that a
+    second run over it resumes; `crash` lets the next run find it as after ``kill -9``. Several
+    pipelines of one event loop may be inside at once.
+    """
+
+    _book: Book = attrs.field(factory=Book, init=False, repr=False)
+    _keeper: Keeper = attrs.field(
+        default=attrs.Factory(lambda self: Keeper(self._book), takes_self=True),
+        init=False,
+        repr=False,
+    )
+    _users: int = attrs.field(default=0, init=False, repr=False)
+    _died: bool = attrs.field(default=False, init=False, repr=False)
+
+    def crash(self) -> None:
+        """Forget who is inside, as if the process had died: what is under way is left so."""
+        self._died = self._users > 0
+        self._users = 0
+
+    async def __aenter__(self) -> Self:
+        await checkpoint()
+        if self._users == 0:
+            self._book.recover(died=self._died)
+            self._died = False
+        self._users += 1
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        # After a crash, those who were inside leave as well.
+        self._users = max(0, self._users - 1)
+
+    async def begin_run(self, run: RunInfo, /) -> int:
+        """Note that a run begins; answer its number, 1 or more."""
+        await checkpoint()
+        return self._book.begin_run(run)
+
+    async def end_run(self, run: int, state: str, at: float, counts: Mapping[str, int], /) -> None:
+        """Note that it ended: ``ended``, ``stopped`` or ``failed``."""
+        await checkpoint()
+        self._book.end_run(run, state, at, counts)
+
+    async def finished(self, pipeline: str, fingerprint: str, /) -> Digests:
+        """Answer the keys of records that need not be looked at again."""
+        await checkpoint()
+        return self._book.finished(pipeline, fingerprint)
+
+    async def claim(self, run: int, key: str, /) -> Claim:
+        """Take up the record *key* for *run*; it is admitted if need be."""
+        await checkpoint()
+        return self._book.claim(run, key)
+
+    async def freeze_group(
+        self,
+        run: int,
+        stage: str,
+        members: Sequence[bytes],
+        body: bytes,
+        /,
+    ) -> Group:
+        """Keep a new group with its *members* and *body*."""
+        del stage
+        await checkpoint()
+        return self._book.freeze_group(run, members, body)
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """Answer the group that *member* belongs to, if any."""
+        await checkpoint()
+        return self._book.group_of(run, member)
+
+    async def begin_call(self, intent: Intent, /) -> int:
+        """Note the intent of a call and hold its money in every budget, or in none."""
+        await checkpoint()
+        return self._book.begin_call(intent)
+
+    async def end_call(self, call: int, end: CallEnd, /) -> Settled:
+        """Note how a call ended, keep its answer, and settle its hold; once."""
+        await checkpoint()
+        return self._book.end_call(call, end)
+
+    async def answer(self, call: int, /) -> RawAnswer:
+        """Answer what is kept of an answered call, ``replayed``."""
+        await checkpoint()
+        return self._book.answer(call)
+
+    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+        """Note how the carrying of a record ended; an end that it has is not changed."""
+        await checkpoint()
+        self._book.end_item(item, end)
+
+    async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
+        """Answer how many records are in which state."""
+        await checkpoint()
+        return self._book.counts(pipeline)
+
+    async def past_calls(self, keys: Sequence[str], pipeline: str, /) -> Mapping[str, Claim]:
+        """Answer what is known of records, by key, without taking them up."""
+        await checkpoint()
+        return self._book.past_calls(keys, pipeline)
+
+    async def runs(self, *, pipeline: str | None = None, limit: int = 100) -> Sequence[RunSummary]:
+        """Answer the latest runs, the newest first."""
+        await checkpoint()
+        return self._keeper.runs(pipeline, limit)
+
+    async def records(self, which: Selector, /, *, limit: int = 100) -> Sequence[KeptRecord]:
+        """Answer the dead or held records that *which* selects, those that ended last first."""
+        await checkpoint()
+        return self._keeper.records(which, limit)
+
+    async def letter(self, item: bytes, /) -> bytes | None:
+        """Answer the dead letter of a record; `None` when there is none, or it was purged."""
+        await checkpoint()
+        return self._keeper.letter(item)
+
+    async def open_calls(
+        self, *, pipeline: str | None = None, limit: int = 100
+    ) -> Sequence[OpenCall]:
+        """Answer the calls that are ``unknown``, the oldest first."""
+        await checkpoint()
+        return self._keeper.open_calls(pipeline, limit)
+
+    async def redrive(self, which: Selector, /, *, reuse: bool = True) -> int:
+        """Let dead records be worked on again; answer how many."""
+        await checkpoint()
+        return self._keeper.redrive(dead(which), reuse=reuse)
+
+    async def release(self, which: Selector, /) -> int:
+        """Let held records be worked on again; answer how many."""
+        await checkpoint()
+        return self._keeper.release(held(which))
+
+    async def costs(
+        self,
+        by: Sequence[str] = ("model",),
+        /,
+        *,
+        pipeline: str | None = None,
+        run: int | None = None,
+    ) -> Sequence[CostLine]:
+        """Answer what calls cost, grouped *by* names, the dearest group first."""
+        await checkpoint()
+        return self._keeper.costs(by, pipeline, run)
+
+    async def budgets(self) -> Sequence[BudgetLine]:
+        """Answer all budgets in all their windows, by name and window."""
+        await checkpoint()
+        return self._keeper.budgets()
+
+    async def purge(self, before: float, /, *, pipeline: str | None = None) -> Purged:
+        """Forget what records that ended *before* a wall time were."""
+        await checkpoint()
+        return self._keeper.purge(before, pipeline)

@@ -1,0 +1,240 @@
+"""What people ask of the tables of a journal file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from genai_pipeline._costs import CostPart, grouped
+from genai_pipeline._identity import generation_of, item_id
+from genai_pipeline._journal import CallEnd
+from genai_pipeline._journal_admin import (
+    BudgetLine,
+    CostLine,
+    KeptRecord,
+    OpenCall,
+    RunSummary,
+    Selector,
+)
+from genai_pipeline._ledger import settle
+from genai_pipeline.errors import StorageFailed
+from genai_pipeline.journals._sql_records import encoded, span
+from genai_pipeline.journals._tables import Tables
+
+__all__ = ["budgets", "costs", "letter", "open_calls", "records", "redrive", "release", "runs"]
+
+
+def runs(tables: Tables, pipeline: str | None, limit: int) -> list[RunSummary]:
+    """Answer the latest runs."""
+    rows = tables.all(
+        "SELECT run, pipeline, fingerprint, version, began, ended, state, counts FROM run "
+        "WHERE ?1 IS NULL OR pipeline = ?2 ORDER BY run DESC LIMIT ?3",
+        pipeline,
+        tables.known(pipeline or ""),
+        limit,
+    )
+    return [
+        RunSummary(
+            run=run,
+            pipeline=tables.spelled(name),
+            fingerprint=tables.spelled(fingerprint),
+            version=version,
+            began=began,
+            ended=ended,
+            state=state,
+            counts=json.loads(counts),
+        )
+        for run, name, fingerprint, version, began, ended, state, counts in rows
+    ]
+
+
+def _selected(tables: Tables, columns: str, which: Selector) -> list[Any]:
+    def number(text: str | None) -> int | None:
+        return None if text is None else tables.known(text)
+
+    rows = tables.all(
+        f"SELECT item.key, {columns} FROM item LEFT JOIN ending USING (item) "  # noqa: S608
+        "WHERE item.state = ?1 AND item.latest "
+        "AND (?2 IS NULL OR item.pipeline = ?2) "
+        "AND (?3 IS NULL OR ending.stage = ?3) "
+        "AND (?4 IS NULL OR ending.error = ?4) "
+        "AND (?5 IS NULL OR ending.category = ?5) "
+        "AND (?6 IS NULL OR item.ended >= ?6) "
+        "AND (?7 IS NULL OR item.ended < ?7) "
+        "ORDER BY item.ended DESC, item.item",
+        which.state,
+        number(which.pipeline),
+        number(which.stage),
+        number(which.error),
+        number(which.category),
+        which.since,
+        which.until,
+    )
+    keys = {encoded(key) for key in which.keys}
+    return [row for row in rows if not keys or row[0] in keys]
+
+
+def _key(kept: bytes | None) -> str | None:
+    return None if kept is None else kept.decode("utf-8", "surrogatepass")
+
+
+def records(tables: Tables, which: Selector, limit: int) -> list[KeptRecord]:
+    """Answer dead or held records."""
+    rows = _selected(
+        tables,
+        "item.item, item.pipeline, item.ended, ending.stage, ending.error, ending.message, "
+        "ending.category, attempts, environment, crashes",
+        which,
+    )
+    return [
+        KeptRecord(
+            item=item,
+            pipeline=tables.spelled(pipeline),
+            key=_key(key),
+            generation=generation_of(item),
+            state=which.state,
+            at=at,
+            stage=tables.text(stage),
+            error=tables.text(error),
+            message=message,
+            category=tables.text(category),
+            attempts=attempts,
+            environment=environment,
+            crashes=crashes,
+        )
+        for key, item, pipeline, at, stage, error, message, category, *counts in rows[:limit]
+        for attempts, environment, crashes in (counts,)
+    ]
+
+
+def letter(tables: Tables, item: bytes) -> tuple[bytes, str | None] | None:
+    """Answer the dead letter of a record, and its codec, after checking that it is whole."""
+    row = tables.one("SELECT letter, digest, codec FROM ending WHERE item = ?", item)
+    if row is None or row[0] is None:
+        return None
+    body, digest, codec = row
+    if hashlib.blake2b(body, digest_size=16).digest() != digest:
+        raise StorageFailed(f"the dead letter of {item.hex()} is damaged")
+    return body, codec
+
+
+def open_calls(tables: Tables, pipeline: str | None, limit: int) -> list[OpenCall]:
+    """Answer the calls of which nobody knows whether they were billed."""
+    rows = tables.all(
+        "SELECT call, call.item, item.key, call.run, stage, provider, model, at, charged "
+        "FROM call LEFT JOIN item USING (item) WHERE call.state = 'unknown' "
+        "AND (?1 IS NULL OR item.pipeline = ?2) ORDER BY call LIMIT ?3",
+        pipeline,
+        tables.known(pipeline or ""),
+        limit,
+    )
+    return [
+        OpenCall(
+            call=call,
+            item=item,
+            key=_key(key),
+            run=run,
+            stage=tables.spelled(stage),
+            provider=tables.spelled(provider),
+            model=tables.spelled(model),
+            at=at,
+            state="unknown",
+            charged=charged,
+        )
+        for call, item, key, run, stage, provider, model, at, charged in rows
+    ]
+
+
+def redrive(tables: Tables, which: Selector, *, reuse: bool) -> int:
+    """Begin a new generation of dead records."""
+    chosen = _selected(tables, "item.item, item.pipeline, item.run, item.reuses_from", which)
+    for key, item, pipeline, run, reuses_from in chosen:
+        generation = generation_of(item) + 1
+        tables.do("UPDATE item SET latest = 0 WHERE item = ?", item)
+        tables.do(
+            "INSERT INTO item (item, latest, pipeline, key, state, run, reuses_from) "
+            "VALUES (?, 1, ?, ?, 'ready', ?, ?)",
+            item_id(item[:-2], generation),
+            pipeline,
+            key,
+            run,
+            reuses_from if reuse else generation,
+        )
+    return len(chosen)
+
+
+def release(tables: Tables, which: Selector) -> int:
+    """Let held records be worked on again, and give their unknown calls up."""
+    chosen = _selected(tables, "item.item", which)
+    for _, item in chosen:
+        tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", item)
+        for call, hold, charged in tables.all(
+            "SELECT call, hold, charged FROM call WHERE state = 'unknown' AND item BETWEEN ? AND ?",
+            *span(item[:-2]),
+        ):
+            change = settle("unknown", hold, charged, CallEnd(state="abandoned", at=0.0))
+            assert change is not None
+            tables.do("UPDATE call SET state = ? WHERE call = ?", change.state, call)
+    return len(chosen)
+
+
+_SUMS = """
+    count(*), sum(call.state <> 'answered' OR call.error IS NOT NULL),
+    sum(call.state = 'unknown'), sum(charged),
+    sum(iif(call.state <> 'answered' OR call.error IS NOT NULL, charged, 0)),
+    sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens),
+    sum(reasoning_tokens)
+"""
+COSTS_OF_CALLS = (
+    f"SELECT run, stage, provider, model, labels, {_SUMS} FROM call "  # noqa: S608
+    "WHERE state NOT IN ('inflight', 'void') {where} GROUP BY run, stage, provider, model, labels"
+)
+_PAST_COSTS = (
+    "SELECT run, stage, provider, model, labels, calls, failed, unknown, charged, "
+    "failed_charged, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens FROM past_cost"
+)
+
+
+def costs(
+    tables: Tables, by: Sequence[str], pipeline: str | None, run: int | None
+) -> list[CostLine]:
+    """Answer what calls cost by any names."""
+    of_run = dict(tables.all("SELECT run, text FROM run JOIN word ON word.id = run.pipeline"))
+    rows = tables.all(f"{COSTS_OF_CALLS.format(where='')} UNION ALL {_PAST_COSTS}")
+    return grouped(
+        (
+            CostPart(
+                pipeline=of_run[number],
+                run=number,
+                stage=tables.spelled(stage),
+                provider=tables.spelled(provider),
+                model=tables.spelled(model),
+                labels=json.loads(tables.text(labels) or "{}"),
+                sums=tuple(sums),
+            )
+            for number, stage, provider, model, labels, *sums in rows
+            if run in {None, number} and pipeline in {None, of_run[number]}
+        ),
+        by,
+    )
+
+
+def budgets(tables: Tables) -> list[BudgetLine]:
+    """Answer all budgets in all their windows."""
+    return [
+        BudgetLine(
+            budget=budget,
+            window=window,
+            cap=cap,
+            reserved=reserved,
+            spent=spent,
+            overrun=bool(overrun),
+        )
+        for budget, window, cap, reserved, spent, overrun in tables.all(
+            "SELECT budget, window, cap, reserved, spent, overrun FROM budget "
+            "ORDER BY budget, window"
+        )
+    ]

@@ -1,0 +1,332 @@
+"""`Sqlite`: a journal in a file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+import anyio.to_thread
+import attrs
+from anyio.lowlevel import RunVar, checkpoint, checkpoint_if_cancelled
+
+from genai_pipeline._identity import Digests
+from genai_pipeline._journal import (
+    CallEnd,
+    Claim,
+    Group,
+    Intent,
+    ItemEnd,
+    ItemState,
+    RawAnswer,
+    RunInfo,
+    Settled,
+)
+from genai_pipeline._options import at_least, check, one_of
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import ConfigurationError, StorageFailed
+from genai_pipeline.journals import _sql_calls as calls
+from genai_pipeline.journals import _sql_groups as groups
+from genai_pipeline.journals import _sql_records as records
+from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._codec import Codec, decoded, encoded
+from genai_pipeline.journals._connection import Connect, connect
+from genai_pipeline.journals._file import JournalFile
+from genai_pipeline.journals._operation import Desk, Kind, Operation
+from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
+from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
+
+__all__ = ["Sqlite"]
+
+
+def _to_path(path: str | os.PathLike[str]) -> Path:
+    fine = isinstance(path, str | os.PathLike) and str(path) not in ("", ":memory:")
+    check(fine, "Sqlite", "path", path, "the path of a file; for memory there is journals.Memory")
+    return Path(path).absolute()
+
+
+@attrs.define(eq=False)
+class Sqlite(SqliteKeeper):
+    """
+    Keeps a journal in the SQLite file *path*, through ``kill -9`` and power cuts.
+
+    ::
+
+        pipeline = gp.Pipeline(..., journal=gp.Sqlite("run.db"))
+
+    While it is entered, the file belongs to this process alone, and to one thread in it; a second
+    process that enters it is told who has it. What is asked for at about the same time is one
+    commit, which is on the disk (``synchronous=FULL``) before anybody is told. Event loops in
+    several threads, and several pipelines, may share it; a process forked from this one may not.
+
+    Beside the file lie ``-wal`` (SQLite's), ``.lock``, ``.status`` (see `read_status`) and
+    ``.ballast``; all are readable by this user alone, and all but the status go when it is left.
+
+    Raises `ConfigurationError` on entering when another process has the file, it is another
+    program's or a later version's, or on a network file system; `StorageFailed` when the disk is
+    full, read-only or failing or the file damaged. After a failed commit the file is opened anew
+    and checked, and after a second failure nothing more is written. When the disk is full, new
+    calls are refused, while answers on their way still land in the room that the ballast kept.
+    """
+
+    path: Path = attrs.field(converter=_to_path)
+    """The file; made when it is first entered."""
+
+    ballast: int = attrs.field(default=64 << 20, kw_only=True, validator=at_least(0))
+    """Bytes of the disk kept free for answers that are on their way when it runs full."""
+
+    checkpoint_bytes: int = attrs.field(default=8 << 20, kw_only=True, validator=at_least(64 << 10))
+    """How large the log grows before it is written back to the file."""
+
+    codec: Codec | None = attrs.field(default=None, kw_only=True)
+    """What bodies of answers and dead letters go through, for encryption; `None`: as they are."""
+
+    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
+
+    writer: Literal["thread", "inline"] = attrs.field(
+        default="thread", kw_only=True, validator=one_of("thread", "inline")
+    )
+    """``inline`` does everything in the caller's thread at once: for tests in virtual time."""
+
+    connect: Connect = attrs.field(default=connect, kw_only=True, repr=False)
+    """How the file is opened; for tests on a disk that fails."""
+
+    synchronous: Literal["FULL", "NORMAL"] = attrs.field(
+        default="FULL", kw_only=True, repr=False, validator=one_of("FULL", "NORMAL")
+    )
+    """``NORMAL`` may lose the last commits in a power cut: to test tests with."""
+
+    _file: JournalFile | None = attrs.field(default=None, init=False, repr=False)
+    _writer: Writer | None = attrs.field(default=None, init=False, repr=False)
+    _users: int = attrs.field(default=0, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _desk: RunVar[Desk] = attrs.field(
+        factory=lambda: RunVar("genai_pipeline_journal"), init=False, repr=False
+    )
+
+    async def __aenter__(self) -> Self:
+        await self._call(self._enter)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        assert self._file is not None
+        if not self._file.forked:  # else it is the parent's to leave, and its threads are not here
+            await self._call(self._leave)
+
+    async def _call(self, function: Callable[[], None]) -> None:
+        if self.writer == "inline":
+            function()
+            await checkpoint_if_cancelled()
+        else:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(function)
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                ballast = self.path.with_name(self.path.name + ".ballast")
+                file = JournalFile(
+                    path=self.path,
+                    connect=self.connect,
+                    clock=self.clock,
+                    ballast=Ballast(ballast, self.ballast),
+                    checkpoint_bytes=self.checkpoint_bytes,
+                    synchronous=self.synchronous,
+                )
+                writer = InlineWriter(file) if self.writer == "inline" else ThreadWriter(file)
+                writer.start()
+                self._file, self._writer = file, writer
+            self._users += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users = max(0, self._users - 1)  # after a crash, those who were inside leave too
+            if self._users == 0 and self._writer is not None:
+                writer, self._writer, self._users = self._writer, None, 0
+                writer.stop()
+
+    def crash(self) -> None:
+        """Let go of the file as if the process had died: for tests of what a crash leaves."""
+        with self._lock:
+            if self._writer is not None:
+                writer, self._writer, self._users = self._writer, None, 0
+                writer.crash()
+
+    async def _ask(
+        self,
+        act: Callable[[Tables], Any],
+        kind: Kind = "write",
+        *,
+        tally: str | None = None,
+        size: int = 0,
+        undo: Callable[[Tables, Any], None] | None = None,
+    ) -> Any:
+        """Have something done; cancelled, it is done or not, unless *undo* undoes it."""
+        writer = self._usable()
+        operation = Operation(act, kind, tally, size)
+        if isinstance(writer, InlineWriter):
+            await checkpoint()
+            writer.submit(operation)
+        else:
+            await self._wait(writer, operation, undo)
+        if operation.error is not None:
+            raise operation.error
+        return operation.result
+
+    async def _wait(
+        self,
+        writer: Writer,
+        operation: Operation,
+        undo: Callable[[Tables, Any], None] | None,
+    ) -> None:
+        operation.desk, operation.event = self._here(), anyio.Event()
+        writer.submit(operation)
+        try:
+            await operation.event.wait()
+        except BaseException:
+            if undo is not None:
+                revoke = undo
+
+                # Operations are done in order: by then it is known what became of the other.
+                def act(tables: Tables) -> None:
+                    if operation.error is None:
+                        revoke(tables, operation.result)
+
+                writer.submit(Operation(act))
+            raise
+
+    def _usable(self) -> Writer:
+        if self._file is not None and self._file.forked:
+            raise StorageFailed(
+                f"the journal {self.path} was opened before this process was forked, and is its "
+                "parent's; open another journal here, or start processes by spawn"
+            )
+        if self._writer is None:
+            raise ConfigurationError(
+                "Sqlite: entered=False; give it to a pipeline, or use `async with`"
+            )
+        return self._writer
+
+    def _here(self) -> Desk:
+        try:
+            return self._desk.get()
+        except LookupError:
+            desk = Desk.here()
+            self._desk.set(desk)
+            return desk
+
+    async def begin_run(self, run: RunInfo, /) -> int:
+        """Note that a run begins; answer its number, 1 or more."""
+        number: int = await self._ask(lambda tables: records.begin_run(tables, run))
+        return number
+
+    async def end_run(self, run: int, state: str, at: float, counts: Mapping[str, int], /) -> None:
+        """Note that it ended: ``ended``, ``stopped`` or ``failed``."""
+        await self._ask(lambda tables: records.end_run(tables, run, state, at, counts))
+
+    async def finished(self, pipeline: str, fingerprint: str, /) -> Digests:
+        """Answer the keys of records that need not be looked at again."""
+        found: Digests = await self._ask(
+            lambda tables: records.finished(tables, pipeline, fingerprint), "read"
+        )
+        return found
+
+    async def claim(self, run: int, key: str, /) -> Claim:
+        """Take up the record *key* for *run*; it is admitted if need be."""
+
+        def undo(tables: Tables, claimed: Claim) -> None:
+            if claimed.state == "claimed":
+                records.unclaim(tables, claimed.item)
+
+        claimed: Claim = await self._ask(
+            lambda tables: records.claim(tables, run, key),
+            "intent",
+            tally="records.claimed",
+            undo=undo,
+        )
+        return claimed
+
+    async def freeze_group(
+        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+    ) -> Group:
+        """Keep a new group with its *members* and *body*."""
+        kept = encoded(self.codec, body, f"group of {stage}")
+        group: Group = await self._ask(
+            lambda tables: groups.freeze(tables, run, members, kept), size=len(kept[0])
+        )
+        return attrs.evolve(group, body=body)
+
+    async def group_of(self, run: int, member: bytes, /) -> Group | None:
+        """Answer the group that *member* belongs to, if any."""
+        found: groups.KeptGroup | None = await self._ask(
+            lambda tables: groups.group_of(tables, run, member)
+        )
+        if found is None:
+            return None
+        body = decoded(self.codec, found.group.body, found.codec, f"group {member.hex()}")
+        return attrs.evolve(found.group, body=body)
+
+    async def begin_call(self, intent: Intent, /) -> int:
+        """Note the intent of a call and hold its money in every budget, or in none."""
+        number: int = await self._ask(
+            lambda tables: calls.begin_call(tables, intent),
+            "intent",
+            tally="calls.inflight",
+            undo=calls.void,
+        )
+        return number
+
+    async def end_call(self, call: int, end: CallEnd, /) -> Settled:
+        """Note how a call ended, keep its answer, and settle its hold; once."""
+        kept = None
+        if end.answer is not None:
+            body, codec = encoded(self.codec, end.answer.body, f"answer {call}")
+            kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
+        settled: Settled = await self._ask(
+            lambda tables: calls.end_call(tables, call, end, kept),
+            tally=f"calls.{end.state}",
+            size=0 if kept is None else len(kept.body),
+        )
+        return settled
+
+    async def answer(self, call: int, /) -> RawAnswer:
+        """Answer what is kept of an answered call, ``replayed``; checked against its digest."""
+        kept: calls.KeptAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
+        body = decoded(self.codec, kept.body, kept.codec, f"answer {call}")
+        return RawAnswer(body=body, status=kept.status, headers=kept.headers, replayed=True)
+
+    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+        """Note how the carrying of a record ended; an end that it has is not changed."""
+        letter = None
+        if end.letter is not None:
+            letter = encoded(self.codec, end.letter, f"letter {item.hex()}")
+        await self._ask(
+            lambda tables: records.end_item(tables, item, end, letter),
+            tally=f"records.{end.state}",
+            size=0 if letter is None else len(letter[0]),
+        )
+
+    async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
+        """Answer how many records are in which state."""
+        found: dict[ItemState, int] = await self._ask(
+            lambda tables: records.counts(tables, pipeline), "read"
+        )
+        return found
+
+    async def past_calls(self, keys: Sequence[str], pipeline: str, /) -> Mapping[str, Claim]:
+        """Answer what is known of records, by key, without taking them up."""
+        found: dict[str, Claim] = await self._ask(
+            lambda tables: records.past_calls(tables, keys, pipeline), "read"
+        )
+        return found

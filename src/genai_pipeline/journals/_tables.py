@@ -1,0 +1,98 @@
+"""The open tables of a journal file, with what is remembered of them between statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import attrs
+
+from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals._connection import Connection
+
+__all__ = ["Tables", "readable"]
+
+_MOST_WORDS = 10_000
+
+
+@attrs.define(eq=False)
+class Tables:
+    """A connection inside a transaction, for the functions that read and write the tables."""
+
+    connection: Connection
+    last_call: int = 0
+    _words: dict[str, int] = attrs.field(factory=dict)
+    _texts: dict[int, str] = attrs.field(factory=dict)
+
+    def remember(self) -> None:
+        """Look up what is kept in mind; after opening."""
+        self.forget()
+        known = self.one("SELECT max(call) FROM call")[0] or 0
+        purged = self.one("SELECT value FROM meta WHERE name = 'last_call'") or (0,)
+        self.last_call = max(known, purged[0])
+
+    def forget(self) -> None:
+        """Drop what may be of a transaction that is undone."""
+        self._words.clear()
+        self._texts.clear()
+
+    def one(self, sql: str, *parameters: Any) -> Any:
+        """Answer the first row; `None` when there is none."""
+        return self.connection.execute(sql, parameters).fetchone()
+
+    def all(self, sql: str, *parameters: Any) -> list[Any]:
+        """Answer all rows."""
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def do(self, sql: str, *parameters: Any) -> None:
+        """Write something."""
+        self.connection.execute(sql, parameters)
+
+    def do_many(self, sql: str, parameters: Iterable[tuple[Any, ...]]) -> None:
+        """Write many of a kind."""
+        self.connection.executemany(sql, parameters)
+
+    def word(self, text: str | None) -> int | None:
+        """Answer the number of *text*, which is kept if need be."""
+        return None if text is None else self.name(text)
+
+    def name(self, text: str) -> int:
+        """Answer the number of *text*, which is kept if need be."""
+        number = self._words.get(text)
+        if number is None:
+            row = self.one("SELECT id FROM word WHERE text = ?", text)
+            if row is None:
+                self.do("INSERT INTO word (text) VALUES (?)", text)
+                row = self.one("SELECT last_insert_rowid()")
+            number = cast("int", row[0])
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            self._words[text] = number
+        return number
+
+    def known(self, text: str) -> int:
+        """Answer the number of *text*, 0 when no row can have it."""
+        row = self.one("SELECT id FROM word WHERE text = ?", text)
+        return 0 if row is None else cast("int", row[0])
+
+    def text(self, number: int | None) -> str | None:
+        """Answer the text of a number."""
+        return None if number is None else self.spelled(number)
+
+    def spelled(self, number: int) -> str:
+        """Answer the text of a number; one that nothing has is a damaged file."""
+        text = self._texts.get(number)
+        if text is None:
+            row = self.one("SELECT text FROM word WHERE id = ?", number)
+            if row is None:
+                raise AccountingError(f"the journal lacks word {number}: check the file")
+            text = cast("str", row[0])
+            if len(self._texts) >= _MOST_WORDS:
+                self._texts.clear()
+            self._texts[number] = text
+        return text
+
+
+def readable(text: str | None) -> str | None:
+    """Answer *text* with what no database takes, halves of characters, spelled out."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,85 @@
+"""The most tokens a request can use: bounds, where policies have estimates."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from genai_pipeline.messages import Request
+
+__all__ = ["most_answers", "most_input_tokens", "most_output_tokens", "service_of"]
+
+_A_REQUEST = 64
+_A_MESSAGE = 16
+_A_STRUCTURE = 1024
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+_ANSWERS = ("n", "best_of", "candidateCount")
+_SERVICES = ("service_tier", "serviceTier")
+
+
+def most_input_tokens(request: Request) -> int:
+    """
+    Answer a number of tokens that the text of *request* does not exceed.
+
+    Tokens of byte-level vocabularies, which all large models have, are a byte or longer; text
+    that normalising (NFKC) makes longer counts at that length. What the provider puts around it
+    is allowed for: 64 tokens a request, 16 a message, and, for ``labels``, ``schema`` and
+    ``extra``, twice their JSON and 1,024 more.
+    """
+    total = _A_REQUEST + (0 if request.system is None else _bytes(request.system))
+    for message in request.messages:
+        total += _A_MESSAGE + _bytes(message.content)
+    structures = [request.labels, request.schema, request.extra]
+    for structure in structures:
+        if structure:
+            total += _A_STRUCTURE + 2 * len(json.dumps(structure))
+    return total
+
+
+def most_output_tokens(request: Request, known: int | None = None) -> int | None:
+    """
+    Answer the most that one answer to *request* may have, reasoning included.
+
+    That is its limit, also when ``extra`` holds it; without one, what is *known* of the model.
+    """
+    if not request.extra:  # as of nearly every request
+        return known if request.max_output_tokens is None else request.max_output_tokens
+    limits: list[Any] = [request.extra[name] for name in _LIMITS if name in request.extra]
+    if request.max_output_tokens is not None:
+        limits.append(request.max_output_tokens)
+    if not limits or not all(_is_count(limit) for limit in limits):
+        return known
+    return int(max(limits))
+
+
+def most_answers(request: Request) -> int | None:
+    """Answer how many answers *request* asks for; `None` when that cannot be told."""
+    if not request.extra:
+        return 1
+    asked = [request.extra[name] for name in _ANSWERS if name in request.extra]
+    return int(max(asked, default=1)) if all(_is_count(count) for count in asked) else None
+
+
+def service_of(request: Request) -> str:
+    """Answer the service tier that ``extra`` asks for; ``standard`` when it names none."""
+    for name in _SERVICES if request.extra else ():
+        asked = request.extra.get(name)
+        if isinstance(asked, Mapping):
+            asked = asked.get("type")
+        if isinstance(asked, str) and asked:
+            return asked.lower()
+    return "standard"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _bytes(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    plain = len(text.encode("utf-8", "surrogatepass"))
+    normal = unicodedata.normalize("NFKC", text)
+    return max(plain, len(normal.encode("utf-8", "surrogatepass")))

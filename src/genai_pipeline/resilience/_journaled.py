@@ -1,0 +1,70 @@
+"""`Journaled`: calls of a provider that knows of no journal are kept in the pipeline's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from genai_pipeline import _options
+from genai_pipeline._lifespan import every_part
+from genai_pipeline._paid_response import paid_response
+from genai_pipeline.events import CallFinished, emit
+from genai_pipeline.messages import Request, Response
+from genai_pipeline.types import Provider
+
+__all__ = ["Journaled", "records_calls"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Journaled:
+    """
+    Keeps the calls it stands around in the journal of the pipeline, if that has one.
+
+    For providers that do not record themselves; `resilient` puts it in where it is needed, and
+    the innermost, so that each attempt is a call of its own. Before a call is made, the journal
+    holds its money; the `Response` is kept, as JSON, before anybody gets it; and a response that
+    is kept already is given back, with ``attributes["replayed"]`` true, instead of a second
+    call. Where there is no journal, it does nothing.
+
+    A response whose attributes JSON cannot hold raises `ConfigurationError`. A provider that
+    reads answers before it returns may fail on one that was billed; such a call counts at the
+    most it can cost. One that records itself (``records_calls = True``, see "Make your own
+    parts") keeps the raw answer and so loses none.
+    """
+
+    provider: str = attrs.field(validator=_options.text)
+    """The provider's name, as in its events and in the price book."""
+
+    model: str = attrs.field(validator=_options.text)
+    """The model's name, as in its events and in the price book."""
+
+    timeout: float = attrs.field(default=600.0, validator=_options.positive)
+    """Seconds after which a call has surely ended."""
+
+    async def __call__(self, request: Request, call_next: Provider) -> Response:
+        """Answer *request* from the journal, or by a call that is kept there."""
+        response = await paid_response(
+            request,
+            lambda: call_next(request),
+            provider=self.provider,
+            model=self.model,
+            longest=self.timeout,
+        )
+        if response.attributes.get("replayed"):
+            emit(
+                CallFinished(
+                    provider=self.provider,
+                    model=response.model or self.model,
+                    seconds=0.0,
+                    cost=Decimal(0),
+                    finish_reason=response.finish_reason,
+                    replayed=True,
+                )
+            )
+        return response
+
+
+def records_calls(provider: object) -> bool:
+    """Tell whether *provider*, or what it is made of, takes its calls to a journal itself."""
+    return any(getattr(part, "records_calls", False) is True for part in every_part(provider))

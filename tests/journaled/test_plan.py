@@ -1,0 +1,106 @@
+"""A plan tells what a run would reuse and buy, and does nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.journals import Memory, Sqlite
+from genai_pipeline.testing import Script
+from tests.engine.doubles import Kept, Ledger
+
+pytestmark = pytest.mark.anyio
+
+PRICES = gp.PriceBook({"script": {"input": "1", "output": "10"}})
+USAGE = gp.Usage(input_tokens=10, output_tokens=2)
+
+
+def world(journal: Any, count: int, *, fails: bool = False) -> tuple[Script, gp.Pipeline[Any, Any]]:
+    """Answer a model, and a pipeline that asks it twice for each record."""
+    model = Script.of(lambda request: gp.Response("ok", usage=USAGE, model="script"))
+
+    async def first(value: int) -> int:
+        await model(gp.Request(f"first {value}", max_output_tokens=4))
+        return value
+
+    async def second(value: int) -> int:
+        if fails and value == 3:
+            raise gp.errors.AuthenticationFailed("the key is gone")
+        await model(gp.Request(f"second {value}", max_output_tokens=4))
+        return value
+
+    pipeline = gp.Pipeline(
+        source=Ledger(range(count)),
+        stage=gp.chain(gp.map(first), gp.map(second)),
+        sink=Kept(),
+        journal=journal,
+        prices=PRICES,
+        max_in_flight=1,
+    )
+    return model, pipeline
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_plan_adds_up_to_what_the_run_then_does(kind: str, tmp_path: Any) -> None:
+    """After a run that stopped midway, the plan's counts and cost are those of the next run."""
+    journal: Any = Memory() if kind == "memory" else Sqlite(tmp_path / "run.db", ballast=0)
+    _, broken = world(journal, 6, fails=True)
+    with pytest.raises(gp.RunFailed):
+        await broken.run()
+    model, pipeline = world(journal, 10)
+    plan = await pipeline.plan()
+    assert model.calls == 0
+    assert (plan.records, plan.finished, plan.begun) == (10, 3, 1)
+    assert (plan.reuse, plan.unknown, plan.new) == (1, 0, 13)
+    assert plan.expected_cost == 13 * Decimal("0.00003")
+    assert [(line.stage, line.calls) for line in plan.lines] == [("second", 7), ("first", 6)]
+    assert "3 finished" in str(plan)
+    pipeline = gp.Pipeline(**{**_options(pipeline), "source": Ledger(range(10))})
+    report = await pipeline.run()
+    assert (report.replayed, report.calls, report.cost) == (1, 13, plan.expected_cost)
+
+
+def _options(pipeline: gp.Pipeline[Any, Any]) -> dict[str, Any]:
+    names = ("stage", "sink", "journal", "prices", "max_in_flight")
+    return {name: getattr(pipeline, name) for name in names}
+
+
+async def test_a_sample_is_priced_up_to_its_first_new_call() -> None:
+    """Sampled records run up to the call they would make, at its worst price."""
+    model, pipeline = world(Memory(), 5)
+    plan = await pipeline.plan(sample=3)
+    assert model.calls == 0
+    assert (plan.new, plan.expected_cost) == (None, None)
+    assert (plan.sampled, plan.next_calls) == (3, 3)
+    request = gp.Request("first 0", max_output_tokens=4)
+    worst = PRICES.worst("script", "script", request, at=0.0)
+    assert worst is not None
+    assert plan.worst_cost == 3 * worst
+    assert await pipeline.journal.counts("pipeline") == {}  # type: ignore[union-attr]
+
+
+async def test_what_a_plan_reads_is_handed_back() -> None:
+    """A source that keeps account gets each record back."""
+    _, pipeline = world(Memory(), 2)
+    await pipeline.plan()
+    source: Any = pipeline.source
+    assert set(source.handed_back) == {"0", "1"}
+
+
+async def test_a_plan_needs_a_journal() -> None:
+    """Without a journal nothing is known; the error says what to give."""
+    pipeline = gp.Pipeline(source=Ledger("a"), stage=gp.map(str.upper), sink=Kept())
+    with pytest.raises(gp.ConfigurationError, match="needs journal="):
+        await pipeline.plan()
+
+
+async def test_a_gather_ends_what_is_known() -> None:
+    """Behind a gather no call is priced, so there is no worst case."""
+    pipeline = gp.Pipeline(
+        source=Ledger("ab"), stage=gp.gather(2), sink=Kept(), journal=Memory(), prices=PRICES
+    )
+    plan = await pipeline.plan(sample=2)
+    assert (plan.next_calls, plan.worst_cost) == (0, None)
