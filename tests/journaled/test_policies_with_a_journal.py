@@ -45,7 +45,7 @@ async def test_a_stream_is_refused_where_a_journal_would_not_know_of_it(wrapped:
 
     async def ask(value: str) -> str:
         async with stream(gp.Request(value)) as chunks:
-            return (await gp.join_chunks(chunks)).text
+            return gp.join_chunks([chunk async for chunk in chunks]).text
 
     with pytest.raises(gp.RunFailed) as failed:
         await pipeline("a", gp.map(ask), journal=Memory()).run()
