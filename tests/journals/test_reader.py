@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -27,7 +28,9 @@ def journal(folder: Path, clock: FakeClock) -> Sqlite:
 
 async def crash(folder: Path, clock: FakeClock) -> None:
     """Let an owner die with records done, dead and under way, and calls answered and under way."""
-    kept = journal(folder, clock)
+    alive = folder / "alive"
+    alive.mkdir()
+    kept = journal(alive, clock)
     await kept.__aenter__()
     run = await kept.begin_run(run_info())
     for key in "abc":
@@ -36,7 +39,11 @@ async def crash(folder: Path, clock: FakeClock) -> None:
     await kept.end_item(item("a"), ended("done"))
     await kept.end_item(item("b"), ended("dead"))
     await kept.begin_call(intent("c"))
+    for name in ("run.db", "run.db-wal", "run.db.status"):  # as a killed process leaves them
+        shutil.copyfile(alive / name, folder / name)
     kept.crash()
+    shutil.rmtree(alive)
+    assert (folder / "run.db-wal").stat().st_size > 0
 
 
 async def told(kept: Any) -> list[Any]:
