@@ -6,7 +6,8 @@ import attrs
 
 from genai_pipeline._encode import encode_json
 from genai_pipeline.records import Record
-from genai_pipeline.sinks._files import FileWriter
+from genai_pipeline.sinks._file_writer import FileWriter
+from genai_pipeline.sinks._keys import Line
 from genai_pipeline.sinks._writer import Place
 
 __all__ = ["JsonLines"]
@@ -42,9 +43,10 @@ class JsonLines(FileWriter):
     left behind is cut off.
     """
 
-    def _place(self) -> Place[bytes]:
+    def _place(self) -> Place[Line]:
         return self._files(".jsonl")
 
     async def __call__(self, record: Record[object], /) -> None:
         """Write the record's value as a line."""
-        await self._write(f"{encode_json(record.value)}\n".encode())
+        line = f"{encode_json(record.value)}\n".encode()
+        await self._write(Line.of(record.key, line))
