@@ -268,7 +268,6 @@ class _Mends(_Stutters):
 )
 async def test_contract_catches_a_broken_sink(sink: type[Collect[Any]], law: str) -> None:
     """A sink that loses, doubles or disorders values, or forgets at a bad end, fails a test."""
-
     _KEPT.clear()
 
     class Broken(TestCollect):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 
-from genai_pipeline.errors import StorageFailed
 from genai_pipeline.sinks._disk import storage_errors
 from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._keys import HEADER, Entry, Line

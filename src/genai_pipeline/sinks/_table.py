@@ -50,9 +50,9 @@ class Table(Writer[Row]):
 
     Raises `DataError` for a record without a key, and a key or value that cannot be encoded, for
     that record alone; `ConfigurationError` or `StorageFailed` when it is entered and the file
-    cannot be written, is no SQLite file or a journal's, or the table has other columns; `StorageFailed` when the
-    disk fails; `Transient` when another program holds the file for longer than *busy_timeout*.
-    SQLite does not work on network file systems.
+    cannot be written, is no SQLite file or a journal's, or the table has other columns;
+    `StorageFailed` when the disk fails; `Transient` when another program holds the file for
+    longer than *busy_timeout*. SQLite does not work on network file systems.
     """
 
     path: Path = attrs.field(converter=to_path, validator=_is_path)

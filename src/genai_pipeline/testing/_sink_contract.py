@@ -59,8 +59,9 @@ class SinkContract:
 
     def make(self) -> Sink[Any]:
         """
-        Answer a new sink on the place of this test, where nothing was written or, after the sink
-        made before has come to a bad end, what that one wrote.
+        Answer a new sink on the place of this test.
+
+        It is empty, or holds what the sink made before wrote, which came to a bad end.
         """
         raise NotImplementedError
 
@@ -181,7 +182,7 @@ class SinkContract:
         sink = self.make()
         async with _entered(sink), anyio.create_task_group() as group:
             for number in (*range(10), *range(10), *range(10)):
-                group.start_soon(sink, self._record(number))
+                group.start_soon(_cancelled_at, -1, sink(self._record(number)))
         self._check_once(sink, 10)
 
     async def test_record_of_a_cancelled_call_again_is_harmless(self) -> None:
