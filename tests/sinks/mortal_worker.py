@@ -104,7 +104,7 @@ async def main() -> None:
         async def __aenter__(self) -> None:
             await inner.__aenter__()
 
-        async def __aexit__(self, *error: Any) -> None:
+        async def __aexit__(self, *error: object) -> None:
             await inner.__aexit__(*error)
 
         async def __call__(self, record: gp.Record[Any]) -> None:
