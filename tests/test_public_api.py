@@ -25,6 +25,7 @@ PUBLIC = (
     "genai_pipeline.clock",
     "genai_pipeline.errors",
     "genai_pipeline.events",
+    "genai_pipeline.journals",
     "genai_pipeline.messages",
     "genai_pipeline.money",
     "genai_pipeline.plugins",

@@ -8,8 +8,8 @@ two attributes away; each module loads when a name of it is first used.
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
 the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
 engine with its money, and the policies, which do not know each other; the edges (sources, sinks,
-stores, providers, telemetry), which know the words and never the engine; the command and the
-test kit.
+stores, journals, providers, telemetry), which know the words and never the engine; the command
+and the test kit.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Truncated,
     )
     from genai_pipeline.events import emit, listen
+    from genai_pipeline.journals import Sqlite
     from genai_pipeline.messages import Message, Request, Response, Usage
     from genai_pipeline.money import Budget, PriceBook
     from genai_pipeline.pipeline import Pipeline
@@ -124,6 +125,7 @@ __all__ = [
     "RunFailed",
     "Sink",
     "Source",
+    "Sqlite",
     "Stage",
     "Store",
     "SystemClock",
@@ -179,6 +181,7 @@ _HOMES = {
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
+    "journals": "Sqlite",
     "messages": "Message Request Response Usage",
     "money": "Budget PriceBook",
     "pipeline": "Pipeline",

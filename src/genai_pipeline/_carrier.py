@@ -47,8 +47,8 @@ class Engine(Run, Protocol):
         """Note an error to be raised at the end, and stop for the reason given, if any."""
         ...
 
-    def count_failure(self) -> None:
-        """Note that a record failed, which may be one too many."""
+    def count_failure(self, kind: str, /) -> None:
+        """Note that a record failed in the way of *kind*, which may be one too many."""
         ...
 
 
@@ -191,7 +191,7 @@ class Carrier:
         else:
             self.tally.errors[type(error).__name__] += 1
             await self._bury(delivery, walk, error, began)
-            self.engine.count_failure()
+            self.engine.count_failure(f"{type(error).__name__} in {walk.stage_of(error)}")
 
     def _is_runs_fault(self, error: Exception) -> bool:
         if isinstance(error, DeadlineExceeded):

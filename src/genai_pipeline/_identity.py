@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 import attrs
@@ -27,12 +25,18 @@ RECORD_BYTES = 14
 
 MOST_GENERATIONS = 1 << 16
 
+_MANY = 100_000
+
 
 def record_id(pipeline: str, key: str) -> bytes:
     """Answer 14 bytes that stand for the record *key* of *pipeline*, in every generation."""
-    name = pipeline.encode("utf-8", "surrogatepass")
-    text = b"%d:%b%b" % (len(name), name, key.encode("utf-8", "surrogatepass"))
+    text = _prefix(pipeline) + key.encode("utf-8", "surrogatepass")
     return blake2b(text, digest_size=RECORD_BYTES).digest()
+
+
+def _prefix(pipeline: str) -> bytes:
+    name = pipeline.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(name), name)
 
 
 def item_id(record: bytes, generation: int = 0) -> bytes:
@@ -65,31 +69,39 @@ class Digests:
     is: never.
     """
 
-    pipeline: str
-    _heads: array[int]
-    _tails: array[int]
+    _prefix: bytes
+    _length: int
+    _width: int
+    _buckets: Mapping[bytes, bytes]
+    """What follows the first bytes of records that agree in these, one after the other."""
 
     @classmethod
     def of(cls, pipeline: str, records: Iterable[bytes]) -> Digests:
         """Make one of what `record_id` answers, in ascending order and each once."""
-        # Two words of 8 bytes each: the last two bytes are there to fill up.
-        words = array("Q", b"\0\0".join([*records, b""]))
-        if sys.byteorder == "little":
-            words.byteswap()
-        return cls(pipeline, words[0::2], words[1::2])
+        known = list(records)
+        width = 1 if len(known) < _MANY else 2
+        buckets, begin = {}, 0
+        while begin < len(known):
+            head = known[begin][:width]
+            end = bisect_right(known, head + b"\xff" * RECORD_BYTES, begin)
+            buckets[head] = b"".join([record[width:] for record in known[begin:end]])
+            begin = end
+        return cls(_prefix(pipeline), len(known), width, buckets)
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
             return False
-        record = record_id(self.pipeline, key)
-        head = int.from_bytes(record[:8], "big")
-        tail = int.from_bytes(record[8:], "big") << 16
-        heads, place = self._heads, bisect_left(self._heads, head)
-        while place < len(heads) and heads[place] == head:
-            if self._tails[place] == tail:
-                return True
-            place += 1
-        return False
+        text = self._prefix + key.encode("utf-8", "surrogatepass")
+        record = blake2b(text, digest_size=RECORD_BYTES).digest()
+        width = self._width
+        bucket = self._buckets.get(record[:width])
+        if bucket is None:
+            return False
+        rest = record[width:]
+        place = bucket.find(rest)
+        while place >= 0 and place % (RECORD_BYTES - width):  # across two of them
+            place = bucket.find(rest, place + 1)
+        return place >= 0
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return self._length

@@ -34,6 +34,7 @@ __all__ = [
     "OnUnknown",
     "PaidCall",
     "StageMark",
+    "UnkeptAnswer",
     "Visit",
     "current_recorder",
     "current_visit",
@@ -206,6 +207,10 @@ def current_visit() -> Visit | None:
     return _visit.get()
 
 
+class UnkeptAnswer(ConfigurationError):
+    """Raised when an answer came, and was billed, that a journal cannot keep."""
+
+
 def is_unbilled(error: BaseException) -> bool:
     """
     Tell whether *error*, raised by an attempt to call, means that nothing is billed.
@@ -216,6 +221,8 @@ def is_unbilled(error: BaseException) -> bool:
     """
     if isinstance(error, ConnectionFailed):
         return not error.sent
+    if isinstance(error, UnkeptAnswer):
+        return False
     return isinstance(error, RateLimited | Permanent | Systemic | Rejected | Stopped)
 
 

@@ -10,8 +10,8 @@ import attrs
 
 from genai_pipeline._answer_codec import packed, unpacked
 from genai_pipeline._journal import RawAnswer
-from genai_pipeline._paid import Judgement, PaidCall, current_recorder, paid
-from genai_pipeline.errors import StorageFailed
+from genai_pipeline._paid import Judgement, PaidCall, UnkeptAnswer, current_recorder, paid
+from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.messages import Request, Response
 
 __all__ = ["paid_response"]
@@ -36,31 +36,39 @@ async def paid_response(
     if current_recorder() is None:
         return await respond()
 
+    made: Response | None = None
+
     async def send() -> RawAnswer:
-        return RawAnswer(body=packed(await respond(), 0.0).encode())
+        nonlocal made
+        made = await respond()
+        try:
+            return RawAnswer(body=packed(made, 0.0).encode())
+        except ConfigurationError as error:
+            raise UnkeptAnswer(
+                f"{provider} {model!r}: the journal cannot keep it: {error}"
+            ) from error
+
+    def judge(raw: RawAnswer) -> Judgement:
+        response = _response(raw) if made is None else made
+        usage = response.usage
+        told = usage.input_tokens or usage.output_tokens or usage.cost is not None
+        return Judgement(
+            state="answered", usage=usage if told else None, request_id=response.request_id
+        )
 
     call = PaidCall(
         provider=provider,
         model=model,
         request=request,
-        judge=_judge,
+        judge=judge,
         timeout=longest,
         identity=("response", *identity),
     )
     raw = await paid(call, send)
+    if made is not None and not raw.replayed:
+        return made
     response = _response(raw)
-    if raw.replayed:
-        return attrs.evolve(response, attributes={**response.attributes, "replayed": True})
-    return response
-
-
-def _judge(raw: RawAnswer) -> Judgement:
-    response = _response(raw)
-    usage = response.usage
-    told = usage.input_tokens or usage.output_tokens or usage.cost is not None
-    return Judgement(
-        state="answered", usage=usage if told else None, request_id=response.request_id
-    )
+    return attrs.evolve(response, attributes={**response.attributes, "replayed": True})
 
 
 def _response(raw: RawAnswer) -> Response:

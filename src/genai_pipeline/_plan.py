@@ -25,7 +25,7 @@ from genai_pipeline.records import Record, accept
 if TYPE_CHECKING:
     from genai_pipeline.pipeline import Pipeline
 
-__all__ = ["Plan", "PlanLine", "make_plan"]
+__all__ = ["Plan", "PlanLine", "finished_for", "make_plan"]
 
 _CHUNK = 500
 _ENDED: tuple[ItemState, ...] = ("done", "filtered", "dead")
@@ -133,13 +133,11 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
     journal, stage = pipeline.journal, pipeline.stage
     if journal is None:
         raise ConfigurationError("Pipeline: plan() needs journal=, where past calls are known")
-    chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
+    chain = _chain_of(stage)
     async with Lifespan() as lifespan:
         await lifespan.enter(journal)
         await lifespan.enter(pipeline.source)
-        finished = await journal.finished(pipeline.name, fingerprint_of(chain.marks))
-        if publishes_at_end(pipeline.sink):
-            finished = await journal.finished(pipeline.name, "")  # the dead ones alone
+        finished = await finished_for(pipeline, journal)
         seen = await _read(pipeline, journal, finished, sample)
         lines = await _expected(pipeline, journal, seen)
         walks = DryWalks(
@@ -164,6 +162,18 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         worst_cost=walks.worst if seen.sample else None,
         lines=lines or (),
     )
+
+
+async def finished_for(pipeline: Pipeline[Any, Any], journal: Journal) -> Finished:
+    """Answer the keys of records that a run of *pipeline* would pass by; *journal* is entered."""
+    if publishes_at_end(pipeline.sink):
+        return await journal.finished(pipeline.name, "")  # the dead ones alone
+    marks = _chain_of(pipeline.stage).marks
+    return await journal.finished(pipeline.name, fingerprint_of(marks))
+
+
+def _chain_of(stage: Any) -> Chain:
+    return stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
 
 
 async def _read(

@@ -12,6 +12,7 @@ import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
+from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
 from genai_pipeline._journal import Finished
@@ -81,6 +82,7 @@ class Runner:
         self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
+        self._alike = FailuresAlike()
         self._errors: list[Exception] = []
         self._taken = 0
         self._exhausted = False
@@ -187,7 +189,7 @@ class Runner:
         if stop is not None:
             self.stop(stop)
 
-    def count_failure(self) -> None:
+    def count_failure(self, kind: str) -> None:
         """Stop the run when this failure was one too many."""
         limit, failures, ended = (
             self._pipeline.max_failures,
@@ -196,14 +198,16 @@ class Runner:
         )
         if limit is None or self._stopped is not None:
             return
+        told = f"{failures} of {ended} records failed"
         if isinstance(limit, float):
             exceeded = ended >= _SHARE_AFTER and failures > limit * ended
+            alike = self._alike.count(kind, ended)
+            if self._journal is not None and ended >= LATEST and alike > limit * LATEST:
+                exceeded, told = True, f"{alike} of the last {LATEST} records died of {kind}"
         else:
             exceeded = failures > limit
         if exceeded:
-            error = TooManyFailures(
-                f"{failures} of {ended} records failed, more than max_failures={limit!r}"
-            )
+            error = TooManyFailures(f"{told}, more than max_failures={limit!r}")
             self.fail(error, stop=str(error))
 
     # The life of the run.

@@ -108,7 +108,9 @@ class Pipeline(Generic[A, B]):
     max_failures: int | float | None = attrs.field(default=0.5, validator=_is_share_or_count)
     """
     Stop the run when more records fail: a count (``10``), or a share (``0.1``) of the records
-    that have ended, which counts once 100 have. `None` is no limit.
+    that have ended, which counts once 100 have. `None` is no limit. With a *journal*, a share also
+    counts among the latest 100 records, for those that die alike: by the same error in the same
+    stage; what is left to do waits for the next run.
     """
 
     grace: float = attrs.field(default=25.0, validator=_options.seconds)

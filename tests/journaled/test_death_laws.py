@@ -221,6 +221,15 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
         if kinds.count("gather") == 1 and "flat_map" not in kinds:
             gathered = [number for value in world.sink.values() for number in value]
             assert len(gathered) == len(set(gathered))
+            # Nobody was gathered anew after a list that he is in had been paid for.
+            prefix = f"s{kinds.index('gather')} "
+            paid = {
+                tuple(json.loads(prompt.removeprefix(prefix).rpartition(" ")[0]))
+                for prompt in provider.kept
+                if prompt.startswith(prefix)
+            }
+            members = [number for group in paid for number in group]
+            assert len(members) == len(set(members))
 
     anyio.run(run, backend=backend)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -182,7 +183,7 @@ async def test_a_key_is_needed() -> None:
     """A record without a key stops the run, which tells what to do."""
 
     class Keyless(Ledger):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[gp.Delivery[Any]]:
             yield gp.Delivery(gp.Record("x"))
 
     run = gp.Pipeline(source=Keyless(""), stage=gp.map(str.upper), sink=Kept(), journal=Memory())
@@ -196,7 +197,7 @@ async def test_the_same_record_delivered_again_is_no_second_one(clock: FakeClock
     """A redelivery while the record is in flight, or after, is settled and calls nothing."""
 
     class Twice(Ledger):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[gp.Delivery[Any]]:
             for key in ("0", "0", "1", "0"):
                 self.read.append(key)
                 yield gp.Delivery(gp.Record(f"v{key}", key), self._settler(key))
@@ -381,3 +382,51 @@ async def test_a_failed_group_fails_each_member_once() -> None:
         ).run()
     assert report.skipped == 2
     assert await journal.counts("pipeline") == {"dead": 2}
+
+
+async def test_records_that_die_alike_stop_the_run() -> None:
+    """After 1,000 good records, a stage that breaks is found out within a hundred."""
+
+    async def work(value: int) -> int:
+        if value >= 1000:
+            raise ValueError("the prompt is broken")
+        return value
+
+    journal = Memory()
+    run = pipeline(range(5000), gp.map(work), journal=journal, max_failures=0.2)
+    with pytest.raises(gp.RunFailed) as caught:
+        await run.run()
+    (error,) = caught.value.exceptions
+    assert "21 of the last 100 records died of ValueError in work" in str(error)
+    assert caught.value.report.dead < 100
+    assert (await journal.counts("pipeline"))["done"] == 1000
+
+
+async def test_finished_records_are_skipped_before_any_worker() -> None:
+    """What is finished never reaches a worker."""
+    journal, began = Memory(), list[int]()
+
+    async def work(value: int) -> int:
+        began.append(value)
+        return value
+
+    for _ in range(2):
+        report = await pipeline(range(2000), gp.map(work), journal=journal).run()
+    assert report.skipped == 2000
+    assert len(began) == 2000
+    assert report.stages == ()
+
+
+async def test_an_answer_that_cannot_be_kept_stops_the_run_and_counts() -> None:
+    """A response whose attributes JSON cannot hold is billed, so it counts at its worst case."""
+
+    async def odd(request: gp.Request) -> gp.Response:
+        return gp.Response("yes", attributes={"raw": object()})
+
+    model = gp.wrap(odd, gp.Journaled(provider="double", model="double"))
+    run = pipeline("x", gp.map(asking(model)), journal=Memory(), prices=PRICES)
+    with pytest.raises(gp.RunFailed) as caught:
+        await run.run()
+    assert "cannot keep it" in str(caught.value.exceptions[0])
+    worst = PRICES.worst("double", "double", gp.Request("x", max_output_tokens=4), at=0.0)
+    assert caught.value.report.cost == worst

@@ -17,7 +17,7 @@ __all__ = ["Change", "Disk", "PowerCuts"]
 SECTOR = 512
 
 Change: TypeAlias = tuple[str, str, int, bytes]
-"""What was done to which file: ``write`` at an offset, ``truncate`` to a size, ``sync``, ``delete``."""
+"""What was done to which file: ``write`` at an offset, ``truncate`` to a size, ``sync`` …"""
 
 Trouble: TypeAlias = Callable[[str, str], type[apsw.Error] | None]
 """Answers the error that a kind of change to a file meets, if any."""

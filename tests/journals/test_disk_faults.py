@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +68,22 @@ class Pair:
     async def work(self) -> None:
         """Carry three records: each one that is claimed is called for, and ends."""
         for key in "abc":
-            if await self.both("intent", lambda journal, key=key: journal.claim(1, key)):
-                calls = [
-                    await self.both(
-                        "intent", lambda journal, key=key: journal.begin_call(intent(key))
-                    )
-                    for _ in range(2)
-                ]
-                for call in filter(None, calls):
-                    await self.both(
-                        "answer", lambda journal, call=call: journal.end_call(call, answered(6144))
-                    )
-                await self.both(
-                    "answer",
-                    lambda journal, key=key: journal.end_item(item(key), ended("done")),
-                )
+            await self._carry(key)
+
+    async def _carry(self, key: str) -> None:
+        if not await self.both("intent", lambda journal: journal.claim(1, key)):
+            return
+        calls = [
+            await self.both("intent", lambda journal: journal.begin_call(intent(key)))
+            for _ in range(2)
+        ]
+        for call in filter(None, calls):
+            await self.both("answer", partial(_answer, call=call))
+        await self.both("answer", lambda journal: journal.end_item(item(key), ended("done")))
+
+
+async def _answer(journal: Any, call: int) -> Any:
+    return await journal.end_call(call, answered(6144))
 
 
 def _journal(folder: Path, disk: Disk, ballast: int = 0) -> Sqlite:
@@ -109,7 +111,7 @@ async def _model(steps: Pair) -> Any:
 
 
 def test_a_full_disk_lets_answers_land(folder: Path) -> None:
-    """Whichever write finds the disk full, answers land in the ballast's room; calls are refused."""
+    """Whichever write finds the disk full, answers land in the ballast's room."""
     refusals: list[int] = []
 
     async def run(first: int) -> bool:

@@ -1,11 +1,12 @@
 """
-The command ``genai-pipeline``: runs pipelines, and looks after the machine they run on.
+The command ``genai-pipeline``: runs pipelines, and looks after their journals and the machine.
 
 Everything is imported when it is needed, so that ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,19 @@ from collections.abc import Sequence
 from genai_pipeline.cli._exits import Exit
 
 __all__ = ["main"]
+
+_COMMANDS = {
+    "cost": "_cost:cost",
+    "dead": "_dead:dead",
+    "journal": "_upkeep:journal",
+    "plan": "_plan:plan",
+    "purge": "_upkeep:purge",
+    "resume": "_run:run",
+    "run": "_run:run",
+    "runs": "_runs:runs",
+    "status": "_status:status",
+}
+"""Where the function of each command is, which takes what the command line says."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,19 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parse(arguments)
     try:
         match command.command:
-            case "run":
-                from genai_pipeline.cli._run import run  # noqa: PLC0415 - quick start
-
-                return run(command)
             case "doctor":
                 from genai_pipeline.cli._doctor import doctor  # noqa: PLC0415 - quick start
 
                 return doctor(as_json=command.json)
-            case _:
+            case "version":
                 from genai_pipeline.cli._versions import version  # noqa: PLC0415 - quick start
 
                 print(f"genai_pipeline {version()}")
                 return Exit.DONE
+            case name:
+                module, function = _COMMANDS[name].split(":")
+                home = importlib.import_module(f"genai_pipeline.cli.{module}")
+                code: int = getattr(home, function)(command)
+                return code
     except KeyboardInterrupt:
         print("genai-pipeline: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from genai_pipeline.cli._journal_parser import add_journal_commands
+
 __all__ = ["parse"]
 
 _EXAMPLES = """\
@@ -16,6 +18,9 @@ examples:
   genai-pipeline run tickets.py --input tickets.csv --output - | head
   genai-pipeline run tickets.py --sample 20 --dead-letters dead.jsonl
   genai-pipeline run tickets.py --dry-run
+  genai-pipeline resume tickets.py
+  genai-pipeline status run.db
+  genai-pipeline cost run.db --by tenant,model
   genai-pipeline doctor
 """
 
@@ -48,6 +53,19 @@ exit codes:
    65  dead letters (--fail-on-dead)    130  interrupted at once
 """
 
+_RESUME = """\
+Run a pipeline that has a journal once more: it goes on where it was.
+
+Tells first what the journal knows: which records are passed by, and which go on. Takes what
+`run` takes, and exits as `run` does.
+"""
+
+_PLAN = """\
+Tell what a run would reuse and make anew, and what that would cost; for a pipeline with a journal.
+
+Reads the source to its end and hands everything back to it; claims, calls and writes nothing.
+"""
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Answer what *arguments* say; exit with code 2 and the reason when they say nothing."""
@@ -64,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_run(commands)
+    _add_run(commands, "run", "run a pipeline", _RUN)
+    _add_run(commands, "resume", "run a pipeline with a journal again", _RESUME)
+    _add_plan(commands)
+    add_journal_commands(commands, _at_least_one)
     doctor = commands.add_parser(
         "doctor",
         help="look at versions, extras, limits of this machine and plug-ins",
@@ -89,17 +110,57 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_: str,
+    description: str,
+) -> None:
     run = commands.add_parser(
-        "run",
-        help="run a pipeline",
-        description=_RUN,
-        epilog=_RUN_EXAMPLES,
+        name,
+        help=help_,
+        description=description,
+        epilog=_RUN_EXAMPLES if name == "run" else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    run.add_argument("target", metavar="TARGET", help="file.py, module, file.py:name, module:name")
-    run.add_argument(
+    _add_target(run)
+    _add_edges(run.add_argument_group("what to read and write"))
+    _add_limits(run.add_argument_group("how to run"))
+    _add_telling(run.add_argument_group("what to tell"))
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="what a run would reuse, make and cost",
+        description=_PLAN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_target(plan)
+    plan.add_argument(
+        "--walk",
+        metavar="N",
+        type=_at_least_one,
+        default=0,
+        help="run the stages on N unfinished records, each up to its first new call, which is "
+        "priced and not made: only if your stages do no harm by running",
+    )
+    plan.add_argument(
+        "--backend",
+        choices=("asyncio", "trio"),
+        default="asyncio",
+        help="the event loop (default: asyncio)",
+    )
+    plan.add_argument("--json", action="store_true", help="answer JSON")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", metavar="TARGET", help="file.py, module, file.py:name, module:name"
+    )
+    parser.add_argument(
         "-p",
         "--param",
         metavar="NAME=VALUE",
@@ -107,9 +168,6 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="a parameter of the function that TARGET names; may be repeated",
     )
-    _add_edges(run.add_argument_group("what to read and write"))
-    _add_limits(run.add_argument_group("how to run"))
-    _add_telling(run.add_argument_group("what to tell"))
 
 
 def _add_edges(group: argparse._ArgumentGroup) -> None:

@@ -1,4 +1,4 @@
-"""The command ``run``."""
+"""The commands ``run`` and ``resume``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.pipeline import Pipeline
 
-__all__ = ["run"]
+__all__ = ["check_backend", "run", "target_of"]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with _terminated_as_interrupted():
             _check(options)
-            target = _target(options)
+            target = target_of(options)
             name = target.name
             anyio.run(Session(options, target).execute, outcome, backend=options.backend)
     except (Exception, BaseExceptionGroup) as error:
@@ -63,12 +63,17 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
         handler(signal.SIGINT, frame)
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Refuse what cannot work before anything is opened or paid for."""
-    if options.backend == "trio" and find_spec("trio") is None:
+def check_backend(name: str) -> None:
+    """Raise `ConfigurationError` if the event loop *name* is not there."""
+    if name == "trio" and find_spec("trio") is None:
         raise ConfigurationError(
             "--backend trio needs trio; install it with: pip install 'genai_pipeline[trio]'"
         )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is opened or paid for."""
+    check_backend(options.backend)
     if options.report is not None:
         try:
             _report_file.check_place(options.report)
@@ -77,7 +82,8 @@ def _check(options: argparse.Namespace) -> None:
             raise
 
 
-def _target(options: argparse.Namespace) -> Target:
+def target_of(options: argparse.Namespace) -> Target:
+    """Answer what *options* name, a pipeline or a function; raises `UsageError` for others."""
     target = find(options.target)
     if isinstance(target.found, Pipeline) or not callable(target.found):
         if options.param:

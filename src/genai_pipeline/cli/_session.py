@@ -23,7 +23,7 @@ from genai_pipeline.report import Report, RunFailed
 from genai_pipeline.telemetry import LogEvents, Progress
 from genai_pipeline.telemetry._progress import Mode
 
-__all__ = ["Outcome", "Session"]
+__all__ = ["Outcome", "Session", "pipeline_of"]
 
 
 @attrs.define(kw_only=True)
@@ -68,7 +68,11 @@ class Session:
     async def execute(self, outcome: Outcome) -> None:
         """Run; note in *outcome* how it came out; raises what the run raises."""
         options = self.options
-        pipeline = self._bound(await self._pipeline())
+        pipeline = self._bound(await pipeline_of(self.target, options))
+        if options.command == "resume":
+            from genai_pipeline.cli._resume import tell_known  # noqa: PLC0415 - quick start
+
+            await tell_known(pipeline, quiet=options.quiet)
         if options.dry_run:
             pipeline = _dry_run.rehearsal(pipeline)
         outcome.pipeline = pipeline
@@ -86,16 +90,6 @@ class Session:
             raise
         finally:
             outcome.at_once = stops.at_once
-
-    async def _pipeline(self) -> Pipeline[Any, Any]:
-        found, name = self.target.found, self.options.target
-        if isinstance(found, Pipeline):
-            return found
-        assert callable(found)
-        made = await _made(found, bind(found, self.options.param, name=name), name)
-        if isinstance(made, Pipeline):
-            return made
-        raise UsageError(f"{name} answered a {type(made).__name__}; it must answer a gp.Pipeline")
 
     def _bound(self, pipeline: Pipeline[Any, Any]) -> Pipeline[Any, Any]:
         """Answer *pipeline* with what the command line puts in place of its own."""
@@ -142,6 +136,18 @@ class Session:
             return "plain"  # the records themselves scroll over this terminal
         mode: Mode = options.progress
         return mode
+
+
+async def pipeline_of(target: Target, options: argparse.Namespace) -> Pipeline[Any, Any]:
+    """Answer the pipeline that *target* is, or answers with the parameters of *options*."""
+    found, name = target.found, options.target
+    if isinstance(found, Pipeline):
+        return found
+    assert callable(found)
+    made = await _made(found, bind(found, options.param, name=name), name)
+    if isinstance(made, Pipeline):
+        return made
+    raise UsageError(f"{name} answered a {type(made).__name__}; it must answer a gp.Pipeline")
 
 
 async def _made(function: Callable[..., Any], parameters: dict[str, Any], name: str) -> object:

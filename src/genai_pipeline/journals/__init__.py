@@ -13,17 +13,28 @@ from genai_pipeline.journals._memory import Memory
 
 if TYPE_CHECKING:
     from genai_pipeline.journals._codec import Codec
+    from genai_pipeline.journals._reader import SqliteReader
     from genai_pipeline.journals._salvage import Salvaged, salvage
     from genai_pipeline.journals._sqlite import Sqlite
     from genai_pipeline.journals._status import JournalStatus, read_status
 
-__all__ = ["Codec", "JournalStatus", "Memory", "Salvaged", "Sqlite", "read_status", "salvage"]
+__all__ = [
+    "Codec",
+    "JournalStatus",
+    "Memory",
+    "Salvaged",
+    "Sqlite",
+    "SqliteReader",
+    "read_status",
+    "salvage",
+]
 
 _HOMES = {
     "Codec": "_codec",
     "JournalStatus": "_status",
     "Salvaged": "_salvage",
     "Sqlite": "_sqlite",
+    "SqliteReader": "_reader",
     "read_status": "_status",
     "salvage": "_salvage",
 }

@@ -28,7 +28,7 @@ _MENDS = {
     sqlite3.SQLITE_CANTOPEN: "give a path in a folder that exists and may be written",
     sqlite3.SQLITE_IOERR: "the disk is failing, or a file was removed while it was in use",
     sqlite3.SQLITE_BUSY: "another program has it open",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: `genai-pipeline journal salvage` saves what can be read",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: `genai-pipeline journal salvage` saves what it can",
     sqlite3.SQLITE_NOTADB: "it is damaged, or no journal; move it away, or give another path",
 }
 

@@ -63,7 +63,7 @@ def _plain(text: str) -> str:
 
 
 def refuse_network(path: Path) -> None:
-    """Raise `ConfigurationError` when *path* is on a network file system, where that can be told."""
+    """Raise `ConfigurationError` when *path* is on a network file system, if that can be told."""
     try:
         mounts = _MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:

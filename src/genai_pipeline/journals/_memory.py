@@ -101,7 +101,12 @@ class Memory:
         return self._book.claim(run, key)
 
     async def freeze_group(
-        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+        self,
+        run: int,
+        stage: str,  # noqa: ARG002 - for journals that tell of it in errors
+        members: Sequence[bytes],
+        body: bytes,
+        /,
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
         await checkpoint()

@@ -87,6 +87,6 @@ def _taken(journal: Path, holder: bytes) -> ConfigurationError:
     except (ValueError, TypeError):  # it is being written just now
         who = "another process"
     return ConfigurationError(
-        f"Sqlite: path={str(journal)!r} is in use by {who}; wait until it has ended, or look at "
-        "its status"
+        f"Sqlite: path={str(journal)!r} is in use by {who}; wait until it has ended; "
+        f"`genai-pipeline status {journal}` tells how it is doing"
     )

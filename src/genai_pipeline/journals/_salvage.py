@@ -1,9 +1,236 @@
-"""x"""
+"""`salvage`: what can still be read of a damaged journal, as a new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from genai_pipeline._options import check
+from genai_pipeline.clock import SystemClock
+from genai_pipeline.journals._check import publish
+from genai_pipeline.journals._connection import Connection, connect, prepare
+from genai_pipeline.journals._faults import storage_errors
+from genai_pipeline.journals._owner import OwnerLock, this_process
+from genai_pipeline.journals._schema import migrate
+from genai_pipeline.journals._sql_calls import digest_of
+
+__all__ = ["Salvaged", "salvage"]
+
+_KEYS = {
+    "meta": "name",
+    "word": "id",
+    "run": "run",
+    "item": "item",
+    "ending": "item",
+    "call": "call",
+    "answer": "call",
+    "budget": "id",
+    "cap": "id",
+    "past_cost": "id",
+}
+"""The tables, each with its key."""
+
+_WORDS = {
+    "run": ("pipeline", "fingerprint"),
+    "item": ("pipeline", "fingerprint"),
+    "ending": ("stage", "error", "category"),
+    "call": ("stage", "provider", "model", "labels", "error"),
+    "past_cost": ("stage", "provider", "model", "labels"),
+}
+"""The columns that name words."""
+
+_PROBES = 4096
 
 
+@attrs.frozen(kw_only=True)
 class Salvaged:
-    pass
+    """What a salvage brought over."""
+
+    rows: Mapping[str, int]
+    """How many of each table."""
+
+    damaged: tuple[str, ...]
+    """Tables parts of which could not be read."""
+
+    lost_answers: tuple[int, ...]
+    """
+    Calls that were answered and whose answer is not whole any more.
+
+    They count at what they cost, and are made again.
+    """
 
 
-def salvage():
-    pass
+def salvage(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Salvaged:
+    """
+    Bring what can be read of the journal *path* into the new journal *to*; *path* stays as it is.
+
+    Every answer that is brought over is whole, and every budget's sums are those of its calls, or
+    more. Raises `ConfigurationError` when *to* exists or *path* is in use, and `StorageFailed`
+    when nothing can be read.
+    """
+    source, target = Path(path).absolute(), Path(to).absolute()
+    check(source.is_file(), "salvage", "path", str(source), "the path of a journal file")
+    check(not target.exists(), "salvage", "to", str(target), "the path of a new file")
+    lock = OwnerLock(source.with_name(source.name + ".lock"))
+    with storage_errors(source):
+        lock.acquire(this_process(SystemClock().wall()), source)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".salvage-", dir=target.parent) as folder:
+                return _salvage(source, Path(folder), target)
+        finally:
+            lock.release()
+
+
+def _salvage(source: Path, folder: Path, target: Path) -> Salvaged:
+    copy, draft = folder / "old.db", folder / "new.db"
+    shutil.copyfile(source, copy)
+    log = source.with_name(source.name + "-wal")
+    if log.exists():
+        shutil.copyfile(log, copy.with_name(copy.name + "-wal"))
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    old, new = connect(copy), connect(draft)
+    try:
+        old.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+        old.execute("PRAGMA schema_version").fetchall()
+        prepare(new)
+        migrate(new, draft)
+        found = _copied(old, new)
+    finally:
+        old.close()
+        new.close()
+    publish(draft, target)
+    return found
+
+
+def _copied(old: Connection, new: Connection) -> Salvaged:
+    rows: dict[str, int] = {}
+    damaged: list[str] = []
+    new.execute("BEGIN IMMEDIATE")
+    for table, key in _KEYS.items():
+        columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})").fetchall()]
+        reader = _Reader(old, table, key, columns)
+        # What is damaged may be of the wrong kind, or there twice.
+        insert = (
+            f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * len(columns))})"
+        )
+        for row in reader:
+            try:
+                new.execute(insert, row)
+            except sqlite3.Error:
+                reader.whole = False
+        rows[table] = new.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        if not reader.whole:
+            damaged.append(table)
+    lost = _mended(new)
+    new.execute("COMMIT")
+    return Salvaged(rows=rows, damaged=tuple(damaged), lost_answers=tuple(lost))
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """The rows of a damaged table: from both ends, and from many places between."""
+
+    connection: Connection
+    table: str
+    key: str
+    columns: list[str]
+    whole: bool = True
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        yield from self._scan("", "ASC")
+        if not self.whole:
+            yield from self._scan("", "DESC")
+            for place in self._places():
+                yield from self._scan(f"WHERE {self.key} = ?", "ASC", place)
+
+    def _scan(self, where: str, order: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        names = ", ".join(self.columns)
+        sql = f"SELECT {names} FROM {self.table} NOT INDEXED {where} ORDER BY {self.key} {order}"  # noqa: S608
+        try:
+            rows: Any = self.connection.execute(sql, parameters)
+            yield from rows
+        except (sqlite3.Error, OverflowError):  # undecodable text, too
+            self.whole = False
+
+    def _places(self) -> Iterator[object]:
+        """Answer keys to look up one by one, as an index still knows them, or by number."""
+        if self.table in {"item", "meta"}:
+            return
+        if self.table == "ending":
+            names = "SELECT item FROM item WHERE state IN ('dead', 'held')"
+            try:
+                yield from (row[0] for row in self.connection.execute(names).fetchall())
+            except sqlite3.Error:
+                return
+        else:
+            yield from range(1, self._last() + 1)
+
+    def _last(self) -> int:
+        try:
+            row = self.connection.execute(f"SELECT max({self.key}) FROM {self.table}").fetchone()  # noqa: S608
+        except sqlite3.Error:
+            return _PROBES
+        return int(row[0] or 0)
+
+
+def _mended(new: Connection) -> list[int]:
+    """Let what was brought over fit together; answer the calls whose answers are lost."""
+    for table, columns in _WORDS.items():
+        for column in columns:
+            text = f"'{{\"lost\": \"' || {column} || '\"}}'" if column == "labels" else None
+            _name_lost(new, table, column, text or f"'lost ' || {column}")
+    for call, status, headers, body, digest in new.execute(
+        "SELECT call, status, headers, body, digest FROM answer"
+    ).fetchall():
+        if digest_of(status, headers, body) != digest:
+            new.execute("DELETE FROM answer WHERE call = ?", (call,))
+    lost = [
+        row[0]
+        for row in new.execute(
+            "SELECT call FROM call WHERE state = 'answered' "
+            "AND call NOT IN (SELECT call FROM answer) ORDER BY call"
+        ).fetchall()
+    ]
+    new.executemany("UPDATE call SET state = 'abandoned' WHERE call = ?", ((n,) for n in lost))
+    new.execute(
+        "UPDATE call SET budgets = NULL WHERE EXISTS (SELECT 1 FROM json_each(budgets) "
+        "WHERE value NOT IN (SELECT id FROM budget))"
+    )
+    new.execute(
+        "INSERT OR IGNORE INTO run (run, pipeline, fingerprint, version, stages, began, state) "
+        "SELECT DISTINCT run, (SELECT min(id) FROM word), (SELECT min(id) FROM word), '', '[]', "
+        "0.0, 'lost' FROM call"
+    )
+    _add_up(new)
+    return lost
+
+
+def _name_lost(new: Connection, table: str, column: str, text: str) -> None:
+    new.execute(
+        f"INSERT OR IGNORE INTO word (id, text) SELECT DISTINCT {column}, {text} "  # noqa: S608
+        f"FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT id FROM word)"
+    )
+
+
+def _add_up(new: Connection) -> None:
+    """Let each budget's sums be those of its calls, or more where calls are lost."""
+    for (number,) in new.execute("SELECT id FROM budget").fetchall():
+        reserved, spent = new.execute(
+            "SELECT ifnull(sum(iif(state = 'inflight', ifnull(hold, 0), 0)), 0), "
+            "ifnull(sum(charged), 0) FROM call, json_each(call.budgets) WHERE value = ?",
+            (number,),
+        ).fetchone()
+        new.execute(
+            "UPDATE budget SET overrun = 1, reserved = ?1, purged = max(spent, ?2 + purged) - ?2, "
+            "spent = max(spent, ?2 + purged) WHERE id = ?3",
+            (reserved, spent, number),
+        )
+        new.execute("UPDATE budget SET overrun = spent + reserved > cap WHERE id = ?", (number,))

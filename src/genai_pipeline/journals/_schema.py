@@ -8,7 +8,7 @@ from pathlib import Path
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.journals._connection import Connection
 
-__all__ = ["APPLICATION", "MIGRATIONS", "VERSION", "is_empty", "migrate"]
+__all__ = ["APPLICATION", "MIGRATIONS", "VERSION", "is_empty", "migrate", "version_of"]
 
 APPLICATION = 0x67706A6C  # "gpjl"
 
@@ -167,7 +167,27 @@ VERSION = max(MIGRATIONS)
 
 def is_empty(connection: Connection) -> bool:
     """Whether nothing is in the file yet."""
-    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    return not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+
+
+def version_of(connection: Connection, path: Path, latest: int = VERSION) -> int:
+    """
+    Answer the version of the file; 0 when nothing is in it yet.
+
+    Raises `ConfigurationError` for a file that is another program's or of a later version.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION and not (application == version == 0 and is_empty(connection)):
+        raise ConfigurationError(
+            f"Sqlite: path={str(path)!r} is the file of another program; give another path"
+        )
+    if version > latest:
+        raise ConfigurationError(
+            f"Sqlite: path={str(path)!r} was written by a later version of this library (schema "
+            f"{version}, this one knows {latest}); use that version, or give another path"
+        )
+    return version
 
 
 def migrate(connection: Connection, path: Path, migrations: Mapping[int, str] = MIGRATIONS) -> None:
@@ -176,18 +196,8 @@ def migrate(connection: Connection, path: Path, migrations: Mapping[int, str] = 
 
     Raises `ConfigurationError` for a file that is another program's or of a later version.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION and not (application == version == 0 and is_empty(connection)):
-        raise ConfigurationError(
-            f"Sqlite: path={str(path)!r} is the file of another program; give another path"
-        )
     latest = max(migrations)
-    if version > latest:
-        raise ConfigurationError(
-            f"Sqlite: path={str(path)!r} was written by a later version of this library (schema "
-            f"{version}, this one knows {latest}); use that version, or give another path"
-        )
+    version = version_of(connection, path, latest)
     if version == latest:
         return
     connection.execute("BEGIN IMMEDIATE")

@@ -188,7 +188,7 @@ _SUMS = """
     sum(reasoning_tokens)
 """
 COSTS_OF_CALLS = (
-    f"SELECT run, stage, provider, model, labels, {_SUMS} FROM call "
+    f"SELECT run, stage, provider, model, labels, {_SUMS} FROM call "  # noqa: S608
     "WHERE state NOT IN ('inflight', 'void') {where} GROUP BY run, stage, provider, model, labels"
 )
 _PAST_COSTS = (

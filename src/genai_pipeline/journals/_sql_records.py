@@ -213,7 +213,9 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     return found
 
 
-def end_item(tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str] | None) -> None:
+def end_item(
+    tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str | None] | None
+) -> None:
     """Note how the carrying of a record ended; *letter* is its dead letter and its codec."""
     row = tables.one(f"SELECT {_LIFE} FROM item WHERE item = ?", item)  # noqa: S608
     if row is None:

@@ -120,7 +120,9 @@ class Sqlite(SqliteKeeper):
         trace: TracebackType | None,
         /,
     ) -> None:
-        await self._call(self._leave)
+        assert self._file is not None
+        if not self._file.forked:  # else it is the parent's to leave, and its threads are not here
+            await self._call(self._leave)
 
     async def _call(self, function: Callable[[], None]) -> None:
         if self.writer == "inline":
@@ -148,9 +150,6 @@ class Sqlite(SqliteKeeper):
             self._users += 1
 
     def _leave(self) -> None:
-        assert self._file is not None
-        if self._file.forked:  # it is the parent's to leave
-            return
         with self._lock:
             self._users = max(0, self._users - 1)  # after a crash, those who were inside leave too
             if self._users == 0 and self._writer is not None:

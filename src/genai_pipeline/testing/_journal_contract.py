@@ -302,7 +302,7 @@ class JournalContract:
         anyio.run(check, backend=anyio_backend_name)
 
     def test_a_cancelled_beginning_leaves_nothing(self, anyio_backend_name: str) -> None:
-        """A claim or an intent that is cancelled claims nothing and holds nothing, at any moment."""
+        """A claim or an intent that is cancelled, at any moment, claims and holds nothing."""
 
         async def check(journal: Journal) -> None:
             run = await _begin(journal)

@@ -84,7 +84,7 @@ class JournalMachine(RuleBasedStateMachine):
             except PipelineError as error:
                 return None, error
 
-        expected = self.portal.call(do, self.model)
+        expected: tuple[Any, PipelineError | None] = self.portal.call(do, self.model)
         found = self.portal.call(do, self.journal)
         if compare:
             assert found[0] == expected[0]

@@ -1,0 +1,68 @@
+"""The command ``cost``: what calls cost, by whatever they are grouped by."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from genai_pipeline._journal_admin import CostLine
+from genai_pipeline.cli._exits import Exit
+from genai_pipeline.cli._journal_file import perform, reader
+from genai_pipeline.cli._table import dollars, print_json, print_table
+from genai_pipeline.money import from_nano
+from genai_pipeline.telemetry import _figures as figures
+
+__all__ = ["cost"]
+
+_FIGURES = tuple(field.name for field in attrs.fields(CostLine) if field.name != "group")
+_MONEY = {"charged": "charged_usd", "failed_charged": "failed_charged_usd"}
+_HEADER = ("CALLS", "FAILED", "UNKNOWN", "IN", "OUT", "FAILED $", "COST $")
+
+
+def cost(options: argparse.Namespace) -> int:
+    """Print what calls cost, and the total."""
+    return perform(_cost, options)
+
+
+async def _cost(options: argparse.Namespace) -> int:
+    by: Sequence[str] = options.by
+    async with reader(options.journal) as journal:
+        lines = await journal.costs(by, pipeline=options.pipeline, run=options.run)
+    total = _total(lines)
+    if options.json:
+        groups = [{"group": dict(line.group), **_plain(line)} for line in lines]
+        print_json({"by": list(by), "groups": groups, "total": _plain(total)})
+        return Exit.DONE
+    rows = [[*(line.group[name] or "-" for name in by), *_row(line)] for line in lines]
+    rows.append(["total", *[""] * (len(by) - 1), *_row(total)])
+    header = [*(name.upper() for name in by), *_HEADER]
+    print_table(header, rows, right=range(len(by), len(header)))
+    return Exit.DONE
+
+
+def _total(lines: Sequence[CostLine]) -> CostLine:
+    sums: dict[str, int] = {name: sum(getattr(line, name) for line in lines) for name in _FIGURES}
+    return CostLine(group={}, **sums)
+
+
+def _plain(line: CostLine) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for name in _FIGURES:
+        figure = getattr(line, name)
+        plain[_MONEY.get(name, name)] = dollars(figure) if name in _MONEY else figure
+    return plain
+
+
+def _row(line: CostLine) -> list[str]:
+    return [
+        figures.count(line.calls),
+        figures.count(line.failed),
+        figures.count(line.unknown),
+        figures.tokens(line.input_tokens),
+        figures.tokens(line.output_tokens),
+        figures.money(from_nano(line.failed_charged)).removeprefix("$"),
+        figures.money(from_nano(line.charged)).removeprefix("$"),
+    ]

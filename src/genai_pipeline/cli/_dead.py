@@ -1,0 +1,187 @@
+"""The command ``dead``: records that failed for good, and what to do with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from genai_pipeline._journal_admin import KeptRecord, Selector
+from genai_pipeline.cli._edges import dead_letters
+from genai_pipeline.cli._exits import Exit
+from genai_pipeline.cli._explain import one_line
+from genai_pipeline.cli._journal_file import perform, reader, writer
+from genai_pipeline.cli._table import iso, minute, print_json, print_table
+from genai_pipeline.cli._target import UsageError
+from genai_pipeline.journals import SqliteReader
+from genai_pipeline.records import Record
+from genai_pipeline.telemetry import _figures as figures
+
+__all__ = ["dead"]
+
+_ALL = 1_000_000_000
+_SHOWN = ("pipeline", "generation", "stage", "error", "category", "message", "attempts")
+
+
+def dead(options: argparse.Namespace) -> int:
+    """Do what is asked with the dead records that are selected."""
+    actions = {"list": _list, "show": _show, "redrive": _redrive, "export": _export}
+    return perform(actions[options.action], options)
+
+
+def _selector(options: argparse.Namespace, *, needs_some: bool) -> Selector:
+    which = Selector(
+        pipeline=options.pipeline,
+        keys=tuple(options.key),
+        stage=options.stage,
+        error=None if options.error is None else options.error.rpartition(".")[2],
+        category=options.category,
+        since=options.since,
+        until=options.until,
+    )
+    if which == Selector() and needs_some and not options.all:
+        raise UsageError(
+            f"dead {options.action}: say which records: --key, --stage, --error, --category, "
+            "--since, --until or --pipeline; or --all"
+        )
+    if which != Selector() and options.all:
+        raise UsageError(f"dead {options.action}: --all goes with no other choice of records")
+    return which
+
+
+async def _list(options: argparse.Namespace) -> int:
+    which = _selector(options, needs_some=False)
+    async with reader(options.journal) as journal:
+        found = await journal.records(which, limit=options.limit + 1)
+    shown = found[: options.limit]
+    if options.json:
+        print_json([_plain(record) for record in shown])
+    else:
+        rows = [
+            [
+                minute(record.at),
+                _key(record),
+                record.stage or "-",
+                (record.error or "-").rpartition(".")[2],
+                record.message or "",
+            ]
+            for record in shown
+        ]
+        print_table(["DIED (UTC)", "KEY", "STAGE", "ERROR", "MESSAGE"], rows)
+    if len(found) > len(shown):
+        _say(f"only the latest {len(shown)} are shown; --limit shows more")
+    return Exit.DONE
+
+
+async def _show(options: argparse.Namespace) -> int:
+    which = Selector(pipeline=options.pipeline, keys=tuple(options.keys))
+    async with reader(options.journal) as journal:
+        found = await journal.records(which, limit=_ALL)
+        letters = [await _letter(journal, record) for record in found]
+    missing = sorted(set(options.keys) - {record.key for record in found})
+    if options.json:
+        pairs = zip(found, letters, strict=True)
+        print_json([{**_plain(record), "letter": letter} for record, letter in pairs])
+    else:
+        for record, letter in zip(found, letters, strict=True):
+            _print_record(record, letter)
+    if missing:
+        raise UsageError(f"no dead record has the key {missing[0]!r}; `dead list` shows them")
+    return Exit.DONE
+
+
+def _print_record(record: KeptRecord, letter: dict[str, Any] | None) -> None:
+    print(f"{one_line(_key(record))}")
+    print(f"  {'died':<12}{minute(record.at)} UTC")
+    for name in _SHOWN:
+        value = getattr(record, name)
+        if value not in (None, ""):
+            print(f"  {name:<12}{one_line(str(value))}")
+    for name in ("payload", "attributes", "trace"):
+        if letter and letter.get(name):
+            print(f"  {name}")
+            value = letter[name]
+            text = value if name == "trace" else json.dumps(value, indent=2)
+            for line in str(text).splitlines():
+                print(f"    {_safe(line)}")
+
+
+def _safe(line: str) -> str:
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
+
+
+async def _redrive(options: argparse.Namespace) -> int:
+    which = _selector(options, needs_some=True)
+    if options.dry_run:
+        async with reader(options.journal) as journal:
+            found = await journal.records(which, limit=_ALL)
+        _say(f"{_counted(found)} would be redriven")
+        return Exit.DONE
+    async with await writer(options.journal) as journal:
+        found = await journal.records(which, limit=_ALL)
+        _say(f"{_counted(found)} to redrive")
+        count = await journal.redrive(which, reuse=not options.fresh) if found else 0
+    if count:
+        calls = "all calls are made anew" if options.fresh else "answered calls are used again"
+        _say(f"{figures.count(count)} go on with the next run; {calls}")
+    return Exit.DONE
+
+
+async def _export(options: argparse.Namespace) -> int:
+    which = _selector(options, needs_some=True)
+    count = purged = 0
+    async with reader(options.journal) as journal:
+        found = await journal.records(which, limit=_ALL)
+        if options.output == "-":
+            for record in found:
+                letter = await _letter(journal, record)
+                purged += letter is None
+                if letter is not None:
+                    print(json.dumps(letter))
+        else:
+            async with dead_letters(options.output, None) as sink:
+                for record in found:
+                    letter = await _letter(journal, record)
+                    purged += letter is None
+                    if letter is not None:
+                        await sink(Record(letter, _key(record)))
+        count = len(found) - purged
+    gone = f"; {figures.count(purged)} were purged before" if purged else ""
+    _say(f"dead letters exported: {figures.count(count)}{gone}")
+    return Exit.DONE
+
+
+async def _letter(journal: SqliteReader, record: KeptRecord) -> dict[str, Any] | None:
+    kept = await journal.letter(record.item)
+    if kept is None:
+        return None
+    letter: dict[str, Any] = json.loads(kept)
+    return letter
+
+
+def _counted(records: Sequence[KeptRecord]) -> str:
+    errors = Counter((record.error or "-").rpartition(".")[2] for record in records)
+    told = ", ".join(f"{figures.count(number)} {name}" for name, number in errors.most_common())
+    noun = "record" if len(records) == 1 else "records"
+    return f"{figures.count(len(records))} {noun}" + (f" ({told})" if told else "")
+
+
+def _key(record: KeptRecord) -> str:
+    return "(purged)" if record.key is None else record.key
+
+
+def _plain(record: KeptRecord) -> dict[str, Any]:
+    return {
+        "key": record.key,
+        "died_at": iso(record.at),
+        **{name: getattr(record, name) for name in _SHOWN},
+        "environment": record.environment,
+        "crashes": record.crashes,
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,96 @@
+"""The commands ``journal`` and ``purge``: whether a journal is whole, copies of it, its size."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import anyio.to_thread
+
+from genai_pipeline.cli._exits import Exit
+from genai_pipeline.cli._explain import one_line
+from genai_pipeline.cli._journal_file import perform, reader, writer
+from genai_pipeline.cli._table import print_json
+from genai_pipeline.clock import SystemClock
+from genai_pipeline.journals import salvage
+from genai_pipeline.telemetry import _figures as figures
+
+__all__ = ["journal", "purge"]
+
+
+def journal(options: argparse.Namespace) -> int:
+    """Check, salvage, back up or vacuum."""
+    actions = {"check": _check, "salvage": _salvage, "backup": _backup, "vacuum": _vacuum}
+    return perform(actions[options.action], options)
+
+
+def purge(options: argparse.Namespace) -> int:
+    """Forget what records were that ended long ago."""
+    return perform(_purge, options)
+
+
+async def _check(options: argparse.Namespace) -> int:
+    async with reader(options.journal) as kept:
+        found = await kept.check()
+    if options.json:
+        print_json({"fine": not found, "problems": list(found)})
+    else:
+        for problem in found:
+            print(one_line(problem))
+    if not found:
+        _say(f"{options.journal}: all is well")
+        return Exit.DONE
+    _say(
+        f"{options.journal}: {len(found)} problems; `genai-pipeline journal salvage "
+        f"{options.journal} NEW` brings what can be read into a new journal"
+    )
+    return Exit.FAILED
+
+
+async def _salvage(options: argparse.Namespace) -> int:
+    found = await anyio.to_thread.run_sync(salvage, options.journal, options.to)
+    rows = ", ".join(f"{figures.count(number)} {table}" for table, number in found.rows.items())
+    _say(f"{options.to}: {rows}")
+    if found.damaged:
+        _say(f"parts could not be read of: {', '.join(found.damaged)}")
+    if found.lost_answers:
+        _say(
+            f"{figures.count(len(found.lost_answers))} answers are not whole: their calls count at "
+            "what they cost, and are made again"
+        )
+    return Exit.DONE
+
+
+async def _backup(options: argparse.Namespace) -> int:
+    async with reader(options.journal) as kept:
+        await kept.backup(Path(options.to))
+    _say(f"{options.to}: {_size(options.to)}")
+    return Exit.DONE
+
+
+async def _vacuum(options: argparse.Namespace) -> int:
+    async with await writer(options.journal) as kept:
+        before = _size(options.journal)
+        await kept.vacuum()
+    _say(f"{options.journal}: {before} before, {_size(options.journal)} now")
+    return Exit.DONE
+
+
+async def _purge(options: argparse.Namespace) -> int:
+    before = SystemClock().wall() - options.older_than
+    async with await writer(options.journal) as kept:
+        found = await kept.purge(before, pipeline=options.pipeline)
+    _say(
+        f"{figures.count(found.records)} records and {figures.count(found.calls)} calls forgotten; "
+        "`journal vacuum` makes the file smaller"
+    )
+    return Exit.DONE
+
+
+def _size(path: str) -> str:
+    return figures.size(Path(path).stat().st_size)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,191 @@
+"""`SqliteReader`: looks into a journal file that nobody has, and leaves it as it is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from genai_pipeline._journal import ItemState
+from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.journals import _sql_records as records
+from genai_pipeline.journals._codec import Codec
+from genai_pipeline.journals._connection import Connection
+from genai_pipeline.journals._faults import storage_errors
+from genai_pipeline.journals._operation import Kind
+from genai_pipeline.journals._owner import OwnerLock, this_process
+from genai_pipeline.journals._schema import VERSION, version_of
+from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
+from genai_pipeline.journals._tables import Tables
+
+__all__ = ["SqliteReader"]
+
+_LEFT_BEHIND: Mapping[str, Mapping[str, str]] = {
+    "run": {"state": "iif(state = 'running', 'died', state)"},
+    "item": {"state": "iif(state = 'claimed', 'ready', state)"},
+    "call": {
+        "state": "iif(state = 'inflight', 'unknown', state)",
+        "charged": "iif(state = 'inflight', ifnull(hold, 0), charged)",
+    },
+    "budget": {"spent": "spent + reserved", "reserved": "0"},
+}
+"""What the next owner will make of a journal whose owner died; as in `take_over`."""
+
+
+@attrs.define(eq=False)
+class SqliteReader(SqliteKeeper):
+    """
+    Reads the journal in the file *path* and changes nothing in it; entered with ``async with``.
+
+    ::
+
+        async with gp.journals.SqliteReader("run.db") as journal:
+            print(await journal.costs(("model",)))
+
+    While it is entered, nobody else can enter the journal. After a crash it tells what the next
+    run will find: the run has died, its records are ready, its calls under way are unknown.
+
+    Raises `ConfigurationError` on entering when another process has the file, or it is no journal
+    or a later version's; and when asked for a change. Raises `StorageFailed` when the file is
+    damaged or cannot be read.
+    """
+
+    path: Path = attrs.field(converter=Path)
+    codec: Codec | None = attrs.field(default=None, kw_only=True)
+    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
+
+    _tables: Tables | None = attrs.field(default=None, init=False, repr=False)
+    _lock: OwnerLock = attrs.field(init=False, repr=False)
+    _turn: anyio.Lock = attrs.field(factory=anyio.Lock, init=False, repr=False)
+    _remains: tuple[Path, ...] = attrs.field(default=(), init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.path = self.path.absolute()
+        self._lock = OwnerLock(self._beside(".lock"))
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    async def __aenter__(self) -> Self:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._enter)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._leave)
+
+    def _enter(self) -> None:
+        if not self.path.is_file():
+            raise ConfigurationError(
+                f"SqliteReader: path={str(self.path)!r}: there is no such file"
+            )
+        with storage_errors(self.path):
+            self._lock.acquire(this_process(self.clock.wall()), self.path)
+            try:
+                self._tables = Tables(self._connection())
+            except BaseException:
+                self._release()
+                raise
+
+    def _connection(self) -> Connection:
+        log = self._beside("-wal")
+        # To read a log, SQLite needs a file of shared memory, which it would leave behind.
+        is_logged = log.exists() and log.stat().st_size > 0
+        how = "mode=ro" if is_logged else "immutable=1"
+        self._remains = () if self._beside("-shm").exists() else (self._beside("-shm"),)
+        connection: Connection = sqlite3.connect(
+            f"{self.path.as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA trusted_schema = 0").fetchall()
+            self._require_this_version(connection)
+            self._show_left_behind(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _require_this_version(self, connection: Connection) -> None:
+        if version_of(connection, self.path) < VERSION:
+            raise ConfigurationError(
+                f"SqliteReader: path={str(self.path)!r} was written by an earlier version of this "
+                "library, or holds no journal; run its pipeline once, which brings it forward"
+            )
+
+    def _show_left_behind(self, connection: Connection) -> None:
+        """Hide the tables behind views, when an owner left them in disorder."""
+        if connection.execute("SELECT 1 FROM meta WHERE name = 'owner'").fetchone() is None:
+            return
+        connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+        for table, changes in _LEFT_BEHIND.items():
+            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+            columns = ", ".join(
+                f"{changes[name]} AS {name}" if name in changes else name for name in names
+            )
+            connection.execute(f"CREATE TEMP VIEW {table} AS SELECT {columns} FROM main.{table}")  # noqa: S608
+
+    def _leave(self) -> None:
+        if self._tables is not None:
+            tables, self._tables = self._tables, None
+            tables.connection.close()
+            self._release()
+
+    def _release(self) -> None:
+        for path in self._remains:
+            path.unlink(missing_ok=True)
+        self._lock.release()
+
+    async def _ask(self, act: Callable[[Tables], Any], kind: Kind = "write") -> Any:
+        tables = self._tables
+        if tables is None:
+            raise ConfigurationError("SqliteReader: entered=False; use `async with`")
+        if kind not in ("read", "alone"):
+            raise self._refusal()
+
+        def ask() -> Any:
+            with storage_errors(self.path):
+                return act(tables)
+
+        async with self._turn:
+            return await anyio.to_thread.run_sync(ask)
+
+    def _refusal(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"SqliteReader: path={os.fspath(self.path)!r} is only read; enter Sqlite to change it"
+        )
+
+    async def vacuum(self) -> None:
+        """Raise `ConfigurationError`: the file is only read."""
+        raise self._refusal()
+
+    async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
+        """Answer how many records are in which state."""
+        found: dict[ItemState, int] = await self._ask(
+            lambda tables: records.counts(tables, pipeline), "read"
+        )
+        return found
+
+    async def pipelines(self) -> Sequence[str]:
+        """Answer the names of all pipelines that ever ran, in order."""
+        found: list[tuple[str]] = await self._ask(
+            lambda tables: tables.all(
+                "SELECT DISTINCT text FROM run JOIN word ON word.id = run.pipeline ORDER BY text"
+            ),
+            "read",
+        )
+        return [name for (name,) in found]
