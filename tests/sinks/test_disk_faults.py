@@ -123,8 +123,12 @@ async def test_repeats_after_a_fault_are_harmless(
         folder = tmp_path / f"{at}"
         options: dict[str, Any] = {"segment": 2} if sink is JsonLines else {}
         disk = FaultyDisk(at, _FAILURES[kind], lasting=lasting)
-        await _run(sink(folder, disk=disk, **options), keyed=True)
+        written, _ = await _run(sink(folder, disk=disk, **options), keyed=True)
         _restart(disk, kind)
+        if sink is Files:
+            whole = {path.name: _numbers(path) for path in folder.glob("*.json")}
+            assert whole == {name: [int(Path(name).stem)] for name in whole}
+            assert {f"{number}.json" for number in written} <= whole.keys()
         assert await _run(sink(folder, **options), keyed=True) == ([*range(_RECORDS)], True)
         if sink is JsonLines:
             assert sorted(_parts(folder)) == [*range(_RECORDS)]

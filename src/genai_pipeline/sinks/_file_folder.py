@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from genai_pipeline.sinks._disk import Disk, storage_errors
+from genai_pipeline.sinks._disk import storage_errors
 from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._line_file import LineFile
 
@@ -34,37 +34,24 @@ class NewFile:
 class FileFolder:
     """Files that are whole or not there; one sync of the folder for all that come together."""
 
-    path: Path
-    disk: Disk
-    make_dirs: bool
+    folder: Folder
     on_existing: Literal["replace", "keep", "refuse"]
-
-    _folder: Folder = attrs.field(init=False)
-
-    @_folder.default
-    def _one_folder(self) -> Folder:
-        return Folder(
-            path=self.path,
-            disk=self.disk,
-            make_dirs=self.make_dirs,
-            purpose="files are written into a folder",
-        )
 
     @property
     def name(self) -> str:
         """What errors call this."""
-        return str(self.path)
+        return str(self.folder.path)
 
     def open(self) -> None:
         """Lock the folder, and remove what a killed process left half-written."""
-        self._folder.open()
+        self.folder.open()
         try:
-            with storage_errors("tidy up", self._folder.path):
-                for name in filter(_TEMPORARY.fullmatch, self._folder.names()):
-                    self.disk.remove(self._folder.path / name)
+            with storage_errors("tidy up", self.folder.path):
+                for name in filter(_TEMPORARY.fullmatch, self.folder.names()):
+                    self.folder.disk.remove(self.folder.path / name)
             self._probe()
         except BaseException:
-            self._folder.close()
+            self.folder.close()
             raise
 
     def write(self, files: list[NewFile]) -> None:
@@ -73,28 +60,28 @@ class FileFolder:
             for file in files:
                 self._write_one(file)
         finally:
-            with storage_errors("sync", self._folder.path):
-                self._folder.sync()
+            with storage_errors("sync", self.folder.path):
+                self.folder.sync()
 
     def close(self, *, failed: bool) -> None:  # noqa: ARG002 - what was written stays in any case
         """Let others write the folder."""
-        self._folder.close()
+        self.folder.close()
 
     def _probe(self) -> None:
         """Find out now, not after the first paid answer, whether a file can be made here."""
         path = self._temporary_path()
-        with storage_errors("create a file in", self._folder.path):
-            LineFile.create(self.disk, path).close()
-            self.disk.remove(path)
+        with storage_errors("create a file in", self.folder.path):
+            LineFile.create(self.folder.disk, path).close()
+            self.folder.disk.remove(path)
 
     def _write_one(self, file: NewFile) -> None:
-        target = self._folder.path / file.name
+        target = self.folder.path / file.name
         if self.on_existing != "replace" and os.path.lexists(target):
             self._meet(file, target)
             return
         path = self._temporary_path()
-        with storage_errors("create a file in", self._folder.path):
-            temporary = LineFile.create(self.disk, path)
+        with storage_errors("create a file in", self.folder.path):
+            temporary = LineFile.create(self.folder.disk, path)
         try:
             self._fill(temporary, file.data)
             with storage_errors("write", target):
@@ -103,20 +90,20 @@ class FileFolder:
             temporary.close()
             # It is gone after a rename, one name too many after a link, useless after an error.
             with contextlib.suppress(OSError):
-                self.disk.remove(path)
+                self.folder.disk.remove(path)
 
     def _fill(self, temporary: LineFile, data: bytes) -> None:
         temporary.append([data])
         with storage_errors("write", temporary.path):
-            os.fchmod(temporary.fd, self._folder.mode)
+            os.fchmod(temporary.fd, self.folder.mode)
         temporary.sync()
 
     def _publish(self, path: Path, file: NewFile, target: Path) -> None:
         if self.on_existing == "replace":
-            self.disk.replace(path, target)
+            self.folder.disk.replace(path, target)
             return
         try:
-            self._folder.name(path, target)
+            self.folder.name(path, target)
         except FileExistsError:  # somebody else's, since a moment ago
             self._meet(file, target)
 
@@ -130,9 +117,9 @@ class FileFolder:
 
     def _holds(self, target: Path, data: bytes) -> bool:
         with storage_errors("read", target):
-            fd = self.disk.open(target, os.O_RDONLY)
+            fd = self.folder.disk.open(target, os.O_RDONLY)
         with os.fdopen(fd, "rb") as readable, storage_errors("read", target):
             return readable.read(len(data) + 1) == data
 
     def _temporary_path(self) -> Path:
-        return self._folder.path / f".{secrets.token_hex(8)}.tmp"
+        return self.folder.path / f".{secrets.token_hex(8)}.tmp"

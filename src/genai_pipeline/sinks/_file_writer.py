@@ -11,7 +11,9 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import check
 from genai_pipeline.sinks._disk import Disk
+from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._keys import Line
+from genai_pipeline.sinks._parts import Parts
 from genai_pipeline.sinks._replacement import Replacement
 from genai_pipeline.sinks._segments import Segments
 from genai_pipeline.sinks._writer import Writer
@@ -55,11 +57,11 @@ class FileWriter(Writer[Line]):
     def _files(self, suffix: str, *, quoted: bool = False) -> Replacement | Segments:
         if self.segment is None:
             return Replacement(path=self.path, disk=self.disk, make_dirs=self.make_dirs)
-        return Segments(
-            folder=self.path,
+        folder = Folder(
+            path=self.path,
             disk=self.disk,
             make_dirs=self.make_dirs,
-            segment=self.segment,
-            suffix=suffix,
-            quoted=quoted,
+            purpose="segment= writes parts into a folder of its own",
         )
+        parts = Parts(folder=folder, suffix=suffix, quoted=quoted)
+        return Segments(parts=parts, segment=self.segment)

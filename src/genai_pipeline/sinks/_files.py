@@ -18,6 +18,7 @@ from genai_pipeline.sinks._disk import Disk
 from genai_pipeline.sinks._file_folder import FileFolder, NewFile
 from genai_pipeline.sinks._file_name import file_name
 from genai_pipeline.sinks._file_writer import to_path
+from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._writer import Place, Writer
 
 __all__ = ["Files"]
@@ -90,12 +91,13 @@ class Files(Writer[NewFile]):
     disk: Disk = attrs.field(factory=Disk, kw_only=True, repr=False)
 
     def _place(self) -> Place[NewFile]:
-        return FileFolder(
+        folder = Folder(
             path=self.folder,
             disk=self.disk,
             make_dirs=self.make_dirs,
-            on_existing=self.on_existing,
+            purpose="files are written into a folder",
         )
+        return FileFolder(folder=folder, on_existing=self.on_existing)
 
     async def __call__(self, record: Record[object], /) -> None:
         """Write the record's value to its file."""

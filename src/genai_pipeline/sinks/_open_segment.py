@@ -32,7 +32,7 @@ class OpenSegment:
     """
     Two files that are written and synced together: lines, and an entry for each.
 
-    Entries first: a line without an entry was never acknowledged, nor was an entry without a line.
+    A line without an entry was never acknowledged, nor was an entry without a line.
     """
 
     lines: LineFile

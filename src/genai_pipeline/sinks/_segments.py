@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attrs
 
 from genai_pipeline.errors import StorageFailed
-from genai_pipeline.sinks._disk import Disk
-from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._keys import Held, Line
 from genai_pipeline.sinks._open_segment import OpenSegment
 from genai_pipeline.sinks._parts import Parts
@@ -19,7 +15,7 @@ __all__ = ["Segments"]
 @attrs.define(kw_only=True, eq=False)
 class Segments:
     """
-    Lines are synced in an open segment, which becomes a part of *folder* when it is full.
+    Lines are synced in an open segment, which becomes a part of the folder when it is full.
 
     ``part-000001.jsonl`` and so on are complete and never change. The open one is
     ``.open.jsonl.tmp``; one that a killed process left is cut to its whole lines and published
@@ -28,48 +24,29 @@ class Segments:
     ``.lock`` keeps a second process out.
     """
 
-    folder: Path
-    disk: Disk
-    make_dirs: bool
+    parts: Parts
     segment: int
-    suffix: str
+    """The records in each part."""
+
     header: bytes = b""
     """Stands at the top of every part."""
 
-    quoted: bool = False
-    """Whether a line break between double quotes is no end of a line."""
-
-    _folder: Folder = attrs.field(init=False)
-    _parts: Parts = attrs.field(init=False)
     _open: OpenSegment | None = attrs.field(default=None, init=False)
     _held: Held = attrs.field(factory=Held, init=False)
     _broken: str | None = attrs.field(default=None, init=False)
 
-    @_folder.default
-    def _one_folder(self) -> Folder:
-        return Folder(
-            path=self.folder,
-            disk=self.disk,
-            make_dirs=self.make_dirs,
-            purpose="segment= writes parts into a folder of its own",
-        )
-
-    @_parts.default
-    def _its_parts(self) -> Parts:
-        return Parts(folder=self._folder, suffix=self.suffix, quoted=self.quoted)
-
     @property
     def name(self) -> str:
         """What errors call this."""
-        return str(self.folder)
+        return str(self.parts.folder.path)
 
     def open(self) -> None:
         """Lock the folder, publish what a killed process left, and see what is there."""
-        self._folder.open()
+        self.parts.folder.open()
         try:
-            self._held = self._parts.open()
+            self._held = self.parts.open()
             # Find out now, not after the first paid answer, whether a file can be made here.
-            self._open = OpenSegment.create(self._folder, self.suffix)
+            self._open = OpenSegment.create(self.parts.folder, self.parts.suffix)
         except BaseException:
             self._let_go()
             raise
@@ -97,7 +74,7 @@ class Segments:
         if self._broken is not None:
             raise StorageFailed(self._broken)
         if self._open is None:
-            self._open = OpenSegment.create(self._folder, self.suffix)
+            self._open = OpenSegment.create(self.parts.folder, self.parts.suffix)
         return self._open
 
     def _append(self, file: OpenSegment, lines: list[Line]) -> None:
@@ -124,7 +101,7 @@ class Segments:
             file.remove()
         else:
             try:
-                self._parts.publish(file)
+                self.parts.publish(file)
             except StorageFailed as error:
                 self._broken = (
                     f"{error}; its lines are safe in {file.lines.path} until the next run"
@@ -137,4 +114,4 @@ class Segments:
         if self._open is not None:
             self._open.close()
             self._open = None
-        self._folder.close()
+        self.parts.folder.close()
