@@ -109,9 +109,9 @@ class Chain(Composite):
     async def _walk_on(  # noqa: C901, PLR0912 - one loop, since each record pays for it
         self, position: int, record: Record[Any], walk: Walk, outer: Visit | None = None
     ) -> Records:
-        names, timed, marks = self._names, walk.timed, None
-        if walk.recorder is not None:
-            marks = self._marks
+        names, timed = self._names, walk.timed
+        marks = None if walk.recorder is None else self._marks
+        visit: Visit | None = None
         value, changed = record.value, False
         now = walk.run.clock.now
         notes, began = (walk.run.notes(names), now()) if timed else ((), 0.0)
@@ -137,7 +137,7 @@ class Chain(Composite):
                         outputs = await stage(record)
                     break
                 except Rejected as rejection:
-                    if marks is not None:
+                    if visit is not None:
                         visit.undo()
                     await walk.run.park(rejection, names[index], walk)
                     if timed:

@@ -52,7 +52,17 @@ def test_usage(tmp_path: Path) -> None:
         assert reason in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["doctor", "--help"],
+        ["plan", "--help"],
+        ["dead", "redrive", "--help"],
+        ["journal", "--help"],
+    ],
+)
 def test_help(tmp_path: Path, arguments: list[str]) -> None:
     """Help goes to standard output and fits into eighty columns but for its own text."""
     done = command(*arguments, cwd=tmp_path)

@@ -17,7 +17,7 @@ from genai_pipeline._journal import (
 from genai_pipeline._journal_admin import COST_NAMES, Selector
 from genai_pipeline.journals import Sqlite
 
-__all__ = ["KEYS", "SCRIPT", "Step", "intent", "item", "look", "run_info"]
+__all__ = ["KEYS", "SCRIPT", "Step", "answered", "ended", "intent", "item", "look", "run_info"]
 
 Step: TypeAlias = Callable[[Any], Awaitable[Any]]
 

@@ -52,7 +52,10 @@ def _plain(line: CostLine) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name in _FIGURES:
         figure = getattr(line, name)
-        plain[_MONEY.get(name, name)] = dollars(figure) if name in _MONEY else figure
+        if name in _MONEY:
+            plain[_MONEY[name]] = dollars(figure)
+        else:
+            plain[name] = figure
     return plain
 
 

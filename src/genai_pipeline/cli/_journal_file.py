@@ -13,7 +13,7 @@ from genai_pipeline.cli._explain import exit_of, explain
 from genai_pipeline.cli._target import UsageError
 from genai_pipeline.journals import Sqlite, SqliteReader
 
-__all__ = ["perform", "reader", "writer"]
+__all__ = ["existing", "perform", "reader", "writer"]
 
 
 def perform(
@@ -31,7 +31,7 @@ def perform(
 
 def reader(path: str) -> SqliteReader:
     """Answer the journal at *path* to be entered and read; raises `UsageError` without one."""
-    return SqliteReader(_existing(path))
+    return SqliteReader(existing(path))
 
 
 async def writer(path: str) -> Sqlite:
@@ -41,13 +41,14 @@ async def writer(path: str) -> Sqlite:
     Raises as `reader` does, and what entering it would raise for a file that is no journal: so
     that no file is made into one.
     """
-    found = _existing(path)
+    found = existing(path)
     async with SqliteReader(found):
         pass
     return Sqlite(found, ballast=0)
 
 
-def _existing(path: str) -> Path:
+def existing(path: str) -> Path:
+    """Answer *path*; raises `UsageError` when there is no file, or nothing in it."""
     found = Path(path)
     if found.is_dir():
         raise UsageError(f"the journal {path} is a folder; name the file in it")

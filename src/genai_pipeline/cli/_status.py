@@ -24,6 +24,7 @@ from genai_pipeline.telemetry import _figures as figures
 __all__ = ["status"]
 
 _MOST = 1_000_000
+_LISTED = 1000
 
 
 @attrs.frozen(kw_only=True)
@@ -139,6 +140,7 @@ def _plain(
             for each in pipelines
         ],
         "unknown_calls": len(unknown),
+        "unknown": [_call(call) for call in unknown[:_LISTED]],
         "unknown_usd": dollars(sum(call.charged for call in unknown)),
         "budgets": [
             {
@@ -148,6 +150,19 @@ def _plain(
             }
             for each in budgets
         ],
+    }
+
+
+def _call(call: OpenCall) -> dict[str, Any]:
+    return {
+        "call": call.call,
+        "key": call.key,
+        "run": call.run,
+        "stage": call.stage,
+        "provider": call.provider,
+        "model": call.model,
+        "begun_at": iso(call.at),
+        "charged_usd": dollars(call.charged),
     }
 
 

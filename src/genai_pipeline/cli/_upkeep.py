@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
-from genai_pipeline.cli._journal_file import perform, reader, writer
+from genai_pipeline.cli._journal_file import existing, perform, reader, writer
 from genai_pipeline.cli._table import print_json
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.journals import salvage
@@ -42,22 +42,22 @@ async def _check(options: argparse.Namespace) -> int:
         _say(f"{options.journal}: all is well")
         return Exit.DONE
     _say(
-        f"{options.journal}: {len(found)} problems; `genai-pipeline journal salvage "
+        f"{options.journal}: problems found: {len(found)}; `genai-pipeline journal salvage "
         f"{options.journal} NEW` brings what can be read into a new journal"
     )
     return Exit.FAILED
 
 
 async def _salvage(options: argparse.Namespace) -> int:
-    found = await anyio.to_thread.run_sync(salvage, options.journal, options.to)
+    found = await anyio.to_thread.run_sync(salvage, existing(options.journal), options.to)
     rows = ", ".join(f"{figures.count(number)} {table}" for table, number in found.rows.items())
     _say(f"{options.to}: {rows}")
     if found.damaged:
         _say(f"parts could not be read of: {', '.join(found.damaged)}")
     if found.lost_answers:
         _say(
-            f"{figures.count(len(found.lost_answers))} answers are not whole: their calls count at "
-            "what they cost, and are made again"
+            f"answers that are not whole: {figures.count(len(found.lost_answers))}; their calls "
+            "count at what they cost, and are made again"
         )
     return Exit.DONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import blake2b
 from pathlib import Path
 
 from genai_pipeline.errors import ConfigurationError
@@ -50,12 +51,19 @@ def problems(tables: Tables) -> list[str]:
             _MOST,
         )
     ]
+    groups = [
+        f"group {item.hex()}: it does not fit its digest"
+        for item, body, digest in tables.connection.execute(
+            "SELECT item, body, digest FROM gathered"
+        )
+        if blake2b(body, digest_size=16).digest() != digest
+    ]
     wrong = [
         f"budget {budget!r} {window!r}: reserved {reserved}, by its calls {by_calls}; "
         f"spent {spent}, by its calls {spent_by_calls}"
         for budget, window, reserved, by_calls, spent, spent_by_calls in tables.all(_ACCOUNTS)
     ]
-    return [*found, *damaged[:_MOST], *lacking, *wrong]
+    return [*found, *damaged[:_MOST], *lacking, *groups[:_MOST], *wrong]
 
 
 def backup(tables: Tables, to: Path) -> None:

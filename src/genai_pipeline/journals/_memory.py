@@ -103,12 +103,13 @@ class Memory:
     async def freeze_group(
         self,
         run: int,
-        stage: str,  # noqa: ARG002 - for journals that tell of it in errors
+        stage: str,
         members: Sequence[bytes],
         body: bytes,
         /,
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
+        del stage
         await checkpoint()
         return self._book.freeze_group(run, members, body)
 

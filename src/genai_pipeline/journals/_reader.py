@@ -114,7 +114,7 @@ class SqliteReader(SqliteKeeper):
         try:
             connection.execute("PRAGMA trusted_schema = 0").fetchall()
             self._require_this_version(connection)
-            self._show_left_behind(connection)
+            _show_left_behind(connection)
         except BaseException:
             connection.close()
             raise
@@ -126,18 +126,6 @@ class SqliteReader(SqliteKeeper):
                 f"SqliteReader: path={str(self.path)!r} was written by an earlier version of this "
                 "library, or holds no journal; run its pipeline once, which brings it forward"
             )
-
-    def _show_left_behind(self, connection: Connection) -> None:
-        """Hide the tables behind views, when an owner left them in disorder."""
-        if connection.execute("SELECT 1 FROM meta WHERE name = 'owner'").fetchone() is None:
-            return
-        connection.execute("PRAGMA temp_store = MEMORY").fetchall()
-        for table, changes in _LEFT_BEHIND.items():
-            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
-            columns = ", ".join(
-                f"{changes[name]} AS {name}" if name in changes else name for name in names
-            )
-            connection.execute(f"CREATE TEMP VIEW {table} AS SELECT {columns} FROM main.{table}")  # noqa: S608
 
     def _leave(self) -> None:
         if self._tables is not None:
@@ -159,7 +147,13 @@ class SqliteReader(SqliteKeeper):
 
         def ask() -> Any:
             with storage_errors(self.path):
-                return act(tables)
+                if kind == "alone":  # a copy is of the file as it is
+                    _hide_views(tables.connection)
+                try:
+                    return act(tables)
+                finally:
+                    if kind == "alone":
+                        _show_left_behind(tables.connection)
 
         async with self._turn:
             return await anyio.to_thread.run_sync(ask)
@@ -189,3 +183,21 @@ class SqliteReader(SqliteKeeper):
             "read",
         )
         return [name for (name,) in found]
+
+
+def _show_left_behind(connection: Connection) -> None:
+    """Put views before the tables, when an owner left them in disorder."""
+    if connection.execute("SELECT 1 FROM meta WHERE name = 'owner'").fetchone() is None:
+        return
+    connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+    for table, changes in _LEFT_BEHIND.items():
+        names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+        columns = ", ".join(
+            f"{changes[name]} AS {name}" if name in changes else name for name in names
+        )
+        connection.execute(f"CREATE TEMP VIEW {table} AS SELECT {columns} FROM main.{table}")  # noqa: S608
+
+
+def _hide_views(connection: Connection) -> None:
+    for table in _LEFT_BEHIND:
+        connection.execute(f"DROP VIEW IF EXISTS temp.{table}")

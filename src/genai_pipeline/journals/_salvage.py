@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ _KEYS = {
     "run": "run",
     "item": "item",
     "ending": "item",
+    "gathered": "item",
+    "member": "member",
     "call": "call",
     "answer": "call",
     "budget": "id",
@@ -162,7 +165,7 @@ class _Reader:
 
     def _places(self) -> Iterator[object]:
         """Answer keys to look up one by one, as an index still knows them, or by number."""
-        if self.table in {"item", "meta"}:
+        if self.table in {"item", "gathered", "member", "meta"}:
             return
         if self.table == "ending":
             names = "SELECT item FROM item WHERE state IN ('dead', 'held')"
@@ -192,6 +195,12 @@ def _mended(new: Connection) -> list[int]:
     ).fetchall():
         if digest_of(status, headers, body) != digest:
             new.execute("DELETE FROM answer WHERE call = ?", (call,))
+    for item, body, digest in new.execute("SELECT item, body, digest FROM gathered").fetchall():
+        if blake2b(body, digest_size=16).digest() != digest:
+            new.execute("DELETE FROM gathered WHERE item = ?", (item,))
+    # A group that is not whole is gathered anew.
+    new.execute("DELETE FROM gathered WHERE item NOT IN (SELECT item FROM item)")
+    new.execute("DELETE FROM member WHERE item NOT IN (SELECT item FROM gathered)")
     lost = [
         row[0]
         for row in new.execute(

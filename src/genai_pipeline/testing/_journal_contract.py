@@ -15,14 +15,17 @@ from hypothesis.stateful import run_state_machine_as_test
 from genai_pipeline._journal import (
     BudgetUse,
     CallEnd,
-    Intent,
     ItemEnd,
     Journal,
     RawAnswer,
-    RunInfo,
 )
 from genai_pipeline.errors import AccountingError, BudgetExhausted
 from genai_pipeline.testing._journal_machine import JournalMachine
+from genai_pipeline.testing._journal_samples import answered as _answered
+from genai_pipeline.testing._journal_samples import begin as _begin
+from genai_pipeline.testing._journal_samples import end as _end
+from genai_pipeline.testing._journal_samples import intent as _intent
+from genai_pipeline.testing._journal_samples import use as _use
 
 __all__ = ["JournalContract"]
 
@@ -301,6 +304,38 @@ class JournalContract:
 
         anyio.run(check, backend=anyio_backend_name)
 
+    def test_a_group_stays_as_it_was_frozen(self, anyio_backend_name: str) -> None:
+        """Who was gathered with whom, and what was paid for it, is there after a crash."""
+
+        async def check() -> None:
+            journal: Any = self.make()
+            await journal.__aenter__()
+            run = await _begin(journal)
+            members = [bytes([number]) * 16 for number in range(3)]
+            assert await journal.group_of(run, members[0]) is None
+            group = await journal.freeze_group(run, "map", members, b"list")
+            assert (group.state, group.body, group.calls) == ("claimed", b"list", ())
+            call = await journal.begin_call(_intent(run, group.item))
+            await journal.end_call(call, _answered(b"paid", cost=1))
+            assert await journal.counts("p") == {}
+            async with await self.die(journal) as left:
+                run = await _begin(left)
+                for member in members:
+                    again = await left.group_of(run, member)
+                    assert again is not None
+                    assert (again.item, again.body) == (group.item, b"list")
+                    assert [known.call for known in again.calls] == [call]
+                await _end(left, group.item, "done")
+                ended = await left.group_of(run, members[1])
+                other = await left.group_of(await _begin(left, "g"), members[1])
+                assert ended is not None
+                assert other is not None
+                assert (ended.state, other.state) == ("done", "claimed")
+                assert (await left.answer(call)).body == b"paid"
+                assert len(await left.finished("p", "f")) == 0
+
+        anyio.run(check, backend=anyio_backend_name)
+
     def test_a_cancelled_beginning_leaves_nothing(self, anyio_backend_name: str) -> None:
         """A claim or an intent that is cancelled, at any moment, claims and holds nothing."""
 
@@ -340,41 +375,6 @@ class JournalContract:
                     await ask()
 
         self._run(anyio_backend_name, check)
-
-
-async def _begin(journal: Journal, fingerprint: str = "f") -> int:
-    return await journal.begin_run(
-        RunInfo(pipeline="p", fingerprint=fingerprint, stages=("map",), began=1.0, version="1")
-    )
-
-
-def _use(budget: str, cap: int) -> BudgetUse:
-    return BudgetUse(budget=budget, window="1", cap=cap)
-
-
-def _intent(
-    run: int, item: bytes, hold: int | None = 1, budgets: tuple[BudgetUse, ...] = ()
-) -> Intent:
-    return Intent(
-        run=run,
-        item=item,
-        stage="map",
-        key=bytes(16),
-        provider="provider",
-        model="model",
-        at=1.0,
-        deadline=61.0,
-        hold=hold,
-        budgets=budgets,
-    )
-
-
-def _answered(body: bytes, cost: int) -> CallEnd:
-    return CallEnd(state="answered", at=3.0, cost=cost, answer=RawAnswer(body=body))
-
-
-async def _end(journal: Journal, item: bytes, state: Any) -> None:
-    await journal.end_item(item, ItemEnd(state=state, at=2.0, fingerprint="f"))
 
 
 async def _again(journal: Journal, item: bytes) -> Any:
