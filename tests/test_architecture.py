@@ -28,6 +28,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_paid",
                 "_quotas",
                 "_shared",
+                "_sqlite_errors",
             ),
             *("messages", "records", "types", "walk"),
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from genai_pipeline.records import Record
-from genai_pipeline.sinks import Collect, Csv, JsonLines, Stdout
+from genai_pipeline.sinks import Collect, Csv, Files, JsonLines, Stdout, Table
 from genai_pipeline.testing import SinkContract
 from genai_pipeline.types import Sink
 
@@ -32,6 +34,7 @@ class TestCollect(SinkContract):
     """Collect keeps the contract; it takes anything and keeps it over all runs."""
 
     accumulates = True
+    at_least_once = True
     takes_anything = True
 
     def make(self) -> Sink[Any]:
@@ -71,6 +74,7 @@ class TestJsonLinesParts(_InFolder, SinkContract):
         assert {path.name for path in (self.folder / "out").iterdir()} == {
             ".lock",
             *(part.name for part in parts),
+            *(f".{part.name}.keys" for part in parts),
         }
         return [value for part in parts for value in _lines(part)]
 
@@ -111,10 +115,64 @@ def _rows(path: Path) -> list[dict[str, int]]:
         return [{"number": int(row["number"])} for row in csv.DictReader(file)]
 
 
-class TestStdout(SinkContract):
-    """Stdout keeps the contract; the stream it prints on accumulates."""
+class TestFiles(_InFolder, SinkContract):
+    """Files keeps the contract with a file for each record, which accumulate."""
 
     accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Write files."""
+        return Files(self.folder / "out")
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the files in the order of their keys, and see that nothing else is there."""
+        found = {path for path in (self.folder / "out").iterdir() if path.name != ".lock"}
+        assert all(path.name.startswith("key-") for path in found)
+        return [json.loads(path.read_bytes()) for path in sorted(found, key=_number)]
+
+
+class TestFilesKept(TestFiles):
+    """Files keeps the contract where files that are there stay."""
+
+    def make(self) -> Sink[Any]:
+        """Write files that are not there."""
+        return Files(self.folder / "out", on_existing="keep")
+
+
+class TestFilesRefusing(TestFiles):
+    """Files keeps the contract where other files of the same name are refused."""
+
+    def make(self) -> Sink[Any]:
+        """Write files that are not there, or the same."""
+        return Files(self.folder / "out", on_existing="refuse")
+
+
+class TestTable(_InFolder, SinkContract):
+    """Table keeps the contract with a row for each record, which accumulate."""
+
+    accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Write rows."""
+        return Table(self.folder / "out.db")
+
+    def read_back(self, sink: Sink[Any]) -> Sequence[object]:
+        """Read the rows, and see that nothing is beside the file."""
+        assert [path.name for path in self.folder.iterdir()] == ["out.db"]
+        with closing(sqlite3.connect(self.folder / "out.db")) as connection:
+            rows = connection.execute("SELECT value FROM records ORDER BY rowid").fetchall()
+        return [json.loads(value) for (value,) in rows]
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("key-"))
+
+
+class TestStdout(SinkContract):
+    """Stdout keeps the contract; the stream it prints on accumulates, repeats too."""
+
+    accumulates = True
+    at_least_once = True
 
     def make(self) -> Sink[Any]:
         """Print into memory."""
@@ -169,6 +227,27 @@ class _Forgets(Collect[Any]):
             self.clear()
 
 
+class _Stutters(Collect[Any]):
+    """Keeps repeats, in spite of what its author claims."""
+
+
+_KEPT: list[Record[Any]] = []
+
+
+class _Mends(_Stutters):
+    """Knows repeats of its own run, but not of the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records = _KEPT
+        self.seen: set[str] = set()
+
+    async def __call__(self, record: Record[Any], /) -> None:
+        if record.key not in self.seen:
+            self.seen.add(record.key)
+            await super().__call__(record)
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("sink", "law"),
@@ -178,14 +257,21 @@ class _Forgets(Collect[Any]):
         (_Doubles, "test_concurrent_writes_are_all_there"),
         (_Turns, "test_calls_one_after_the_other_keep_their_order"),
         (_Chokes, "test_cancelled_call_leaves_the_sink_whole"),
+        (_Mends, "test_same_record_after_a_bad_end_is_harmless"),
+        (_Stutters, "test_same_record_again_is_harmless"),
+        (_Stutters, "test_same_record_at_once_is_harmless"),
+        (_Stutters, "test_record_of_a_cancelled_call_again_is_harmless"),
         (_Forgets, "test_cancelled_run_keeps_what_was_written"),
         (_Forgets, "test_failed_run_keeps_what_was_written"),
     ],
 )
 async def test_contract_catches_a_broken_sink(sink: type[Collect[Any]], law: str) -> None:
     """A sink that loses, doubles or disorders values, or forgets at a bad end, fails a test."""
+    _KEPT.clear()
 
     class Broken(TestCollect):
+        at_least_once = not issubclass(sink, _Stutters)
+
         def make(self) -> Sink[Any]:
             return sink()
 

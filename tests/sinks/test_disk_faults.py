@@ -14,7 +14,7 @@ import pytest
 
 from genai_pipeline.errors import StorageFailed
 from genai_pipeline.records import Record
-from genai_pipeline.sinks import Csv, JsonLines
+from genai_pipeline.sinks import Csv, Files, JsonLines
 
 from ._disks import FaultyDisk, PowerCut, error_of
 
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.anyio
 _RECORDS = 5
 
 
-async def _run(sink: Any, start: int = 0) -> tuple[list[int], bool]:
+async def _run(sink: Any, start: int = 0, *, keyed: bool = False) -> tuple[list[int], bool]:
     """Answer which of a few records were acknowledged, and whether the sink ended well."""
     written: list[int] = []
     try:
         async with sink:
             for number in range(start, start + _RECORDS):
                 try:
-                    await sink(Record({"n": number}))
+                    await sink(Record({"n": number}, str(number) if keyed else ""))
                 except StorageFailed:
                     continue
                 written.append(number)
@@ -106,7 +106,39 @@ async def test_parts_hold_all_that_was_acknowledged(
         assert set(written) <= set(found)
         assert found == sorted(set(found)), "a line is there twice or out of order"
         assert found[-5:] == [*range(100, 105)]
-        assert {each.name[:5] for each in folder.iterdir()} == {".lock", "part-"}
+        assert {each.name[:5] for each in folder.iterdir()} == {".lock", "part-", ".part"}
+        if disk.calls < at:
+            break
+    assert at >= 20
+
+
+@pytest.mark.parametrize(("kind", "lasting"), _KINDS)
+@pytest.mark.parametrize("sink", [JsonLines, Files])
+async def test_repeats_after_a_fault_are_harmless(
+    tmp_path: Path, sink: type[Any], kind: str, lasting: bool
+) -> None:
+    """When any one call fails, the next run leaves every record once, whatever was there."""
+    at = 0
+    for at in itertools.count(1):
+        folder = tmp_path / f"{at}"
+        options: dict[str, Any] = {"segment": 2} if sink is JsonLines else {}
+        disk = FaultyDisk(at, _FAILURES[kind], lasting=lasting)
+        written, _ = await _run(sink(folder, disk=disk, **options), keyed=True)
+        _restart(disk, kind)
+        if sink is Files:
+            whole = {path.name: _numbers(path) for path in folder.glob("*.json")}
+            assert whole == {name: [int(Path(name).stem)] for name in whole}
+            assert {f"{number}.json" for number in written} <= whole.keys()
+        assert await _run(sink(folder, **options), keyed=True) == ([*range(_RECORDS)], True)
+        if sink is JsonLines:
+            assert sorted(_parts(folder)) == [*range(_RECORDS)]
+            assert {each.name[:5] for each in folder.iterdir()} == {".lock", "part-", ".part"}
+        else:
+            names = {".lock", *(f"{number}.json" for number in range(_RECORDS))}
+            assert {each.name for each in folder.iterdir()} == names
+            assert [_numbers(folder / f"{n}.json") for n in range(_RECORDS)] == [
+                [n] for n in range(_RECORDS)
+            ]
         if disk.calls < at:
             break
     assert at >= 20

@@ -20,7 +20,8 @@ class Collect(Generic[A]):
     """
     Keeps every record it is given, over all runs, in the order of arrival: for tests and notebooks.
 
-    Gone with the process. Raises `StorageFailed` when it would hold more than *limit* records.
+    Gone with the process. A record that is written again is there again. Raises `StorageFailed`
+    when it would hold more than *limit* records.
     """
 
     limit: int = attrs.field(default=1_000_000, kw_only=True, validator=_options.at_least(1))

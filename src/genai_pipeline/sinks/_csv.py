@@ -13,7 +13,8 @@ from genai_pipeline._encode import encode_json, fields_of, plain
 from genai_pipeline._options import check
 from genai_pipeline.errors import DataError
 from genai_pipeline.records import Record
-from genai_pipeline.sinks._files import FileWriter
+from genai_pipeline.sinks._file_writer import FileWriter
+from genai_pipeline.sinks._keys import Line
 from genai_pipeline.sinks._replacement import Replacement
 from genai_pipeline.sinks._segments import Segments
 from genai_pipeline.sinks._writer import Place
@@ -70,7 +71,7 @@ class Csv(FileWriter):
     _columns: tuple[str, ...] | None = attrs.field(default=None, init=False, repr=False)
     _table: Replacement | Segments | None = attrs.field(default=None, init=False, repr=False)
 
-    def _place(self) -> Place[bytes]:
+    def _place(self) -> Place[Line]:
         table = self._table = self._files(".csv", quoted=True)
         self._columns = self.fields
         if self.fields is not None:
@@ -79,7 +80,7 @@ class Csv(FileWriter):
 
     async def __call__(self, record: Record[object], /) -> None:
         """Write the record's value as a row."""
-        await self._write(self._encode(record.value))
+        await self._write(Line.of(record.key, self._encode(record.value)))
 
     def _encode(self, value: object) -> bytes:
         fields = fields_of(value)

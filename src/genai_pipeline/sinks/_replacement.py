@@ -13,6 +13,7 @@ import attrs
 
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.sinks._disk import UNSUPPORTED, Disk, storage_errors
+from genai_pipeline.sinks._keys import Held, Line
 from genai_pipeline.sinks._line_file import LineFile
 
 __all__ = ["Replacement", "parent_of"]
@@ -25,7 +26,8 @@ class Replacement:
     """
     Lines go to a locked temporary file, which takes the place of *path* at the end.
 
-    It does when anything was written, or the run did not fail; else the old file stays.
+    It does when anything was written, or the run did not fail; else the old file stays. A line
+    that is there is not written again.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Replacement:
     """Stands before the first line."""
 
     _temporary: LineFile | None = attrs.field(default=None, init=False)
+    _held: Held = attrs.field(factory=Held, init=False)
     _mode: int = attrs.field(default=0, init=False)
 
     @property
@@ -55,12 +58,15 @@ class Replacement:
             self._discard()
             raise
 
-    def write(self, lines: list[bytes]) -> None:
+    def write(self, lines: list[Line]) -> None:
         """Append *lines*."""
         file = self._file
-        if not file.size and self.header:
-            lines = [self.header, *lines]
-        file.append(lines)
+        new = self._held.new(lines)
+        if not new:
+            return
+        header = [self.header] if not file.size and self.header else []
+        file.append([*header, *(line.data for line in new)])
+        self._held.add(line.entry for line in new)
 
     def close(self, *, failed: bool) -> None:
         """Publish, unless the run failed before anything was written."""

@@ -60,7 +60,8 @@ class Stdout(Writer[str]):
     Prints each value on a line of its own: text as it is, all else as JSON.
 
     What concurrent calls print is written and flushed together, in a worker thread. A call returns
-    when the stream has taken its line, which is as durable as what stands behind the stream.
+    when the stream has taken its line, which is as durable as what stands behind the stream. A
+    record that is written again is printed again.
 
     Raises `StorageFailed` when the stream is closed or its reader has gone; then nothing
     more is printed. Raises `DataError`, for that record alone, for a value that cannot be encoded.

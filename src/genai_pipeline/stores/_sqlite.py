@@ -19,9 +19,10 @@ from anyio.lowlevel import RunVar
 
 from genai_pipeline._canonical import json_copy
 from genai_pipeline._options import at_least, check, positive
+from genai_pipeline._sqlite_errors import storage_errors
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.stores._sqlite_batch import Delete, Get, Operation, Put, carry_out
-from genai_pipeline.stores._sqlite_file import connected, made, storage_errors
+from genai_pipeline.stores._sqlite_file import connected, made
 
 __all__ = ["Sqlite"]
 

@@ -45,6 +45,12 @@ class SinkContract:
     accumulates: ClassVar[bool] = False
     """Whether a second life cycle adds to what the first one wrote, or replaces it."""
 
+    at_least_once: ClassVar[bool] = False
+    """
+    Whether a record that is written again is there again. Such a sink says so in its docstring;
+    pipelines promise at most what it does.
+    """
+
     takes_anything: ClassVar[bool] = False
     """Whether no value at all is refused."""
 
@@ -52,7 +58,11 @@ class SinkContract:
     """A value that cannot be written, unless the sink takes anything."""
 
     def make(self) -> Sink[Any]:
-        """Answer a new sink; called once for each test, before anything was written."""
+        """
+        Answer a new sink on the place of this test.
+
+        It is empty, or holds what the sink made before wrote, which came to a bad end.
+        """
         raise NotImplementedError
 
     def read_back(self, sink: Sink[Any]) -> Sequence[object]:
@@ -159,13 +169,51 @@ class SinkContract:
                 raise _OurOwnError
         assert self._numbers(sink, 1) == [0]
 
-    async def test_same_key_again_is_harmless(self) -> None:
-        """A repeated record, as after a crash, is there at least once and harms no other."""
+    async def test_same_record_again_is_harmless(self) -> None:
+        """A record that is written again is there once, and harms no other."""
         sink = self.make()
         async with _entered(sink):
             for number in (0, 1, 0, 2):
                 await sink(self._record(number))
-        assert set(self._numbers(sink, 3)) == {0, 1, 2}
+        self._check_once(sink, 3)
+
+    async def test_same_record_at_once_is_harmless(self) -> None:
+        """Records that several write at the same time are there once."""
+        sink = self.make()
+        async with _entered(sink), anyio.create_task_group() as group:
+            for number in (*range(10), *range(10), *range(10)):
+                group.start_soon(_cancelled_at, -1, sink(self._record(number)))
+        self._check_once(sink, 10)
+
+    async def test_record_of_a_cancelled_call_again_is_harmless(self) -> None:
+        """Whichever await a call is cancelled at, the record is there once after a second call."""
+        sink = self.make()
+        async with _entered(sink):
+            for number in range(_SUSPENSIONS):
+                await _cancelled_at(number // 2, sink(self._record(number)))
+                await sink(self._record(number))
+        self._check_once(sink, _SUSPENSIONS)
+
+    async def test_same_record_after_a_bad_end_is_harmless(self) -> None:
+        """Records of a run that ended badly are there once when the next run writes them again."""
+        with pytest.raises(_OurOwnError):  # noqa: PT012 - leaving is what is tested
+            async with _entered(sink := self.make()):
+                for number in range(3):
+                    await sink(self._record(number))
+                raise _OurOwnError
+        sink = self.make()
+        async with _entered(sink):
+            for number in (2, 1, 3, 0):
+                await sink(self._record(number))
+        self._check_once(sink, 4)
+
+    def _check_once(self, sink: Sink[Any], count: int) -> None:
+        """See that the first *count* values are there, and none twice that should not be."""
+        found = self._numbers(sink, count)
+        assert set(found) == set(range(count))
+        assert self.at_least_once or len(found) == count, (
+            "a record that was written again is doubled"
+        )
 
     async def test_second_life_cycle(self) -> None:
         """A sink that was left can be entered again; it replaces or adds, as it says."""
