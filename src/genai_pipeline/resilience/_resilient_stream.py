@@ -13,7 +13,6 @@ from genai_pipeline._options import apply, check
 from genai_pipeline._paid import refuse_unrecorded
 from genai_pipeline._wrap import name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import Transient
 from genai_pipeline.messages import Chunk, Request
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import CircuitBreaker
@@ -25,7 +24,7 @@ from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._stream_attempt import StreamAttempt
 from genai_pipeline.resilience._stream_holds import Concurrency, Limits
 from genai_pipeline.resilience._stream_timeout import StreamTimeout
-from genai_pipeline.resilience._usual import USUAL
+from genai_pipeline.resilience._usual import USUAL, given_or_usual
 from genai_pipeline.types import StreamingProvider
 
 __all__ = ["ResilientStream", "resilient_stream"]
@@ -97,14 +96,9 @@ def resilient_stream(
     time = SystemClock() if clock is None else clock
     check(callable(stream), _OWNER, "stream", stream, "a streaming provider: model.stream")
     name = _name_of(stream)
-    if retry is USUAL:
-        retry = Retry(on=Transient, attempts=5, clock=time)
-    if rate_limit is USUAL:
-        rate_limit = RateLimit(name=name, clock=time)
-    if concurrency is USUAL:
-        concurrency = AdaptiveLimit(name=name, clock=time)
-    if breaker is USUAL:
-        breaker = CircuitBreaker(name=name, clock=time)
+    retry, rate_limit, concurrency, breaker = given_or_usual(
+        retry, rate_limit, concurrency, breaker, name=name, clock=time
+    )
     if timeout is USUAL:
         timeout = StreamTimeout()
     _check("deadline", deadline, Deadline)

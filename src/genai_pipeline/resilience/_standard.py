@@ -8,15 +8,12 @@ from genai_pipeline import _options
 from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import Wrapped, name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import Transient
 from genai_pipeline.messages import Request, Response
-from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit
 from genai_pipeline.resilience._breaker import CircuitBreaker
 from genai_pipeline.resilience._journaled import Journaled, records_calls
 from genai_pipeline.resilience._rate_limit import RateLimit
-from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._timeout import Timeout
-from genai_pipeline.resilience._usual import USUAL
+from genai_pipeline.resilience._usual import USUAL, given_or_usual
 from genai_pipeline.types import Middleware, Provider
 
 __all__ = ["resilient"]
@@ -58,14 +55,9 @@ def resilient(
     name = name_of(provider)
     told = getattr(provider, "model", None)
     model = told if isinstance(told, str) else ""
-    if retry is USUAL:
-        retry = Retry(on=Transient, attempts=5, clock=time)
-    if rate_limit is USUAL:
-        rate_limit = RateLimit(name=name, clock=time)
-    if concurrency is USUAL:
-        concurrency = AdaptiveLimit(name=name, clock=time)
-    if breaker is USUAL:
-        breaker = CircuitBreaker(name=name, clock=time)
+    retry, rate_limit, concurrency, breaker = given_or_usual(
+        retry, rate_limit, concurrency, breaker, name=name, clock=time
+    )
     if timeout is USUAL:
         timeout = Timeout(120, clock=time)
     _check(deadline=deadline, cache=cache, fallback=fallback, hedge=hedge, retry=retry)
