@@ -22,7 +22,7 @@ from genai_pipeline.errors import (
     RateLimited,
 )
 from genai_pipeline.resilience import AdaptiveLimit, ConcurrencyChanged
-from genai_pipeline.testing import FakeClock
+from genai_pipeline.testing import FakeClock, Script
 
 from .cancelling import Call, cancel_at_every_wait
 from .moments import a_moment, run
@@ -54,8 +54,9 @@ async def test_a_protest_takes_a_tenth_off(kind: type[gp.Transient], clock: Fake
     await protest(limit, kind("no"))
     assert limit.limit == 90
     small = AdaptiveLimit(initial=5, clock=clock)
-    await protest(small, kind("no"))
-    assert small.limit == 4
+    for expected in (4, 3, 2):
+        await protest(small, kind("no"))
+        assert small.limit == expected
 
 
 async def test_other_errors_change_nothing(clock: FakeClock) -> None:
@@ -132,6 +133,67 @@ async def test_after_trouble_it_recovers_quickly_and_then_gently(clock: FakeCloc
     before = limit.limit
     await load(limit, clock, before)
     assert limit.limit <= before + 1
+
+
+async def test_a_round_of_successes_ends_the_trouble(clock: FakeClock) -> None:
+    """As many successes as the limit is, without a protest, and it grows: by one, then gently."""
+    limit = AdaptiveLimit(initial=20, floor=5, clock=clock)
+    handler = gp.wrap(clock.sleep, limit)
+    while limit.limit > 5:
+        await protest(limit)
+    seen = []
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(run, handler, 1000)  # that enough of the limit is in use
+        await a_moment()
+        for _ in range(4):
+            await handler(1)
+        await protest(limit)
+        for _ in range(9):
+            await handler(1)
+            seen.append(limit.limit)
+        for _ in range(2):
+            group.start_soon(run, handler, 1000)
+        await a_moment()
+        for _ in range(11):
+            await handler(1)
+            seen.append(limit.limit)
+    assert seen == [5] * 4 + [6, 7, 8, 9, 10] + [10] * 10 + [11]
+
+
+@pytest.mark.parametrize("end", [None, RateLimited("slow"), ConnectionFailed("reset")])
+async def test_the_end_of_any_call_is_a_sign_of_life(
+    end: Exception | None, clock: FakeClock
+) -> None:
+    """The patience counts from the last end of a call, however it ended, not from who came last."""
+    limit = AdaptiveLimit(initial=10, floor=10, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        await clock.sleep(seconds)
+        if seconds == 25 and end is not None:
+            raise end
+
+    async def call(seconds: float) -> None:
+        with suppress(Exception):
+            await gp.wrap(work, limit)(seconds)
+
+    async with anyio.create_task_group() as group:
+        for seconds in [25] + [1000] * 10:
+            group.start_soon(call, seconds)
+            await a_moment()
+        if end is None:
+            limit._ramp_to = 0  # so that one success does not raise it
+        for _ in range(2):
+            group.start_soon(call, 1)
+            await clock.sleep(20)
+    assert began == [0] * 10 + [25, 55, 56]
+
+
+async def test_the_answer_is_passed_back(clock: FakeClock) -> None:
+    """What the handler answers is answered."""
+    assert await gp.wrap(Script("x"), AdaptiveLimit(clock=clock))(gp.Request("x"))
 
 
 async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
@@ -304,9 +366,28 @@ def test_it_keeps_its_bounds_and_its_slots(
 
 
 @pytest.mark.parametrize(
-    "options", [{"initial": 0}, {"floor": 0}, {"initial": 5, "floor": 6}, {"initial": 300}]
+    "options", [{"floor": 0}, {"initial": 5, "floor": 6}, {"initial": 300}, {"ceiling": 99.5}]
 )
 async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     """An initial limit outside floor and ceiling is refused when it is built."""
     with pytest.raises(ConfigurationError, match=r"AdaptiveLimit: .*; give a whole number"):
         AdaptiveLimit(**options)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "allowed"),
+    [
+        ("initial", 0, "a whole number, 1 or more"),
+        ("initial", 5.5, "a whole number, 1 or more"),
+        ("ceiling", 0, "a whole number, 1 or more"),
+        ("queue", -1, "a whole number, 0 or more"),
+        ("patience", 0, "a number above 0"),
+    ],
+)
+def test_each_option_is_checked(option: str, wrong: Any, allowed: str) -> None:
+    """The message names the option, its value and what is allowed."""
+    with pytest.raises(
+        ConfigurationError, match=f"AdaptiveLimit: {option}={wrong}; give {allowed}"
+    ):
+        AdaptiveLimit(**{option: wrong})
+    assert AdaptiveLimit(initial=1, ceiling=1, queue=0).queue == 0

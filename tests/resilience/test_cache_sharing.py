@@ -160,7 +160,7 @@ async def test_a_call_that_is_cancelled_from_within_is_made_again(anyio_backend:
 def test_few_ended_calls_are_remembered() -> None:
     """However many different calls there were, only the latest are remembered."""
     sky: _Sky = _Sky()
-    flight: Any = None
+    flight: Any = object()
     for number in range(6000):
         sky.land(str(number), flight)
         sky.land("often", flight)

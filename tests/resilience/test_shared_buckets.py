@@ -285,6 +285,8 @@ async def test_the_forecast_goes_by_what_was_seen_last(lease: float, clock: Fake
     clock.advance(100)
     assert buckets.forecast({"requests": 20}, {"requests": 10 + held}) == pytest.approx(1)
     assert buckets.forecast({"requests_per_day": 1, "unknown": 1}, {}) == 0
+    several = {"requests_per_day": 1, "unknown": 1, "requests": 20}
+    assert buckets.forecast(several, {"requests": 10 + held}) == pytest.approx(1)
 
 
 async def test_what_was_told_in_vain_is_told_again(clock: FakeClock) -> None:
@@ -374,6 +376,24 @@ async def test_leaving_tells_what_there_is_to_tell(
     async with buckets:
         assert await buckets.reserve({"requests": 1}) == 0
     assert len(server.asked) == told
+
+
+async def test_the_server_lives_as_long_as_the_whole(clock: FakeClock) -> None:
+    """A server that is an asynchronous context manager is entered first and left last."""
+    log: list[str] = []
+
+    class Connected(Server):
+        async def __aenter__(self) -> None:
+            log.append("enter")
+
+        async def __aexit__(self, *raised: object) -> None:
+            log.append(f"leave after {len(self.asked)}")
+
+    buckets = SharedBuckets(name="gpt", server=Connected(clock), clock=clock)
+    buckets.configure(QUOTAS)
+    async with buckets:
+        assert await buckets.reserve({"requests": 1}) == 0
+    assert log == ["enter", "leave after 2"]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,15 @@ def test_each_policy_is_replaced_or_left_out_by_its_keyword() -> None:
     assert model.middlewares[2] is limit
 
 
+def test_the_usual_policies_have_the_usual_figures() -> None:
+    """Five attempts of two minutes each, unless others are given."""
+    told = gp.describe(resilient(Script("hi")))
+    assert "attempts=5" in told
+    assert "Timeout(seconds=120)" in told
+    timeout = Timeout(3)
+    assert resilient(Script("hi"), timeout=timeout).middlewares[-1] is timeout
+
+
 def test_a_description_numbers_the_layers_and_ends_with_the_handler() -> None:
     """Anyone can read what a call passes through."""
     model = gp.wrap(gp.wrap(Script("hi"), Timeout(5)), Deadline(60))
