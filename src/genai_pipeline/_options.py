@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import attrs
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["at_least", "check", "one_of", "optional", "positive", "seconds"]
+__all__ = [
+    "apply",
+    "at_least",
+    "check",
+    "clock",
+    "flag",
+    "from_to",
+    "function",
+    "having",
+    "is_function",
+    "is_number",
+    "one_of",
+    "optional",
+    "positive",
+    "random",
+    "seconds",
+    "share",
+    "text",
+]
 
 Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -22,20 +41,56 @@ def check(fine: bool, owner: object, option: str, value: object, allowed: str) -
         raise ConfigurationError(f"{name}: {option}={value!r}; give {allowed}")
 
 
-def _is_number(value: object) -> bool:
+def apply(validator: Validator, owner: object, option: str, value: object) -> None:
+    """Apply *validator* to an option of what is no attrs class."""
+    validator(owner, cast("attrs.Attribute[Any]", _Named(option)), value)
+
+
+@attrs.frozen
+class _Named:
+    """As much of an attribute as validators look at."""
+
+    name: str
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether *value* is a number; truth values are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_function(value: object) -> bool:
+    """Tell whether *value* can be called for an answer that need not be awaited."""
+    call = getattr(value, "__call__", None)  # noqa: B004 - it may be an async one
+    return callable(value) and not any(map(inspect.iscoroutinefunction, (value, call)))
 
 
 def positive(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     """Allow a finite number above zero."""
-    fine = _is_number(value) and 0 < value < math.inf
+    fine = is_number(value) and 0 < value < math.inf
     check(fine, owner, option.name, value, "a number above 0")
 
 
 def seconds(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     """Allow a finite number of seconds, zero or more."""
-    fine = _is_number(value) and 0 <= value < math.inf
+    fine = is_number(value) and 0 <= value < math.inf
     check(fine, owner, option.name, value, "seconds, 0 or more")
+
+
+def share(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    """Allow a part of a whole."""
+    fine = is_number(value) and 0 < value <= 1
+    check(fine, owner, option.name, value, "a number above 0, up to 1")
+
+
+def from_to(least: float, most: float = math.inf) -> Validator:
+    """Allow a finite number from *least* to *most*."""
+    allowed = f"a number, {least:g} " + ("or more" if math.isinf(most) else f"to {most:g}")
+
+    def validate(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+        fine = is_number(value) and least <= value <= most and value < math.inf
+        check(fine, owner, option.name, value, allowed)
+
+    return validate
 
 
 def at_least(least: int, most: int | None = None) -> Validator:
@@ -57,6 +112,47 @@ def one_of(*choices: object) -> Validator:
         check(value in choices, owner, option.name, value, allowed)
 
     return validate
+
+
+def text(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow a text that says something."""
+    fine = isinstance(value, str) and bool(value)
+    check(fine, owner, option.name, value, "a text that is not empty")
+
+
+def flag(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow a truth value, and nothing that merely counts as one."""
+    check(isinstance(value, bool), owner, option.name, value, "True or False")
+
+
+def function(of: str) -> Validator:
+    """Allow a function *of* something, that need not be awaited."""
+    allowed = f"a function of {of}"
+
+    def validate(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+        check(is_function(value), owner, option.name, value, allowed)
+
+    return validate
+
+
+def random(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow what chance is drawn from."""
+    allowed = "a function that answers a number from 0 up to 1, such as random.random"
+    check(is_function(value), owner, option.name, value, allowed)
+
+
+def having(allowed: str, *methods: str) -> Validator:
+    """Allow an object that has these *methods*, and no class."""
+
+    def validate(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+        fine = all(callable(getattr(value, method, None)) for method in methods)
+        check(fine and not isinstance(value, type), owner, option.name, value, allowed)
+
+    return validate
+
+
+clock = having("a clock, such as SystemClock()", "now", "wall", "sleep", "cancel_at")
+"""Allows what `genai_pipeline.clock.Clock` asks for."""
 
 
 def optional(validator: Validator) -> Validator:

@@ -33,6 +33,27 @@ _HARM: Mapping[tuple[str, str], str] = {
         )
         for limit in (*_LIMITS, "CircuitBreaker", "Throttle")
     },
+    **{
+        ("CircuitBreaker", router): (
+            "one ill target would keep calls from all the others; give each target a breaker of "
+            "its own"
+        )
+        for router in ("LoadBalance", "Degrade")
+    },
+    ("Retry", "Retry"): (
+        "their attempts would multiply; one Retry is enough, which counts faults and bad answers "
+        "apart"
+    ),
+    ("Hedge", "Cache"): (
+        "the second attempt would share the call of the first, and wait with it; put Cache before "
+        "Hedge"
+    ),
+    **{
+        (limit, "Hedge"): (
+            "{outer} would see one call where two requests are made; put Hedge before it"
+        )
+        for limit in _LIMITS
+    },
     ("CircuitBreaker", "Hedge"): (
         "two calls would go under one probe's permit; put Hedge before CircuitBreaker"
     ),
@@ -50,6 +71,13 @@ _HARM: Mapping[tuple[str, str], str] = {
         "the breaker would see cancellations, which say nothing, and never open on a provider "
         "that hangs; put Timeout behind CircuitBreaker"
     ),
+    **{
+        ("CircuitBreaker", limit): (
+            "calls that wait in line would go on though the circuit opened meanwhile; put "
+            "CircuitBreaker behind {inner}, and its check_first before"
+        )
+        for limit in _LIMITS
+    },
     **{
         (limit, "RateLimit"): (
             "a call that waits for quota would hold a slot; put RateLimit before {outer}"
@@ -73,13 +101,13 @@ def layers(handler: object) -> Iterator[object]:
 
 def misplaced(handler: object) -> Iterator[str]:
     """Yield, for each two policies around *handler* that are in the wrong order, the harm."""
-    seen: list[str] = []
-    for layer in layers(handler):
-        inner = type(layer).__name__
-        for outer in seen:
+    kinds = [type(layer).__name__ for layer in layers(handler)]
+    for place, inner in enumerate(kinds):
+        for outer in kinds[:place]:
+            if outer == "Timeout" in kinds[place:]:
+                continue  # each attempt has a timeout of its own; this one is for all of them
             if (harm := _HARM.get((outer, inner))) is not None:
                 yield f"{inner} behind {outer}: " + harm.format(outer=outer, inner=inner)
-        seen.append(inner)
 
 
 def describe(handler: object) -> str:

@@ -152,8 +152,8 @@ class RunFailed(ExceptionGroup[Exception]):
     """
     Raised at the end of a run in which something went wrong.
 
-    Holds the first errors (100 at most), so ``except* gp.AuthenticationFailed`` works; *report*
-    is the whole account.
+    Holds the first errors (100 at most), so ``except* gp.errors.AuthenticationFailed`` works;
+    *report* is the whole account.
     """
 
     report: Report

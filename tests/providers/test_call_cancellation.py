@@ -22,7 +22,7 @@ PLACES = 64
 async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
     chat: ChatServer,
 ) -> None:
-    """After 10 x 1,000 cancelled calls, as many calls as there are places run at once."""
+    """40: after 10 x 1,000 cancelled calls, as many calls as there are places run at once."""
     base, together = chat.url("").removesuffix("//v1"), f"together-{PLACES}/v1"
     stuck = OpenAI("m", base_url=f"{base}/hang/v1", max_connections=PLACES)
     client = stuck._client
@@ -97,7 +97,7 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_pools_stay_small_and_share_the_load(chat: ChatServer) -> None:
-    """A hundred requests at once spread over several pools, and none queues inside one."""
+    """40: a hundred requests at once spread over several pools, and none queues inside one."""
     wire = open_wire(HttpClient(max_connections=100))
     assert isinstance(wire, HttpxWire)
     target = Target(f"{chat.url('together-100')}/chat/completions", ())

@@ -113,7 +113,7 @@ def test_the_server_may_say_whether_to_retry(
     wish: bool,
     kind: type[Exception],
 ) -> None:
-    """``x-should-retry`` goes before the status."""
+    """15: ``x-should-retry`` goes before the status."""
     assert type(meaning(status, should_retry=wish)) is kind
 
 
@@ -131,7 +131,7 @@ def test_every_answer_has_a_meaning(
     wish: bool | None,
     wait: float | None,
 ) -> None:
-    """Every status with every code becomes one of our errors, which survives a pickle."""
+    """Pain 10: every status with every code becomes one of our errors, which survives a pickle."""
     failure = Failure(
         status=status, codes=tuple(codes), message=message, should_retry=wish, retry_after=wait
     )

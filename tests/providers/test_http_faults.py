@@ -10,6 +10,7 @@ import zlib
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 import trustme
 import zstandard
@@ -23,6 +24,7 @@ from genai_pipeline.providers import OpenAI
 from genai_pipeline.providers._endpoint import Target
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
+from genai_pipeline.testing import FakeClock
 from tests.servers.chat import ChatServer, completion
 from tests.servers.chat import http as answer
 
@@ -140,14 +142,24 @@ async def test_an_answer_that_stops_has_a_limit(chat: ChatServer) -> None:
 
 
 async def test_a_call_that_finds_no_connection_was_not_sent(chat: ChatServer) -> None:
-    """Waiting in our own queue ends with the timeout, and says that nothing was sent."""
-    provider = model(chat, "ok", timeout=0.05, max_connections=1)
+    """Pain 15: waiting in our own queue ends with the timeout, and is no failure of the server."""
+    clock = FakeClock()
+    provider = model(chat, "ok", timeout=60, max_connections=1, clock=clock)
+    breaker = gp.CircuitBreaker(consecutive=1)
+
+    async def call() -> None:
+        with pytest.raises(errors.BulkheadFull, match="max_connections"):
+            await gp.wrap(provider, breaker)(REQUEST)
+
     before = len(chat.seen)
     async with gp.wrap(provider), opened(provider._client) as http:
         http._places.acquire_nowait()
-        with pytest.raises(errors.ConnectionFailed, match="max_connections") as caught:
-            await provider(REQUEST)
-        assert caught.value.sent is False
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            while not http._places.statistics().tasks_waiting:
+                await anyio.lowlevel.checkpoint()
+            clock.advance(60)
+        breaker.check()
         assert len(chat.seen) == before
         http._places.release()
         assert (await provider(REQUEST)).text == "you said: hello"

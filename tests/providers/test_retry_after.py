@@ -44,13 +44,13 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_the_forms_of_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, milliseconds and dates are understood; whatever makes no sense counts as absent."""
+    """14: seconds, milliseconds and dates are understood; what makes no sense is as absent."""
     assert retry_after(headers, now=NOW) == seconds
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_text_is_safe_to_wait_for(exact: str, coarse: str) -> None:
-    """No header makes it raise, or ask for more than a day or less than nothing."""
+    """14: no header makes it raise, or ask for more than a day or less than nothing."""
     seconds = retry_after({"retry-after-ms": exact, "retry-after": coarse}, now=NOW)
     assert seconds is None or (math.isfinite(seconds) and 0 <= seconds <= 86_400)
 

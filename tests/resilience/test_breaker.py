@@ -43,7 +43,7 @@ DOWN = Overloaded("down")
 
 
 def test_opens_at_min_calls_and_not_one_call_earlier() -> None:
-    """With ten calls needed, nine failures leave it closed and the tenth outcome opens it."""
+    """6: with ten calls needed, nine failures leave it closed and the tenth outcome opens it."""
     for last in (DOWN, None):
         breaker = breaker_on(FakeClock(), min_calls=10, consecutive=100)
         end(breaker, *[DOWN] * 9)
@@ -53,7 +53,7 @@ def test_opens_at_min_calls_and_not_one_call_earlier() -> None:
 
 
 def test_rate_of_a_half_with_a_window_of_four_needs_two() -> None:
-    """One failure of four is too few, two of four open it."""
+    """6: one failure of four is too few, two of four open it."""
     breaker = breaker_on(FakeClock(), window=4, min_calls=4, failure_rate=0.5)
     end(breaker, None, None, None, DOWN)
     assert state(breaker) == "closed"
@@ -116,7 +116,7 @@ def slow_calls(breaker: CircuitBreaker, clock: FakeClock, *calls: tuple[float, A
 
 
 def test_slow_calls_alone_open_it() -> None:
-    """Eight of ten calls that took longer than allowed open it; just that long is fine."""
+    """8: eight of ten calls that took longer than allowed open it; just that long is fine."""
     clock = FakeClock()
     breaker = breaker_on(clock, slow_after=2, slow_rate=0.8, min_calls=10)
     slow_calls(breaker, clock, *[(2, None)] * 2, *[(2.1, None)] * 7)
@@ -126,7 +126,7 @@ def test_slow_calls_alone_open_it() -> None:
 
 
 def test_a_slow_failure_counts_once_in_each_rate() -> None:
-    """Calls that are slow and failed are one call each: five of ten reach half, not all."""
+    """8: calls that are slow and failed are one call each: five of ten reach half, not all."""
     clock = FakeClock()
     heard = Heard()
     breaker = breaker_on(clock, slow_after=2, slow_rate=0.6, failure_rate=0.6, consecutive=99)
@@ -192,7 +192,7 @@ SILENT = [
 
 
 def test_business_errors_and_rate_limits_do_not_open_it() -> None:
-    """However many requests are wrong, refused, cut or too many, the circuit stays closed."""
+    """11: however many requests are wrong, refused, cut or too many, the circuit stays closed."""
     breaker = breaker_on(FakeClock())
     end(breaker, *(SILENT + ANSWERED) * 50)
     assert state(breaker) == "closed"
@@ -200,7 +200,7 @@ def test_business_errors_and_rate_limits_do_not_open_it() -> None:
 
 @pytest.mark.parametrize("error", ILL, ids=repr)
 def test_outages_open_it(error: Exception) -> None:
-    """Server errors, broken connections and attempts without an answer in time open it."""
+    """11: server errors, broken connections and attempts without an answer in time open it."""
     breaker = breaker_on(FakeClock())
     end(breaker, *[error] * 10)
     assert state(breaker) == "open"
@@ -340,7 +340,7 @@ def test_keeps_open_as_long_as_the_server_asks() -> None:
 
 
 def test_wall_clock_jumps_change_nothing() -> None:
-    """The open time is measured by the monotonic clock: setting the date does not matter."""
+    """9: the open time is measured by the monotonic clock: setting the date does not matter."""
     clock = FakeClock()
     breaker = breaker_on(clock)
     trip(breaker)
@@ -486,7 +486,7 @@ def test_a_cancelled_call_counts_as_nothing(counts: Any) -> None:
 
 @pytest.mark.anyio
 async def test_cancelling_at_every_wait_keeps_no_permit(clock: FakeClock) -> None:
-    """Wherever a probe is cancelled, its scope catches it, and the next probe may go."""
+    """3: wherever a probe is cancelled, its scope catches it, and the next probe may go."""
 
     async def callee(value: str) -> str:
         await clock.sleep(1)
@@ -508,7 +508,7 @@ async def test_cancelling_at_every_wait_keeps_no_permit(clock: FakeClock) -> Non
 
 @pytest.mark.anyio
 async def test_cancelling_the_call_that_would_trip_it(clock: FakeClock) -> None:
-    """The tenth call in a row, cancelled instead of failed, is cancelled and trips nothing."""
+    """4: the tenth call in a row, cancelled instead of failed, is cancelled and trips nothing."""
     breaker = breaker_on(clock)
 
     async def callee(value: str) -> str:
@@ -529,7 +529,7 @@ async def test_cancelling_the_call_that_would_trip_it(clock: FakeClock) -> None:
 
 
 def test_stragglers_change_nothing() -> None:
-    """Calls that began before a change of state and end after it move no counter, state or time."""
+    """5: calls that began before a change of state and end after it move no counter or state."""
     clock = FakeClock()
     heard = Heard()
     with listen(heard):
@@ -672,7 +672,7 @@ def test_listeners_of_pybreaker_hear_everything() -> None:
 def test_a_listener_that_raises_is_logged_and_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The state still changes, other listeners hear all, and the caller notices nothing."""
+    """10: the state still changes, other listeners hear all, and the caller notices nothing."""
     clock = FakeClock()
     raising, diary = Diary(RuntimeError("listener")), Diary()
     breaker = breaker_on(clock, consecutive=2, listeners=[raising, diary])
@@ -748,7 +748,7 @@ async def test_check_first_passes_when_closed(clock: FakeClock) -> None:
     ("options", "message"),
     [
         ({"failure_rate": 0}, "CircuitBreaker: failure_rate=0; give a number above 0"),
-        ({"failure_rate": 1.1}, "failure_rate=1.1; give a share above 0, up to 1"),
+        ({"failure_rate": 1.1}, "failure_rate=1.1; give a number above 0, up to 1"),
         ({"slow_rate": -1}, "slow_rate=-1; give a number above 0"),
         ({"slow_after": 0}, "slow_after=0; give a number above 0"),
         ({"window": 0}, "window=0; give a whole number, 1 or more"),
@@ -760,7 +760,7 @@ async def test_check_first_passes_when_closed(clock: FakeClock) -> None:
         ({"open_for_max": float("inf")}, "open_for_max=inf; give a number above 0"),
         ({"open_for": 301}, "open_for=301; give at most open_for_max=300"),
         ({"jitter": 1}, "jitter=1; give a share, 0 or more, below 1"),
-        ({"jitter": -0.1}, "jitter=-0.1; give seconds, 0 or more"),
+        ({"jitter": -0.1}, "jitter=-0.1; give a share, 0 or more, below 1"),
         ({"permits": 0}, "permits=0; give a whole number, 1 or more"),
         ({"successes": 0}, "successes=0; give a whole number, 1 or more"),
         ({"probe_for": 0}, "probe_for=0; give a number above 0"),

@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 async def test_an_hour_without_the_provider(clock: FakeClock) -> None:
-    """All records wait through an outage, at most one probe is sent for each opening, all end."""
+    """Pain 12: all records wait through an outage, with one probe for each opening, and end."""
     begins, ends = 10.0, 10.0 + HOUR
     calls: list[float] = []
 

@@ -113,7 +113,7 @@ class Model:
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """A breaker beside the model."""
+    """1, 2, 5: a breaker beside the model."""
 
     calls = Calls("calls")
 

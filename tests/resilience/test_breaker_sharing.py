@@ -39,7 +39,7 @@ def pair(clock: FakeClock, **options: Any) -> tuple[CircuitBreaker, CircuitBreak
 
 
 async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
-    """What trips one is refused by the other half a second later, for as long as is left."""
+    """12: what trips one is refused by the other half a second later, for as long as is left."""
     first, second, _ = pair(clock)
     async with first, second:
         await clock.sleep(0.2)
@@ -51,6 +51,18 @@ async def test_the_other_opens_within_one_period(clock: FakeClock) -> None:
         with pytest.raises(gp.errors.CircuitOpen, match="another process opened it"):
             second.check()
         assert refused_for(first.admit) == 14.5
+
+
+async def test_news_is_told_at_once(clock: FakeClock) -> None:
+    """Who opens does not wait with telling until it asks again."""
+    circuits = MemoryCircuits(clock=clock)
+    async with breaker_on(clock, shared=circuits, share_every=60) as breaker:
+        await clock.sleep(1)
+        trip(breaker)
+        await clock.sleep(0.1)
+        known = await circuits.read("circuit")
+        assert known is not None
+        assert known.state == "open"
 
 
 async def test_calls_never_wait_for_the_shared_state(clock: FakeClock) -> None:
@@ -537,3 +549,5 @@ def test_memory_keeps_at_least_one() -> None:
     assert MemoryCircuits(max_entries=1).max_entries == 1
     with pytest.raises(gp.ConfigurationError, match="max_entries=0; give a whole number, 1 or mo"):
         MemoryCircuits(max_entries=0)
+    with pytest.raises(gp.ConfigurationError, match="MemoryCircuits: clock=3; give"):
+        MemoryCircuits(clock=3)  # type: ignore[arg-type]

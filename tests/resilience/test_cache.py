@@ -119,7 +119,7 @@ async def test_an_equal_call_is_answered_from_the_store() -> None:
     ),
 )
 async def test_every_parameter_counts(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """No answer is served that was made with any other parameter, known or extra."""
+    """Pain 35: no answer is served that was made with any other parameter, known or extra."""
     model = Script("one", "two")
     cached = gp.wrap(model, _cache(FakeClock()))
     await cached(gp.Request("Hello", **first))
@@ -234,7 +234,7 @@ async def test_a_value_without_a_key_is_refused() -> None:
 
 @pytest.mark.parametrize("reason", ["length", "refusal", "filter", "other", "stop", "tool"])
 async def test_only_complete_answers_are_kept(reason: FinishReason) -> None:
-    """Answers cut, refused, filtered or ended otherwise are fetched anew each time."""
+    """Pain 37: answers cut, refused, filtered or ended otherwise are fetched anew each time."""
     model = Script(gp.Response("x", finish_reason=reason), then="repeat")
     cached = gp.wrap(model, _cache(FakeClock()))
     await cached(ASK)

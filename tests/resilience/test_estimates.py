@@ -54,7 +54,7 @@ def test_an_answer_without_input_tokens_teaches_no_ratio() -> None:
 
 
 def test_output_is_what_the_request_allows_until_enough_is_known() -> None:
-    """Before 20 answers, output is expected as allowed, or as the option says; then learned."""
+    """Pain 8: before 20 answers, output is expected as allowed, or as told; then learned."""
     estimates = Estimates(500)
     limited, free = gp.Request("x", max_output_tokens=300), gp.Request("x")
     for output in range(1, 20):

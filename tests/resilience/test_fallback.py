@@ -223,6 +223,8 @@ async def test_past_the_deadline_no_other_is_asked(clock: FakeClock) -> None:
     wrapped = gp.wrap(late, Deadline(10, clock=clock), Fallback(other, clock=clock))
     await _fails(wrapped, Overloaded)
     assert other.calls == 0
+    wrapped = gp.wrap(late, Deadline(10.5, clock=clock), Fallback(other, clock=clock))
+    assert (await wrapped(ASK)).text == "two"  # half a second is left
 
 
 async def test_others_live_as_long_as_the_wrap() -> None:

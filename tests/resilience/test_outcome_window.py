@@ -17,7 +17,7 @@ RATES = st.integers(1, 20).map(lambda twentieths: twentieths / 20)
 def test_counters_equal_a_recount(
     steps: list[tuple[int, int]], size: int, age: int, least: int, failing: float, slowing: float
 ) -> None:
-    """By number and by age, after any sequence; and the verdict is that of the recount."""
+    """7: by number and by age, after any sequence; and the verdict is that of the recount."""
     window = OutcomeWindow(size=size, age=age, least=least, failure_rate=failing, slow_rate=slowing)
     now, past = 0, list[tuple[int, int]]()
     for seconds, kind in steps:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -347,7 +348,7 @@ async def test_the_line_is_bounded(clock: FakeClock) -> None:
 
 
 async def test_a_429_stops_everybody_and_then_lets_them_go_gradually(clock: FakeClock) -> None:
-    """After a 429 nobody calls before its Retry-After, and then one at a time, without a burst."""
+    """Pain 2: after a 429 nobody calls before its Retry-After, then one at a time, no burst."""
     heard: list[Any] = []
     times: list[float] = []
     limit = RateLimit(requests=60, clock=clock, random=lambda: 0.5, name="gpt")
@@ -502,7 +503,7 @@ async def test_a_reservation_is_ended_once(clock: FakeClock) -> None:
         ({"requests": 0}, "RateLimit: requests=0; give a whole number, 1 or more"),
         ({"tokens": -5}, "RateLimit: tokens=-5; give a whole number, 1 or more"),
         ({"per": 0}, "RateLimit: per=0; give a number above 0"),
-        ({"share": 1.5}, "RateLimit: share=1.5; give a number above 0, at most 1"),
+        ({"share": 1.5}, "RateLimit: share=1.5; give a number above 0, up to 1"),
         ({"burst": float("inf")}, "RateLimit: burst=inf; give a number above 0"),
         ({"learn": False}, "RateLimit: no limit is given and learn=False; give requests="),
     ],
@@ -522,3 +523,75 @@ async def test_a_senseless_cost_is_refused(cost: Any, clock: FakeClock) -> None:
     limit = RateLimit(tokens=100, cost=lambda _: cost, clock=clock)
     with pytest.raises(ConfigurationError, match=r"RateLimit: cost=.*tokens, 0 or more"):
         await gp.wrap(failing_never, limit)(1)
+
+
+async def test_who_queued_into_a_cooldown_waits_too(clock: FakeClock) -> None:
+    """A call that waited for a slot while another was told to slow down is not sent before."""
+    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt", random=lambda: 0.0)
+    model, sent = _slowing_down(clock, limit, hint=20)
+    heard: list[Any] = []
+    with gp.listen(heard.append):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(run, model, 0)
+    assert sent == pytest.approx([0, 21, 22])
+    waits = [each for each in heard if isinstance(each, PolicyWaited) and each.kind == "cooldown"]
+    assert [each.seconds for each in waits] == pytest.approx([20])
+
+
+@pytest.mark.parametrize(("hint", "deadline"), [(31, math.inf), (20, 15)])
+async def test_who_queued_into_a_long_cooldown_is_refused(
+    clock: FakeClock, hint: float, deadline: float
+) -> None:
+    """Half a minute and more, or past its deadline, it does not wait, and gets its quota back."""
+    limit = RateLimit(requests=60, burst=60, clock=clock, name="gpt", random=lambda: 0.0)
+    model, sent = _slowing_down(clock, limit, hint=hint)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run, model, 0)
+        await a_moment()
+        words = "gpt: the provider asked to slow down, for another"
+        with deadline_at(deadline), pytest.raises(RateLimitExceeded, match=words) as refused:
+            await model(0)
+    assert refused.value.retry_after == pytest.approx(hint)
+    assert sent == [0]
+    assert limit.in_flight == 0
+
+
+async def test_a_cancelled_wait_for_the_end_of_a_cooldown_takes_nothing(clock: FakeClock) -> None:
+    """Cancelled in the queue or in the cooldown, a call is not sent and holds no slot."""
+
+    @asynccontextmanager
+    async def scenario() -> AsyncIterator[Call]:
+        limit = RateLimit(requests=60, burst=60, clock=clock)
+        model, sent = _slowing_down(clock, limit, hint=20)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, model, 0)
+            await a_moment()
+            yield partial(run, model, 0)
+        await clock.sleep(100)
+        assert len(sent) <= 2
+        assert (limit.in_flight, limit.waiting) == (0, 0)
+        await model(0)
+
+    # the queue, the cooldown, the call
+    assert await cancel_at_every_wait(scenario) == 3
+
+
+def _slowing_down(
+    clock: FakeClock, limit: RateLimit, *, hint: float
+) -> tuple[gp.Handler[int, None], list[float]]:
+    """Answer a handler behind a limit and one slot, whose first call is told to slow down."""
+    sent: list[float] = []
+
+    async def provider(_: int) -> None:
+        sent.append(clock.now())
+        await clock.sleep(1)
+        if len(sent) == 1:
+            raise RateLimited("429", retry_after=hint)
+
+    async def forgiving(value: int, call_next: gp.Handler[int, None]) -> None:
+        with suppress(RateLimited):
+            await call_next(value)
+
+    slots = gp.Bulkhead(1, clock=clock)
+    return gp.wrap(provider, forgiving, limit, slots, limit.check_again), sent

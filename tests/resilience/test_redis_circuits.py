@@ -246,7 +246,7 @@ class Process:
 
 
 def test_two_processes(valkey: Valkey, anyio_backend: str) -> None:
-    """B refuses within one period of A's trip; with the server killed, both decide alone."""
+    """12: B refuses within one period of A's trip; with the server killed, both decide alone."""
     processes = [Process(valkey.url, anyio_backend) for _ in range(2)]
     try:
         first, second = processes

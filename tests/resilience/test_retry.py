@@ -83,7 +83,7 @@ async def test_a_hint_shorter_than_the_backoff_does_not_shorten_it(clock: FakeCl
 
 
 async def test_rate_limits_use_up_no_attempts(clock: FakeClock) -> None:
-    """A storm of rate limits leaves every attempt for real faults."""
+    """Pain 6: a storm of rate limits leaves every attempt for real faults."""
     storm = [RateLimited("slow down", retry_after=1)] * 20
     model = Flaky(clock, *storm, Overloaded("busy"), *storm, Overloaded("busy"), "fine")
     assert await gp.wrap(model, retry(clock, random=always(0.0)))("prompt") == "fine"

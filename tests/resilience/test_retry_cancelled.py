@@ -61,7 +61,7 @@ async def test_cancelling_the_wait_for_a_rejection_refunds_nothing(clock: FakeCl
 
 @pytest.mark.parametrize("on", [Exception, lambda _: True], ids=["class", "function"])
 def test_the_cancellation_of_a_task_is_not_swallowed(on: Any) -> None:
-    """A task of asyncio's own that is cancelled once ends, in an attempt and in a wait."""
+    """Pain 13: a task of asyncio's own that is cancelled once ends, in an attempt and in a wait."""
 
     async def model(calls: list[float]) -> str:
         calls.append(0)

@@ -25,7 +25,7 @@ def pipeline(clock: FakeClock, stage: Any, source: Ledger, **options: Any) -> gp
 
 
 async def test_a_long_hint_parks_the_record(clock: FakeClock) -> None:
-    """The record waits as long as the server asked, is called then, and dies of nothing."""
+    """Pain 5: the record waits as long as the server asked, is called then, and dies of nothing."""
     model = Flaky(clock, RateLimited("per day", retry_after=7200), "fine")
     dead = Kept()
     report = await pipeline(

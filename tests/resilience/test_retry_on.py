@@ -52,7 +52,7 @@ async def test_transient_means_all_that_passes(kind: type[Exception]) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", FINAL)
 async def test_what_cannot_pass_is_never_repeated_by_a_wide_class(kind: type[Exception]) -> None:
-    """No wide class makes a mistake, a refusal or missing money worth another call."""
+    """Pain 10: no wide class makes a mistake, a refusal or missing money worth another call."""
     for wide in (Exception, errors.PipelineError, (OSError, Exception), errors.Transient):
         assert await calls(wide, kind("it stays")) == 1
 
@@ -177,6 +177,13 @@ def test_wrong_options_of_retry_are_refused(option: str, value: Any) -> None:
         Retry(**{"on": OSError, option: value})
 
 
+def test_a_wrong_clock_is_told_of_the_retry() -> None:
+    """Whether or not it has a budget that would need the clock too."""
+    for options in ({}, {"budget": None}):
+        with pytest.raises(gp.ConfigurationError, match="Retry: clock=3; give"):
+            Retry(**{"on": OSError, "clock": 3, **options})  # type: ignore[arg-type]
+
+
 def test_limits_of_options_are_allowed() -> None:
     """The least and the equal are fine."""
     Retry(on=OSError, attempts=1, answer_attempts=1, first_wait=8, max_wait=8)
@@ -233,7 +240,7 @@ def test_wrong_limits_are_refused(policy: Any, value: Any) -> None:
 
 @pytest.mark.anyio
 async def test_an_option_is_never_without_effect(clock: FakeClock) -> None:
-    """What is set is what happens: two attempts are two, whatever is wrapped how often."""
+    """Pain 3: what is set is what happens: two attempts are two, whatever is wrapped how often."""
     model = Flaky(clock, errors.Overloaded("busy"))
     inner = gp.wrap(model, retry(clock, attempts=2))
     with pytest.raises(errors.Overloaded):

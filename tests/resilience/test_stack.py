@@ -43,6 +43,7 @@ def test_the_usual_policies_stand_in_the_usual_order() -> None:
         "method",
         "RateLimit",
         "AdaptiveLimit",
+        "method",
         "CircuitBreaker",
         "Timeout",
     ]

@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._options import at_least, check, positive
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AttemptTimeout, Overloaded, RateLimited
@@ -62,10 +63,10 @@ class AdaptiveLimit:
     patience: float = attrs.field(default=60.0, validator=positive)
     """Seconds without the end of any call after which a waiting one is let through anyway."""
 
-    name: str = "adaptive_limit"
+    name: str = attrs.field(default="adaptive_limit", validator=_options.text)
     """What events call it."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
     _slots: Slots = attrs.field(init=False, repr=False)
     _limit: float = attrs.field(init=False, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import attrs
@@ -18,7 +18,7 @@ from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
 from genai_pipeline.resilience._circuit import Circuit, CircuitListener, CircuitState
 from genai_pipeline.resilience._circuit_sharing import CircuitSharing, Exchange
-from genai_pipeline.resilience._outage import Counts, is_outage
+from genai_pipeline.resilience._outage import Counts, is_counts, is_outage
 from genai_pipeline.resilience._outcome_window import OutcomeWindow
 from genai_pipeline.types import Handler
 
@@ -28,9 +28,19 @@ I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 
 
-def _share(owner: object, option: attrs.Attribute[float], value: float) -> None:
-    _options.positive(owner, option, value)
-    check(value <= 1, owner, option.name, value, "a share above 0, up to 1")
+def _is_jitter(owner: object, option: attrs.Attribute[float], value: Any) -> None:
+    fine = _options.is_number(value) and 0 <= value < 1
+    check(fine, owner, option.name, value, "a share, 0 or more, below 1")
+
+
+def _are_listeners(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = isinstance(value, Sequence) and all(isinstance(each, CircuitListener) for each in value)
+    check(fine, owner, option.name, value, "a list of pybreaker's listeners")
+
+
+_are_circuits = _options.having(
+    "shared circuits, such as RedisCircuits(url=...), or None", "read", "change"
+)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -66,16 +76,16 @@ class CircuitBreaker(Composite):
     follow resilience4j.
     """
 
-    name: str = "circuit"
+    name: str = attrs.field(default="circuit", validator=_options.text)
     """Named in events and errors; those with the same name share state, where it is *shared*."""
 
-    failure_rate: float = attrs.field(default=0.5, validator=_share)
+    failure_rate: float = attrs.field(default=0.5, validator=_options.share)
     slow_after: float | None = attrs.field(
         default=None, validator=_options.optional(_options.positive)
     )
     """Calls that take longer than these seconds are slow; `None`: no call is."""
 
-    slow_rate: float = attrs.field(default=0.8, validator=_share)
+    slow_rate: float = attrs.field(default=0.8, validator=_options.share)
     window: int = attrs.field(default=100, validator=_options.at_least(1))
     window_seconds: float = attrs.field(default=60.0, validator=_options.positive)
     min_calls: int = attrs.field(default=10, validator=_options.at_least(1))
@@ -84,7 +94,7 @@ class CircuitBreaker(Composite):
     open_for_max: float = attrs.field(default=300.0, validator=_options.positive)
     """Also the most that an error's ``retry_after`` may keep it open for."""
 
-    jitter: float = attrs.field(default=0.2, validator=_options.seconds)
+    jitter: float = attrs.field(default=0.2, validator=_is_jitter)
     """By which share of itself the time it is open varies at random, lest all probe at once."""
 
     permits: int = attrs.field(default=1, validator=_options.at_least(1))
@@ -96,18 +106,22 @@ class CircuitBreaker(Composite):
     Make it longer than an attempt may take.
     """
 
-    counts: Counts = is_outage
+    counts: Counts = attrs.field(default=is_outage, validator=is_counts)
     """Says of an error whether the callee is ill (`True`), well (`False`), or nothing (`None`)."""
 
-    listeners: Sequence[CircuitListener] = ()
+    listeners: Sequence[CircuitListener] = attrs.field(default=(), validator=_are_listeners)
     """pybreaker's listeners; one that raises is logged, and changes nothing."""
 
-    shared: SharedCircuits | None = None
+    shared: SharedCircuits | None = attrs.field(
+        default=None, validator=_options.optional(_are_circuits)
+    )
     share_every: float = attrs.field(default=0.5, validator=_options.positive)
     """Seconds after which it asks what other processes know."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
-    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
+    random: Callable[[], float] = attrs.field(
+        default=random.random, repr=False, validator=_options.random
+    )
     _circuit: Circuit = attrs.field(init=False, repr=False)
     _sharing: CircuitSharing | None = attrs.field(default=None, init=False, repr=False)
     _exchanges: list[tuple[int, Exchange]] = attrs.field(factory=list, init=False, repr=False)
@@ -115,7 +129,6 @@ class CircuitBreaker(Composite):
     def __attrs_post_init__(self) -> None:
         fine = self.min_calls <= self.window
         check(fine, self, "min_calls", self.min_calls, f"at most window={self.window}")
-        check(self.jitter < 1, self, "jitter", self.jitter, "a share, 0 or more, below 1")
         fine = self.open_for <= self.open_for_max
         check(fine, self, "open_for", self.open_for, f"at most open_for_max={self.open_for_max:g}")
         self._circuit = Circuit(

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline.clock import Clock, SystemClock
 
 __all__ = ["Buckets", "MemoryBuckets", "Needs", "Quota"]
@@ -121,7 +122,7 @@ class MemoryBuckets:
     anything else is given.
     """
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
     _buckets: dict[str, _Bucket] = attrs.field(factory=dict, init=False, repr=False)
     _blocked_until: float = attrs.field(default=-math.inf, init=False, repr=False)
 

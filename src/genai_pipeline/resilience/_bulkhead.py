@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._options import at_least
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import BulkheadFull, DeadlineExceeded
@@ -46,10 +47,12 @@ class Bulkhead:
     pipeline waits in line and only a flood is refused; a waiting call takes about a kilobyte.
     """
 
-    name: str = attrs.field(default="bulkhead", kw_only=True)
+    name: str = attrs.field(default="bulkhead", kw_only=True, validator=_options.text)
     """What events call it."""
 
-    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
+    clock: Clock = attrs.field(
+        factory=SystemClock, kw_only=True, repr=False, validator=_options.clock
+    )
 
     _slots: Slots = attrs.field(init=False, repr=False)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
@@ -32,27 +33,19 @@ _COMPLETE = ("stop", "tool")
 _NOT_THE_REAL_THING = ("fallback", "degraded", "stale")
 
 
-def _is_store(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    fine = all(callable(getattr(value, name, None)) for name in ("get", "put", "delete"))
-    fine = fine and not isinstance(value, type)
-    check(fine, owner, option.name, value, "a store, such as gp.stores.Memory()")
-
-
-def _is_scope(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    fine = value is None or (isinstance(value, str) and bool(value))
-    check(fine, owner, option.name, value, "a text that is not empty, or None")
-
-
-def _is_function(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    check(value is None or callable(value), owner, option.name, value, "a function, or None")
+_is_store = _options.having("a store, such as gp.stores.Memory()", "get", "put", "delete")
+_is_key = _options.function("the value that answers a text or None, or None")
+_is_keep = _options.function("the answer that tells whether to keep it, or None")
 
 
 def _to_names(per: str | Iterable[str]) -> tuple[str, ...]:
-    return (per,) if isinstance(per, str) else tuple(per)
+    if isinstance(per, str):
+        return (per,)
+    return tuple(per) if isinstance(per, Iterable) else per  # the validator refuses it
 
 
-def _are_names(owner: object, option: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
-    fine = all(isinstance(name, str) and name for name in value)
+def _are_names(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = isinstance(value, tuple) and all(isinstance(name, str) and name for name in value)
     check(fine, owner, option.name, value, "the name of an attribute of records, or several")
 
 
@@ -95,7 +88,7 @@ class Cache(Composite):
     ttl: float | None = attrs.field(default=86_400.0, validator=optional(positive))
     """Seconds until an answer is fetched anew; `None`: never."""
 
-    scope: str | None = attrs.field(default=None, validator=_is_scope)
+    scope: str | None = attrs.field(default=None, validator=optional(_options.text))
     """
     What decides on answers beside the request: the model and its version, the prompt's version.
 
@@ -110,10 +103,10 @@ class Cache(Composite):
     A record without them, or a call outside any pipeline, is passed by.
     """
 
-    key: Callable[[Any], str | None] | None = attrs.field(default=None, validator=_is_function)
+    key: Callable[[Any], str | None] | None = attrs.field(default=None, validator=optional(_is_key))
     """Makes the text that stands for a value; `None`: the fingerprint of the request."""
 
-    keep: Callable[[Any], bool] | None = attrs.field(default=None, validator=_is_function)
+    keep: Callable[[Any], bool] | None = attrs.field(default=None, validator=optional(_is_keep))
     """Tells of a complete answer whether to keep it; `None`: every one."""
 
     stale_for: float = attrs.field(default=0.0, validator=seconds)
@@ -125,9 +118,9 @@ class Cache(Composite):
     store_timeout: float = attrs.field(default=5.0, validator=positive)
     """The longest to wait for the store, in seconds."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
-    name: str = "cache"
+    name: str = attrs.field(default="cache", validator=_options.text)
     """What to call this in events."""
 
     _keys: Keys = attrs.field(

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._options import check
 from genai_pipeline.errors import ConfigurationError, NotCached
 from genai_pipeline.messages import Request, Response, Usage
@@ -16,7 +17,7 @@ __all__ = ["Canned", "cache_only"]
 
 
 def _is_answer(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    fine = isinstance(value, str) or callable(value)
+    fine = isinstance(value, str) or _options.is_function(value)
     check(fine, owner, option.name, value, "a text, or a function of the request that answers one")
 
 
@@ -33,7 +34,7 @@ class Canned:
     answer: str | Callable[[Request], str] = attrs.field(validator=_is_answer)
     """The text, or a function that makes it of the request."""
 
-    name: str = attrs.field(default="canned", kw_only=True)
+    name: str = attrs.field(default="canned", kw_only=True, validator=_options.text)
 
     async def __call__(self, request: Request, /) -> Response:
         """Give the answer."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import attrs
 
-from genai_pipeline._options import check
+from genai_pipeline._options import check, is_function
 from genai_pipeline.errors import AuthenticationFailed, QuotaExhausted, Rejected, Transient
 
 __all__ = ["Causes", "asked", "elsewhere", "is_causes"]
@@ -49,5 +48,5 @@ def is_causes(owner: object, option: attrs.Attribute[Any], value: object) -> Non
             isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
         )
     else:
-        fine = callable(value) and not inspect.iscoroutinefunction(value)
+        fine = is_function(value)
     check(fine, owner, option.name, value, _ALLOWED)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import attrs
 
-from genai_pipeline._options import positive
+from genai_pipeline import _options
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import DeadlineExceeded
 from genai_pipeline.resilience._limit import binding_deadline
@@ -33,10 +33,12 @@ class Deadline:
     What the call shields from cancellation runs to its end.
     """
 
-    seconds: float = attrs.field(validator=positive)
+    seconds: float = attrs.field(validator=_options.positive)
     """The longest that the call may take in all."""
 
-    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
+    clock: Clock = attrs.field(
+        factory=SystemClock, kw_only=True, repr=False, validator=_options.clock
+    )
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on with a deadline, and cancel the call when its time is up."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import check
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Transient
@@ -20,13 +21,6 @@ from genai_pipeline.resilience._route_events import DegradationChanged
 from genai_pipeline.types import Provider
 
 __all__ = ["Degrade"]
-
-
-class _Option:
-    """The name of an option, for validators."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
 
 class Degrade(Composite):
@@ -71,15 +65,15 @@ class Degrade(Composite):
         clock: Clock | None = None,
         name: str = "degrade",
     ) -> None:
-        is_causes(self, cast("Any", _Option("on")), on)
-        fine = isinstance(failure_rate, int | float) and not isinstance(failure_rate, bool)
-        fine = fine and 0 < failure_rate <= 1
-        check(fine, self, "failure_rate", failure_rate, "a number above 0, up to 1")
+        apply(is_causes, self, "on", on)
+        apply(_options.share, self, "failure_rate", failure_rate)
         for option, count in (("least_calls", least_calls), ("recover_after", recover_after)):
-            _options.at_least(1)(self, cast("Any", _Option(option)), count)
+            apply(_options.at_least(1), self, option, count)
         for option, seconds in (("window", window), ("probe_after", probe_after)):
-            _options.positive(self, cast("Any", _Option(option)), seconds)
-        fine = isinstance(max_probe_after, int | float) and max_probe_after >= probe_after
+            apply(_options.positive, self, option, seconds)
+        apply(_options.optional(_options.clock), self, "clock", clock)
+        apply(_options.text, self, "name", name)
+        fine = _options.is_number(max_probe_after) and probe_after <= max_probe_after < math.inf
         allowed = f"seconds, probe_after={probe_after!r} or more"
         check(fine, self, "max_probe_after", max_probe_after, allowed)
         self.name = name
@@ -88,7 +82,7 @@ class Degrade(Composite):
         fine = len(names) > 1 and len(set(names)) == len(names)
         check(fine, self, "levels", names, "at least two, each with a name of its own")
         self._on = asked(on)
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
         limits = Thresholds(
             failure_rate=failure_rate,
             least_calls=least_calls,

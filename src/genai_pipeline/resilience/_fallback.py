@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
-import attrs
-
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import check
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidAnswer, Rejected
@@ -77,15 +76,17 @@ class Fallback(Composite, Generic[I, O]):
         for index, other in enumerate(others):
             fine = callable(other) and not isinstance(other, type)
             check(fine, self, f"others[{index}]", other, "a handler, no class")
-        is_causes(self, cast("Any", _Option("on")), on)
+        apply(is_causes, self, "on", on)
         fine = accept is None or callable(accept)
         check(fine, self, "accept", accept, "a function of the answer, or None")
+        apply(_options.optional(_options.clock), self, "clock", clock)
+        apply(_options.text, self, "name", name)
         sizes = _to_sizes(context_sizes)
         allowed = f"{len(others) + 1} numbers of tokens, the first target's before the others'"
         fine = sizes is None or (
             isinstance(sizes, tuple)
             and len(sizes) == len(others) + 1
-            and all(isinstance(size, int) and size > 0 for size in sizes)
+            and all(isinstance(size, int) and size is not True and size > 0 for size in sizes)
         )
         check(fine, self, "context_sizes", context_sizes, allowed)
         self.others = others
@@ -93,7 +94,7 @@ class Fallback(Composite, Generic[I, O]):
         self._on = asked(on)
         self._accept = accept
         self._sizes = sizes
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
 
     def parts(self) -> Iterable[object]:
         """Answer the others: what is entered and left with this."""
@@ -163,13 +164,6 @@ class Fallback(Composite, Generic[I, O]):
 
     def __repr__(self) -> str:
         return f"Fallback({', '.join(map(repr, self.others))})"
-
-
-@attrs.frozen
-class _Option:
-    """The name of an option, for validators."""
-
-    name: str
 
 
 def _not_accepted() -> InvalidAnswer:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import check
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
@@ -28,13 +28,6 @@ I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 
 _NOTE = "Hedges failed too: "
-
-
-class _Option:
-    """The name of an option, for validators."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
 
 class Hedge(Composite):
@@ -87,12 +80,13 @@ class Hedge(Composite):
         for index, other in enumerate(others):
             fine = callable(other) and not isinstance(other, type)
             check(fine, self, f"others[{index}]", other, "a handler, no class")
-        _options.optional(_options.seconds)(self, cast("Any", _Option("after")), after)
-        _options.seconds(self, cast("Any", _Option("min_delay")), min_delay)
-        is_causes(self, cast("Any", _Option("on")), on)
+        apply(_options.optional(_options.seconds), self, "after", after)
+        apply(_options.seconds, self, "min_delay", min_delay)
+        apply(is_causes, self, "on", on)
         for option, number in (("percentile", percentile), ("share", share)):
-            fine = isinstance(number, int | float) and not isinstance(number, bool)
-            check(fine and 0 < number <= 1, self, option, number, "a number above 0, up to 1")
+            apply(_options.share, self, option, number)
+        apply(_options.optional(_options.clock), self, "clock", clock)
+        apply(_options.text, self, "name", name)
         fine = budget is None or isinstance(budget, RetryBudget)
         check(fine, self, "budget", budget, "a RetryBudget, or None for none")
         self.others = others
@@ -103,7 +97,7 @@ class Hedge(Composite):
         self._allowance = Allowance(share)
         self._on = asked(on)
         self._budget = budget
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
 
     def parts(self) -> Iterable[object]:
         """Answer the others: what is entered and left with this."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check, one_of, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
@@ -30,9 +32,11 @@ __all__ = ["LoadBalance"]
 _DEFAULT_REST = 1.0
 
 
-def _is_sticky(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    allowed = "a function of the value that answers text or None"
-    check(value is None or callable(value), owner, option.name, value, allowed)
+_is_sticky = _options.function("the value that answers text or None")
+
+
+def _is_price(value: object) -> bool:
+    return _options.is_number(value) and 0 <= value < math.inf
 
 
 @attrs.frozen(eq=False)
@@ -78,7 +82,7 @@ class LoadBalance(Composite):
     """For ``by="cost"``: what a call costs, by name of the target, in any unit."""
 
     sticky: Callable[[Any], str | None] | None = attrs.field(
-        default=None, kw_only=True, validator=_is_sticky
+        default=None, kw_only=True, validator=_options.optional(_is_sticky)
     )
     """Answers the key of a value whose calls belong together; `None` for one that has none."""
 
@@ -88,9 +92,13 @@ class LoadBalance(Composite):
     memory: float = attrs.field(default=60.0, kw_only=True, validator=positive)
     """For ``by="latency"``: seconds until a latency that was seen counts a third."""
 
-    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
-    random: Callable[[], float] = attrs.field(default=random.random, kw_only=True, repr=False)
-    name: str = attrs.field(default="balance", kw_only=True)
+    clock: Clock = attrs.field(
+        factory=SystemClock, kw_only=True, repr=False, validator=_options.clock
+    )
+    random: Callable[[], float] = attrs.field(
+        default=random.random, kw_only=True, repr=False, validator=_options.random
+    )
+    name: str = attrs.field(default="balance", kw_only=True, validator=_options.text)
 
     members: tuple[Target[Request, Response], ...] = attrs.field(
         init=False, default=attrs.Factory(lambda self: targets_of(self, self.targets), True)
@@ -103,9 +111,9 @@ class LoadBalance(Composite):
             return
         names = [target.name for target in self.members]
         fine = isinstance(self.prices, Mapping) and all(
-            isinstance(self.prices.get(name), int | float) for name in names
+            _is_price(self.prices.get(name)) for name in names
         )
-        check(fine, self, "prices", self.prices, f"a number for each of {names}")
+        check(fine, self, "prices", self.prices, f"a number, 0 or more, for each of {names}")
 
     def parts(self) -> Iterable[object]:
         """Answer the targets: what is entered and left with this."""

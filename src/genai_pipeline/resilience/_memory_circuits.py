@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from genai_pipeline._options import at_least
+from genai_pipeline import _options
 from genai_pipeline._shared import SharedCircuit, SharedState
 from genai_pipeline.clock import Clock, SystemClock
 
@@ -15,10 +15,10 @@ __all__ = ["MemoryCircuits"]
 class MemoryCircuits:
     """Keeps circuits in this process, for breakers that guard the same thing, and for tests."""
 
-    max_entries: int = attrs.field(default=10_000, validator=at_least(1))
+    max_entries: int = attrs.field(default=10_000, validator=_options.at_least(1))
     """The most circuits it keeps; beyond that, it forgets the one changed longest ago."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
     _circuits: dict[str, tuple[SharedCircuit, float]] = attrs.field(
         factory=dict, init=False, repr=False
     )

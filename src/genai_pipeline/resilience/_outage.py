@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from genai_pipeline._options import function
 from genai_pipeline.errors import (
     InvalidAnswer,
     PipelineError,
@@ -15,10 +16,13 @@ from genai_pipeline.errors import (
     classify,
 )
 
-__all__ = ["Counts", "is_outage"]
+__all__ = ["Counts", "is_counts", "is_outage"]
 
 Counts: TypeAlias = Callable[[Exception], bool | None]
 """What an error says of the callee: `True` ill, `False` well, `None` nothing."""
+
+is_counts = function("the error that answers True, False or None")
+"""Allows what `Counts` says."""
 
 
 def is_outage(error: Exception) -> bool | None:

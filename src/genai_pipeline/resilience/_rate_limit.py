@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
-from genai_pipeline._options import at_least, check, optional, positive, seconds
+from genai_pipeline._options import apply, at_least, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.errors import ConfigurationError, RateLimitExceeded
+from genai_pipeline.events import PolicyWaited, emit
 from genai_pipeline.resilience._buckets import Buckets, MemoryBuckets, Needs
+from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._reservation import Reservation, Reservations
@@ -23,15 +26,21 @@ __all__ = ["RateLimit"]
 I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 
+_IN_PLACE = 30.0
+"""Seconds; below the patience of `AdaptiveLimit`, which would take a longer wait for a hang."""
+
 Cost = Callable[[Any], "float | tuple[float, float]"]
 
 
-def _share(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
-    check(fine, owner, option.name, value, "a number above 0, at most 1")
+_is_cost = _options.function("the value that answers its tokens, or None")
+_are_buckets = _options.having(
+    "buckets, such as SharedBuckets(...)",
+    *("configure", "take", "reserve", "settle", "lower", "block", "blocked_for", "forecast"),
+)
 
 
 def _buckets(owner: RateLimit) -> Buckets:
+    apply(_options.clock, owner, "clock", owner.clock)  # lest the buckets complain of it
     return MemoryBuckets(clock=owner.clock)
 
 
@@ -61,9 +70,9 @@ class RateLimit(Composite):
     `RateLimitExceeded`; input that the quota can never carry with `InvalidRequest`.
 
     Stands behind `Retry`, so that each attempt is counted, and before `Bulkhead`, so that a call
-    that waits for quota holds no slot. An instance is one quota: share it between all that use
-    the same key, and give each key its own. Other values than a `Request` count as one request;
-    *cost* may tell their tokens.
+    that waits for quota holds no slot; `check_again` stands behind that. An instance is one
+    quota: share it between all that use the same key, and give each key its own. Other values
+    than a `Request` count as one request; *cost* may tell their tokens.
     """
 
     requests: float | None = attrs.field(default=None, validator=optional(at_least(1)))
@@ -90,10 +99,10 @@ class RateLimit(Composite):
     Small, since providers enforce their minute in shorter stretches too.
     """
 
-    share: float = attrs.field(default=1.0, validator=_share)
+    share: float = attrs.field(default=1.0, validator=_options.share)
     """The part of the quota to use; less than 1 leaves the rest to others with the same key."""
 
-    strict: bool = False
+    strict: bool = attrs.field(default=False, validator=_options.flag)
     """
     Whether to reserve all of ``max_output_tokens`` instead of what answers usually take.
 
@@ -103,10 +112,10 @@ class RateLimit(Composite):
     expected_output: int = attrs.field(default=500, validator=at_least(0))
     """Output tokens to expect, before 20 answers are in, where a request sets no limit."""
 
-    count_cached: bool = True
+    count_cached: bool = attrs.field(default=True, validator=_options.flag)
     """Whether input that the provider had cached counts; for Anthropic's, mostly, it does not."""
 
-    cost: Cost | None = None
+    cost: Cost | None = attrs.field(default=None, validator=_options.optional(_is_cost))
     """
     Answers what a value will use: its input tokens, or a pair of input and output tokens.
 
@@ -119,18 +128,22 @@ class RateLimit(Composite):
     queue: int = attrs.field(default=10_000, validator=at_least(0))
     """The most calls that wait; one more is refused with `RateLimitExceeded`."""
 
-    learn: bool = True
+    learn: bool = attrs.field(default=True, validator=_options.flag)
     """Whether to obey the limits that the provider tells."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
-    buckets: Buckets = attrs.field(default=attrs.Factory(_buckets, takes_self=True), repr=False)
+    buckets: Buckets = attrs.field(
+        default=attrs.Factory(_buckets, takes_self=True), repr=False, validator=_are_buckets
+    )
     """Where what is left is kept: in this process (on the clock), or shared with others."""
 
-    name: str = "rate_limit"
+    name: str = attrs.field(default="rate_limit", validator=_options.text)
     """What events call it."""
 
-    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    random: Callable[[], float] = attrs.field(
+        default=random.random, repr=False, validator=_options.random
+    )
 
     _line: QuotaLine = attrs.field(init=False, repr=False)
     _reservations: Reservations = attrs.field(init=False, repr=False)
@@ -160,6 +173,32 @@ class RateLimit(Composite):
             raise
         reservation.answered(answer)
         return answer
+
+    async def check_again(self, value: I, call_next: Handler[I, O]) -> O:
+        """
+        Be the middleware in which a call that queued, behind this limit, into a cooldown waits.
+
+        Stands behind `Bulkhead` or `AdaptiveLimit`, where calls queue that this limit let pass
+        before the provider asked all to slow down. They keep their slots meanwhile, which nobody
+        else could use. A cooldown of more than half a minute, or past the caller's deadline, is
+        refused with `RateLimitExceeded`.
+        """
+        while (wait := self.buckets.blocked_for()) > 0:
+            await self._sit_out(wait)
+        return await call_next(value)
+
+    async def _sit_out(self, wait: float) -> None:
+        began = self.clock.now()
+        if wait > _IN_PLACE or began + wait > binding_deadline():
+            raise RateLimitExceeded(
+                f"{self.name}: the provider asked to slow down, for another {wait:.3g} s",
+                retry_after=wait,
+            )
+        try:
+            await self.clock.sleep(wait)
+        finally:
+            seconds = self.clock.now() - began
+            emit(PolicyWaited(kind="cooldown", name=self.name, seconds=seconds))
 
     async def reserve(self, value: object) -> Reservation:
         """

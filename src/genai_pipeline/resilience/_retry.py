@@ -10,7 +10,8 @@ import attrs
 from tenacity import RetryCallState
 from tenacity.asyncio import AsyncRetrying
 
-from genai_pipeline._options import at_least, check, optional, positive, seconds
+from genai_pipeline import _options
+from genai_pipeline._options import apply, at_least, check, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
 from genai_pipeline.resilience._attempts import Attempts, Failed
@@ -27,6 +28,11 @@ O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 def _not_below_first_wait(retry: Retry, _: object, value: float) -> None:
     allowed = f"seconds, first_wait={retry.first_wait!r} or more"
     check(value >= retry.first_wait, retry, "max_wait", value, allowed)
+
+
+def _own_budget(retry: Retry) -> RetryBudget:
+    apply(_options.clock, retry, "clock", retry.clock)  # lest the budget complain of it
+    return RetryBudget(clock=retry.clock)
 
 
 def _is_budget(retry: Retry, option: attrs.Attribute[RetryBudget], value: object) -> None:
@@ -108,16 +114,18 @@ class Retry:
     patience: float = attrs.field(default=300.0, validator=seconds)
     """The most seconds that one call waits in place for rate limits and rejections in all."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
-    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
+    random: Callable[[], float] = attrs.field(
+        default=random.random, repr=False, validator=_options.random
+    )
 
     budget: RetryBudget | None = attrs.field(
-        default=attrs.Factory(lambda self: RetryBudget(clock=self.clock), takes_self=True),
+        default=attrs.Factory(_own_budget, takes_self=True),
         validator=_is_budget,
     )
     """What retries of faults and answers draw from; on an empty one the error is raised."""
 
-    name: str = "retry"
+    name: str = attrs.field(default="retry", validator=_options.text)
     """What to call this in events."""
 
     wish: Wish = attrs.field(init=False, repr=False)

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import attrs
 
-from genai_pipeline._options import check
+from genai_pipeline import _options
 from genai_pipeline.clock import Clock, SystemClock
 
 __all__ = ["RetryBudget"]
-
-
-def _from_to(least: float, most: float) -> Any:
-    allowed = f"a number, {least:g} " + ("or more" if math.isinf(most) else f"to {most:g}")
-
-    def validate(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-        fine = isinstance(value, int | float) and not isinstance(value, bool)
-        fine = fine and math.isfinite(value) and least <= value <= most
-        check(fine, owner, option.name, value, allowed)
-
-    return validate
 
 
 @attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)
@@ -39,19 +25,19 @@ class RetryBudget:
     AWS SDKs'.
     """
 
-    ratio: float = attrs.field(default=0.2, validator=_from_to(0, 1))
+    ratio: float = attrs.field(default=0.2, validator=_options.from_to(0, 1))
     """How much of a token each call brings."""
 
-    reserve: float = attrs.field(default=1.0, validator=_from_to(0, math.inf))
+    reserve: float = attrs.field(default=1.0, validator=_options.from_to(0))
     """How many tokens each second brings, so that little traffic can be retried as well."""
 
-    capacity: float = attrs.field(default=500.0, validator=_from_to(1, math.inf))
+    capacity: float = attrs.field(default=500.0, validator=_options.from_to(1))
     """
     The most tokens kept. Let it exceed the calls in flight, since one broken connection may
     fail them all.
     """
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
     _level: float = attrs.field(init=False, repr=False)
     _filled_at: float = attrs.field(init=False, repr=False)

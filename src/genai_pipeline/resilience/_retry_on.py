@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import attrs
 
-from genai_pipeline._options import check
+from genai_pipeline._options import check, is_function
 from genai_pipeline.errors import ConfigurationError, PipelineError, Transient
 
 __all__ = ["On", "Wish", "wish_of"]
@@ -38,9 +37,7 @@ def is_on(owner: object, option: attrs.Attribute[Any], value: object) -> None:
             isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
         )
     else:
-        call = getattr(value, "__call__", None)  # noqa: B004 - it may be an async one
-        fine = not (inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call))
-        fine = fine and callable(value)
+        fine = is_function(value)
     check(fine, owner, option.name, value, _ALLOWED)
 
 

@@ -32,6 +32,9 @@ def _name(owner: object, option: attrs.Attribute[str], value: object) -> None:
     check(bool(fine), owner, option.name, value, "a text without braces, the same in each process")
 
 
+_is_server = _options.having("shared quotas, such as RedisQuotas(url=...)", "exchange")
+
+
 @attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)  # its state changes often
 class SharedBuckets(Composite):
     """
@@ -49,7 +52,7 @@ class SharedBuckets(Composite):
     `SharedQuotaLost` and `SharedQuotaRegained` tell.
     """
 
-    server: SharedQuotas
+    server: SharedQuotas = attrs.field(validator=_is_server)
     """Where the quotas are: `genai_pipeline.stores.RedisQuotas`, or another."""
 
     name: str = attrs.field(validator=_name)
@@ -64,7 +67,7 @@ class SharedBuckets(Composite):
     retry_after: float = attrs.field(default=1.0, validator=_options.positive)
     """Seconds to leave an unreachable server alone; doubles up to 15."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
 
     _member: str = attrs.field(factory=lambda: uuid.uuid4().hex, init=False, repr=False)
     _quotas: dict[str, Quota] = attrs.field(factory=dict, init=False, repr=False)

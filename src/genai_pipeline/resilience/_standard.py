@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from genai_pipeline import _options
+from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import Wrapped, name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Transient
@@ -50,14 +52,16 @@ def resilient(
     A call passes, from the outside in: *deadline*, *cache*, *fallback*, *hedge*, *retry* (five
     attempts for what is `Transient`, with a budget of a fifth of the traffic), *rate_limit* (what
     the provider tells of its quota), *concurrency* (as many calls at once as the provider bears),
-    *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt).
+    *breaker* (which also refuses a call before it queues), *timeout* (120 s for an attempt). A call
+    that the provider's wish to slow down met in the queue for a slot waits once more.
 
     Give a policy by its keyword to have it instead of the usual one, or `None` to go without.
     The first four are left out unless given. Policies that are shared, such as a `RateLimit` for
     the key that several models use, are given to each. `describe` shows what came of it. *clock*
     is for the policies made here.
     """
-    time = clock or SystemClock()
+    apply(_options.optional(_options.clock), "resilient", "clock", clock)
+    time = SystemClock() if clock is None else clock
     name = name_of(provider)
     if retry is _USUAL:
         retry = Retry(on=Transient, attempts=5, clock=time)
@@ -69,9 +73,18 @@ def resilient(
         breaker = CircuitBreaker(name=name, clock=time)
     if timeout is _USUAL:
         timeout = Timeout(120, clock=time)
+    _check(deadline=deadline, cache=cache, fallback=fallback, hedge=hedge, retry=retry)
+    _check(rate_limit=rate_limit, concurrency=concurrency, breaker=breaker, timeout=timeout)
     first: Policy | None = breaker.check_first if isinstance(breaker, CircuitBreaker) else None
+    again: Policy | None = rate_limit.check_again if isinstance(rate_limit, RateLimit) else None
     order = (
         *(deadline, cache, fallback, hedge, retry),
-        *(first, rate_limit, concurrency, breaker, timeout),
+        *(first, rate_limit, concurrency, again, breaker, timeout),
     )
     return wrap(provider, *(policy for policy in order if policy is not None))
+
+
+def _check(**policies: Policy | None) -> None:
+    for option, policy in policies.items():
+        fine = policy is None or (callable(policy) and not isinstance(policy, type))
+        check(fine, "resilient", option, policy, "a policy, no class, or None for none")

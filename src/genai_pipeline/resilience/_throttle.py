@@ -16,7 +16,7 @@ from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import RateLimited, Rejected, Throttled
 from genai_pipeline.events import emit
 from genai_pipeline.resilience._events import CallThrottled
-from genai_pipeline.resilience._outage import Counts, is_outage
+from genai_pipeline.resilience._outage import Counts, is_counts, is_outage
 from genai_pipeline.types import Handler
 
 __all__ = ["Throttle", "is_turned_away"]
@@ -56,7 +56,7 @@ class Throttle:
     client-side throttling from *Site Reliability Engineering* (Google, 2016), chapter 21.
     """
 
-    name: str = "throttle"
+    name: str = attrs.field(default="throttle", validator=_options.text)
     """Named in events and errors."""
 
     k: float = attrs.field(default=2.0, validator=_above_one)
@@ -66,11 +66,13 @@ class Throttle:
     pause: float = attrs.field(default=1.0, validator=_options.positive)
     """After how many seconds a refused call may try again."""
 
-    counts: Counts = is_turned_away
+    counts: Counts = attrs.field(default=is_turned_away, validator=is_counts)
     """Says of an error whether the call was turned away (`True`), accepted, or nothing (`None`)."""
 
-    clock: Clock = attrs.field(factory=SystemClock, repr=False)
-    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock, repr=False, validator=_options.clock)
+    random: Callable[[], float] = attrs.field(
+        default=random.random, repr=False, validator=_options.random
+    )
     _accepted: int = attrs.field(default=0, init=False, repr=False)
     _away: int = attrs.field(default=0, init=False, repr=False)
     _before: tuple[int, int] = attrs.field(default=(0, 0), init=False, repr=False)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import attrs
 
-from genai_pipeline._options import positive
+from genai_pipeline import _options
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AttemptTimeout, DeadlineExceeded
 from genai_pipeline.resilience._limit import binding_deadline
@@ -36,10 +36,12 @@ class Timeout:
     (``anyio.move_on_after(5, shield=True)``).
     """
 
-    seconds: float = attrs.field(validator=positive)
+    seconds: float = attrs.field(validator=_options.positive)
     """The longest that an attempt may take."""
 
-    clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
+    clock: Clock = attrs.field(
+        factory=SystemClock, kw_only=True, repr=False, validator=_options.clock
+    )
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on, and cancel the call when its time is up."""

@@ -10,6 +10,7 @@ import attrs
 
 from genai_pipeline.errors import (
     AttemptTimeout,
+    BulkheadFull,
     ConnectionFailed,
     InvalidAnswer,
     PipelineError,
@@ -64,7 +65,8 @@ class HttpSession:
         Send *body* to *target*; *who* begins the message of each error.
 
         Raises `ConnectionFailed` (its ``sent`` tells whether the server may have got the
-        request), `AttemptTimeout` and `InvalidAnswer` (too large). Cancellation passes through
+        request), `AttemptTimeout`, `InvalidAnswer` (too large) and `BulkheadFull` (no connection
+        was free in time, of which the server knows nothing). Cancellation passes through
         and costs no more than the connection of this call.
         """
         problem: PipelineError
@@ -145,7 +147,7 @@ class HttpSession:
         if isinstance(error, _Late):
             return AttemptTimeout(f"{who}: {error}")
         if isinstance(error, _Unsent):
-            return ConnectionFailed(f"{who}: {error}", sent=False)
+            return BulkheadFull(f"{who}: {error}")
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
 
