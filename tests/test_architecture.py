@@ -24,7 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_batched", "_branch", "_chain", "_encode", "_fan_out", "_functions", "_gather"),
-            *("_lifespan", "_order", "_stack", "_stages", "_wrap"),
+            *("_lifespan", "_order", "_stack", "_stages", "_streaming", "_wrap"),
         }
     ),
     frozenset(

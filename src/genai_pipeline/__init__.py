@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         Truncated,
     )
     from genai_pipeline.events import emit, listen
-    from genai_pipeline.messages import Message, Request, Response, Usage
+    from genai_pipeline.messages import Chunk, Message, Request, Response, Usage, join_chunks
     from genai_pipeline.pipeline import Pipeline
     from genai_pipeline.records import DeadLetter, Delivery, Record
     from genai_pipeline.report import Report, RunFailed
@@ -69,12 +69,23 @@ if TYPE_CHECKING:
         RateLimit,
         Retry,
         RetryBudget,
+        StreamTimeout,
         Throttle,
         Timeout,
         cache_only,
         resilient,
+        resilient_stream,
     )
-    from genai_pipeline.types import Handler, Middleware, Provider, Sink, Source, Stage, Store
+    from genai_pipeline.types import (
+        Handler,
+        Middleware,
+        Provider,
+        Sink,
+        Source,
+        Stage,
+        Store,
+        StreamingProvider,
+    )
     from genai_pipeline.walk import current_record, time_left
 
 __all__ = [
@@ -82,6 +93,7 @@ __all__ = [
     "Bulkhead",
     "Cache",
     "Canned",
+    "Chunk",
     "CircuitBreaker",
     "Clock",
     "ConfigurationError",
@@ -116,6 +128,8 @@ __all__ = [
     "Source",
     "Stage",
     "Store",
+    "StreamTimeout",
+    "StreamingProvider",
     "SystemClock",
     "Systemic",
     "Throttle",
@@ -136,6 +150,7 @@ __all__ = [
     "flat_map",
     "gather",
     "in_order",
+    "join_chunks",
     "listen",
     "map",
     "plugins",
@@ -143,6 +158,7 @@ __all__ = [
     "reduce",
     "resilience",
     "resilient",
+    "resilient_stream",
     "sinks",
     "sources",
     "stores",
@@ -166,14 +182,14 @@ _HOMES = {
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
-    "messages": "Message Request Response Usage",
+    "messages": "Chunk Message Request Response Usage join_chunks",
     "pipeline": "Pipeline",
     "records": "DeadLetter Delivery Record",
     "report": "Report RunFailed",
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
-    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget Throttle Timeout "
-    "cache_only resilient",
-    "types": "Handler Middleware Provider Sink Source Stage Store",
+    "Fallback Hedge LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle Timeout "
+    "cache_only resilient resilient_stream",
+    "types": "Handler Middleware Provider Sink Source Stage Store StreamingProvider",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""

@@ -10,7 +10,8 @@ Every error this library raises, classified by *who must act*.
     │   ├── ConnectionFailed     the network or the peer broke the exchange
     │   ├── AttemptTimeout       one attempt took longer than it may
     │   ├── InvalidAnswer        the answer is not what was asked for
-    │   └── NotCached            no answer is known, and none may be fetched
+    │   ├── NotCached            no answer is known, and none may be fetched
+    │   └── StreamInterrupted    a streamed answer broke off
     ├── Rejected             a policy of ours refused before the call was made (``retry_after``)
     │   ├── BulkheadFull         too many calls run and wait already
     │   ├── CircuitOpen          calls failed so often that none is made for a while
@@ -72,6 +73,7 @@ __all__ = [
     "Rejected",
     "Stopped",
     "StorageFailed",
+    "StreamInterrupted",
     "Systemic",
     "Throttled",
     "TooManyFailures",
@@ -177,6 +179,29 @@ class InvalidAnswer(Transient):
 
 class NotCached(Transient):
     """Raised when no answer is known already, where only such are given."""
+
+
+class StreamInterrupted(Transient):
+    """
+    Raised when a streamed answer broke off: after it had begun, or without its end.
+
+    Nothing tries it again by itself, since what arrived may have been used. *partial* is the text
+    that arrived, *usage* the `Usage` that the provider had told by then, `None` if none; what
+    broke it is the ``__cause__``. It has probably been billed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        rate_limits: Mapping[str, float | str] | None = None,
+        partial: str = "",
+        usage: Any = None,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, rate_limits=rate_limits)
+        self.partial = partial
+        self.usage = usage
 
 
 class Rejected(_Delayed):

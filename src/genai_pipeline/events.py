@@ -71,9 +71,12 @@ class RecordWaited(Event):
 @attrs.frozen(kw_only=True)
 class CallFinished(Event):
     """
-    A provider answered or failed; every provider emits one for each call.
+    A provider answered or failed; every provider emits one for each call, streamed ones included.
 
-    Tokens are those of `Usage`; *error* is the class name of the failure, else `None`.
+    Tokens are those of `Usage`; *error* is the class name of the failure, else `None`:
+    ``Cancelled`` for a call that was cancelled, ``Abandoned`` for a stream that was left before
+    its end. The *seconds* of a stream leave out what its consumer took between the chunks;
+    *first_chunk* is when its first one came, in seconds, `None` for what is no stream.
     """
 
     provider: str
@@ -84,6 +87,7 @@ class CallFinished(Event):
     cost: Decimal | None = None
     finish_reason: str | None = None
     error: str | None = None
+    first_chunk: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -11,9 +11,18 @@ import attrs
 
 from genai_pipeline._canonical import digest, json_copy
 from genai_pipeline._options import at_least, check, one_of, optional
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.errors import ConfigurationError, StreamInterrupted
 
-__all__ = ["FinishReason", "Message", "Request", "Response", "Role", "Usage"]
+__all__ = [
+    "Chunk",
+    "FinishReason",
+    "Message",
+    "Request",
+    "Response",
+    "Role",
+    "Usage",
+    "join_chunks",
+]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
@@ -214,3 +223,51 @@ class Response:
     raw_finish_reason: str | None = attrs.field(default=None, kw_only=True)
     attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     """What else the provider told: scores, refusal text, rate-limit headers …"""
+
+
+@attrs.frozen
+class Chunk:
+    """
+    A piece of an answer that is streamed.
+
+    The last chunk of a whole answer has a *finish_reason*, and tells what a `Response` tells; no
+    other has one. `join_chunks` makes the `Response` of all.
+    """
+
+    text: str = ""
+    """What comes next of the answer's text; empty where other things are told."""
+
+    finish_reason: FinishReason | None = attrs.field(default=None, kw_only=True)
+    usage: Usage | None = attrs.field(default=None, kw_only=True)
+    """What was used from the beginning up to here, where the provider says."""
+
+    model: str = attrs.field(default="", kw_only=True)
+    request_id: str | None = attrs.field(default=None, kw_only=True)
+    raw_finish_reason: str | None = attrs.field(default=None, kw_only=True)
+    attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    """What else this piece brings: reasoning, parts of tool calls; the last one's are complete."""
+
+
+def join_chunks(chunks: Iterable[Chunk]) -> Response:
+    """
+    Answer the `Response` that *chunks* are the pieces of: what a call would have answered.
+
+    Raises `StreamInterrupted`, with what there is, when the last one is missing.
+    """
+    text, usage, last = [], None, None
+    for chunk in chunks:
+        text.append(chunk.text)
+        usage = chunk.usage or usage
+        last = chunk
+    if last is None or last.finish_reason is None:
+        partial = "".join(text)
+        raise StreamInterrupted("the last chunk is missing", partial=partial, usage=usage)
+    return Response(
+        "".join(text),
+        usage=usage or Usage(),
+        finish_reason=last.finish_reason,
+        model=last.model,
+        request_id=last.request_id,
+        raw_finish_reason=last.raw_finish_reason,
+        attributes=last.attributes,
+    )

@@ -8,13 +8,23 @@ around any of them. None of these is a base class: write a function or a class w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
-from genai_pipeline.messages import Request, Response
+from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.records import Delivery, Record
 
-__all__ = ["Handler", "Middleware", "Provider", "Sink", "Source", "Stage", "Store"]
+__all__ = [
+    "Handler",
+    "Middleware",
+    "Provider",
+    "Sink",
+    "Source",
+    "Stage",
+    "Store",
+    "StreamingProvider",
+]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -39,6 +49,22 @@ A model: takes a `Request`, answers a `Response`.
 
 Raises the errors of `genai_pipeline.errors`, because only the provider knows which failure
 passes: `Transient` with the server's ``retry_after``, `Permanent`, `Systemic`.
+"""
+
+StreamingProvider: TypeAlias = Callable[
+    [Request], AbstractAsyncContextManager[AsyncIterator[Chunk]]
+]
+"""
+A model that answers piece by piece: takes a `Request`, answers a context manager over chunks.
+
+Entering sends the request; leaving, also early, closes what was opened. Both, and the reading
+between, belong to one task. The last chunk, and only that, has a finish reason. What fails before
+the first chunk raises as a `Provider` does; what breaks off later, or ends without a last chunk,
+raises `StreamInterrupted`. No cancel scope or task group may be open across a chunk, so write
+``__anext__``, or an asynchronous generator that holds none. Proved by
+`testing.StreamingProviderContract`.
+
+A provider that also answers whole offers this as its method ``stream``.
 """
 
 Stage: TypeAlias = Callable[[Record[A]], Awaitable[Sequence[Record[B]]]]

@@ -25,12 +25,15 @@ from genai_pipeline.resilience import (
     MemoryBuckets,
     MemoryCircuits,
     RateLimit,
+    ResilientStream,
     Retry,
     RetryBudget,
     SharedBuckets,
+    StreamTimeout,
     Throttle,
     Timeout,
     resilient,
+    resilient_stream,
 )
 from genai_pipeline.stores import Memory, RedisQuotas
 
@@ -64,9 +67,11 @@ BUILT: dict[Any, tuple[tuple[Any, ...], dict[str, Any]]] = {
     Retry: ((), {"on": gp.Transient}),
     RetryBudget: ((), {}),
     SharedBuckets: ((), {"server": QUOTAS, "name": "gpt"}),
+    StreamTimeout: ((), {}),
     Throttle: ((), {}),
     Timeout: ((), {"seconds": 5}),
     resilient: ((model,), {}),
+    resilient_stream: ((gp.testing.StreamScript(),), {}),
 }
 """The least that builds each."""
 
@@ -94,18 +99,25 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Clock": (*NO_OBJECT, None, gp.SystemClock),
     "Clock | None": (*NO_OBJECT, gp.SystemClock),
     "Cost | None": NO_FUNCTION,
+    "CircuitBreaker | None": (*NO_OBJECT, CircuitBreaker),
+    "Concurrency | None": (*NO_OBJECT, Bulkhead, Timeout(5)),
     "Counts": (*NO_FUNCTION, None),
+    "Deadline | None": (*NO_OBJECT, Deadline),
     "Literal['weight', 'in_flight', 'latency', 'cost']": ("fastest", None, 5, []),
     "Mapping[Any, float] | Mapping[str, Provider]": (5, "text", None, {}),
     "Mapping[str, float] | None": (5, {}, {"a": 1}, *({"a": 1, "b": n} for n in NO_NUMBER)),
     "On": NO_ERRORS,
     "Policy | None": (5, "text", Timeout),
+    "RateLimit | None": (*NO_OBJECT, RateLimit),
+    "Retry | None": (*NO_OBJECT, Retry),
     "RetryBudget | None": (*NO_OBJECT, RetryBudget),
     "Sequence[CircuitListener]": (5, "text", [5], None),
     "Sequence[int] | None": (5, "12", (1,), (1, 2, 3), *((1, number) for number in NO_COUNT)),
     "SharedCircuits | None": (*NO_OBJECT, MemoryCircuits),
     "SharedQuotas": (*NO_OBJECT, None, RedisQuotas),
     "Store[Any]": (*NO_OBJECT, None, Memory),
+    "StreamTimeout | None": (*NO_OBJECT, StreamTimeout),
+    "StreamingProvider | Sequence[StreamingProvider] | None": (5, "text", [5]),
     "str | Callable[[Request], str]": (5, None, model, []),
     "str | Iterable[str]": (5, None, "", [""], [5]),
 }
@@ -134,7 +146,7 @@ WITH = {(LoadBalance, "prices"): {"by": "cost"}}
 def options_of(policy: Any) -> Iterator[tuple[str, str]]:
     """Yield the name and the type of each option."""
     for option, parameter in inspect.signature(policy).parameters.items():
-        if option != "provider" and parameter.kind is not parameter.VAR_POSITIONAL:
+        if option not in {"provider", "stream"} and parameter.kind is not parameter.VAR_POSITIONAL:
             yield option, str(parameter.annotation).replace('"', "'")
 
 
@@ -195,4 +207,5 @@ def test_no_policy_escapes() -> None:
         and not getattr(thing, "_is_protocol", False)
         and ("__call__" in vars(thing) or "clock" in inspect.signature(thing).parameters)
     }
-    assert policies | {resilient} == set(BUILT)
+    made_by_functions = {ResilientStream}
+    assert policies - made_by_functions | {resilient, resilient_stream, StreamTimeout} == set(BUILT)

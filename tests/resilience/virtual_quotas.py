@@ -23,8 +23,9 @@ class VirtualQuotas(RedisQuotas):
     """
     `RedisQuotas` whose server takes the time from *clock*.
 
-    The script is the real one, but for the one place where it asks for the time. It waits for the
-    server without letting anybody else run, so that virtual time stands still meanwhile.
+    The script is the real one, but for the one place where it asks for the time, and for the lines
+    that let keys expire in real time. It waits for the server without letting anybody else run,
+    so that virtual time stands still meanwhile.
     """
 
     clock: gp.Clock
@@ -41,7 +42,8 @@ class VirtualQuotas(RedisQuotas):
         assert script.count(_TIME) == 1
         seconds, rest = divmod(self.clock.wall(), 1)
         first = len(arguments) + 1
-        virtual = script.replace(_TIME, f"{{ARGV[{first}], ARGV[{first + 1}]}}")
+        lasting = "\n".join(line for line in script.splitlines() if "EXPIRE'" not in line)
+        virtual = lasting.replace(_TIME, f"{{ARGV[{first}], ARGV[{first + 1}]}}")
         words = ["EVAL", virtual, len(keys), *keys, *arguments, int(seconds), int(rest * 1e6)]
         self.exchanges += 1
         return self._ask([str(word).encode() for word in words])

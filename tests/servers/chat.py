@@ -25,6 +25,8 @@ import anyio.from_thread
 import attrs
 from anyio.streams.tls import TLSListener
 
+from tests.servers.chat_streams import STREAMS
+
 __all__ = ["ChatServer", "Exchange", "completion", "http"]
 
 
@@ -85,6 +87,7 @@ class Exchange:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
             while True:
                 await self.stream.receive()
+        self.server.hung_up += 1
 
     async def reset(self) -> None:
         """Break the connection, without a goodbye."""
@@ -93,8 +96,10 @@ class Exchange:
 
 
 async def _ok(exchange: Exchange) -> bool:
-    """Say what was asked, so that mixed-up answers are seen."""
+    """Say what was asked, so that mixed-up answers are seen; as a stream, if that is wanted."""
     request = exchange.json
+    if request.get("stream"):
+        return await STREAMS["stream"](exchange)
     wanted = request.get("response_format", {}).get("json_schema", {}).get("schema", {})
     if "label" in wanted.get("properties", {}):
         text = json.dumps({"label": wanted["properties"]["label"]["enum"][-1]})
@@ -243,6 +248,9 @@ class ChatServer:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Exchange] = []
         self.connections = 0
+        self.hung_up = 0
+        """How often a client hung up on an answer that hung."""
+
         self.port = 0
         self.answers: dict[str, Callable[[Exchange], bytes]] = {}
         """Answers of a test's own, by the first segment of the path."""
@@ -319,4 +327,6 @@ class ChatServer:
         if way in _FIXED:
             await exchange.send(_FIXED[way])
             return True
-        return await (_together if way.startswith("together-") else _MOVING[way])(exchange)
+        if way.startswith("together-"):
+            return await _together(exchange)
+        return await (STREAMS.get(way) or _MOVING[way])(exchange)

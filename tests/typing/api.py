@@ -7,7 +7,8 @@ day, they would report the comments as unused.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar, assert_type
 
 import genai_pipeline as gp
@@ -65,6 +66,38 @@ as_provider: gp.Provider = model
 as_sink: gp.Sink[int] = keep_number
 as_handler: gp.Handler[gp.Request, gp.Response] = model
 as_stage: gp.Stage[str, str] = gp.map(ask)
+
+# -- Streaming providers answer a context manager over chunks, and are made resilient as such. ----
+
+
+class Streaming:
+    """A provider that answers whole, and piece by piece."""
+
+    async def __call__(self, request: gp.Request) -> gp.Response:
+        """Answer whole."""
+        return gp.Response(request.prompt)
+
+    @asynccontextmanager
+    async def stream(self, request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
+        """Answer piece by piece."""
+        async with aclosing(self._chunks(request)) as chunks:
+            yield chunks
+
+    async def _chunks(self, request: gp.Request) -> AsyncGenerator[gp.Chunk]:
+        yield gp.Chunk(request.prompt, finish_reason="stop")
+
+
+streaming = Streaming()
+as_streaming_provider: gp.StreamingProvider = streaming.stream
+resilient_streaming: gp.StreamingProvider = gp.resilient_stream(
+    streaming.stream, fallback=[gp.resilient_stream(streaming.stream)], concurrency=gp.Bulkhead(3)
+)
+joined: gp.Response = gp.join_chunks([gp.Chunk("a", finish_reason="stop")])
+
+whole_is_no_stream: gp.StreamingProvider = model  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+stream_is_not_whole: gp.Provider = streaming.stream  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+wrong_stream = gp.resilient_stream(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wrong_timeout = gp.resilient_stream(streaming.stream, timeout=gp.Timeout(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # -- Stages know what they take and answer. ------------------------------------------------------
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
+from genai_pipeline.errors import StreamInterrupted
 from genai_pipeline.testing import strategies as gps
 
 request: Any = gp.Request
@@ -203,3 +204,34 @@ def test_usage_adds_up() -> None:
     )
     assert (paid + paid).cost == Decimal("0.2")
     assert (free + free).cost is None
+
+
+@given(gps.responses(), st.lists(st.text(max_size=5), max_size=5))
+def test_chunks_join_to_the_response(response: gp.Response, texts: list[str]) -> None:
+    """Pieces of text, and a last chunk with the rest, are the response again."""
+    last = gp.Chunk(
+        response.text,
+        finish_reason=response.finish_reason,
+        usage=response.usage,
+        model=response.model,
+        request_id=response.request_id,
+        raw_finish_reason=response.raw_finish_reason,
+        attributes=response.attributes,
+    )
+    joined = gp.join_chunks([*map(gp.Chunk, texts), last])
+    assert joined == attrs.evolve(response, text="".join(texts) + response.text)
+
+
+def test_the_last_usage_counts() -> None:
+    """Usage is told from the beginning on, so that of the last chunk that tells any is all."""
+    first, then = gp.Usage(input_tokens=1), gp.Usage(input_tokens=1, output_tokens=2)
+    chunks = [gp.Chunk("a", usage=first), gp.Chunk("b", usage=then), gp.Chunk(finish_reason="stop")]
+    assert gp.join_chunks(chunks).usage == then
+
+
+@pytest.mark.parametrize("texts", [[], ["a", "b"]])
+def test_chunks_without_a_last_one_are_no_response(texts: list[str]) -> None:
+    """What broke off raises with what there is."""
+    with pytest.raises(StreamInterrupted) as caught:
+        gp.join_chunks(map(gp.Chunk, texts))
+    assert caught.value.partial == "".join(texts)

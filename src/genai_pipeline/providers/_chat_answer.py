@@ -15,7 +15,7 @@ from genai_pipeline.providers._answers import as_json, as_label
 from genai_pipeline.providers._failures import failure_in, to_error
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["Verdict", "read_answer"]
+__all__ = ["Verdict", "content_of", "read_answer", "read_document", "usage_of"]
 
 _FINISH: dict[str, FinishReason] = {
     "": "stop",
@@ -54,11 +54,18 @@ def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: 
 
     *who* begins the message of each error. Never raises.
     """
-    request_id = headers.get("x-request-id")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return _nothing(_not_json(body, headers, who), request_id)
+        return _nothing(_not_json(body, headers, who), headers.get("x-request-id"))
+    return read_document(request, document, headers, who)
+
+
+def read_document(
+    request: Request, document: object, headers: Mapping[str, str], who: str
+) -> Verdict:
+    """Answer what *document*, a whole answer or an error, means for *request*. Never raises."""
+    request_id = headers.get("x-request-id")
     if not isinstance(document, dict):
         return _nothing(InvalidAnswer(f"{who}: the answer is no JSON object"), request_id)
     request_id = request_id or _text(document.get("id")) or None
@@ -66,10 +73,10 @@ def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: 
     error = document.get("error") or choice.get("error")
     if error:
         found = failure_in(_status_in(error), {"error": error}, request_id=request_id)
-        return _nothing(to_error(found, who), request_id, _usage(document.get("usage")))
+        return _nothing(to_error(found, who), request_id, usage_of(document.get("usage")))
     if not choice:
         invalid = InvalidAnswer(f"{who}: the answer holds no choices{_quoted(request_id)}")
-        return _nothing(invalid, request_id, _usage(document.get("usage")))
+        return _nothing(invalid, request_id, usage_of(document.get("usage")))
     message = _dict(choice.get("message"))
     response = _response(document, choice, message, headers, request_id)
     return _judge(request, response, message, who)
@@ -134,8 +141,8 @@ def _response(
     if not isinstance(usage, dict):
         attributes["usage_missing"] = True
     return Response(
-        _content(message.get("content")),
-        usage=_usage(usage),
+        content_of(message.get("content")),
+        usage=usage_of(usage),
         finish_reason=_FINISH.get((raw or "").lower(), "other"),
         model=_text(document.get("model")),
         request_id=request_id,
@@ -144,7 +151,8 @@ def _response(
     )
 
 
-def _content(content: object) -> str:
+def content_of(content: object) -> str:
+    """Answer the text of a message's *content*, whether it is one or several parts."""
     if isinstance(content, list):
         return "".join(
             _text(part.get("text"))
@@ -154,7 +162,8 @@ def _content(content: object) -> str:
     return _text(content)
 
 
-def _usage(usage: object) -> Usage:
+def usage_of(usage: object) -> Usage:
+    """Answer what the object *usage* tells; whatever is not understood counts as zero."""
     if not isinstance(usage, dict):
         return _NOTHING_USED
     told: dict[str, Any] = usage

@@ -13,12 +13,12 @@ from genai_pipeline.providers._answers import is_strict, label_schema, schema_na
 __all__ = ["chat_body"]
 
 
-def chat_body(request: Request, *, model: str, limit_field: str) -> bytes:
+def chat_body(request: Request, *, model: str, limit_field: str, streamed: bool = False) -> bytes:
     """
     Answer the body that asks *model* for *request*; *limit_field* names the output limit.
 
     Raises `ConfigurationError` when ``Request.extra`` holds what has a field of its own, or
-    what would change the form of the answer.
+    what would change the form of the answer, and for labels when the answer is *streamed*.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -38,6 +38,10 @@ def chat_body(request: Request, *, model: str, limit_field: str) -> bytes:
         schema = dict(request.schema)
         name = schema_name(schema, digest(json_copy(schema, where="Request: schema")))
         body["response_format"] = _format(name, schema, strict=is_strict(schema))
+    if streamed:
+        _check_labels(request)
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
     if request.extra:
         _check_extra(request, body)
         body.update(request.extra)
@@ -52,6 +56,14 @@ def _format(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any
         "type": "json_schema",
         "json_schema": {"name": name, "schema": schema, "strict": strict},
     }
+
+
+def _check_labels(request: Request) -> None:
+    if request.labels is not None:
+        raise ConfigurationError(
+            f"Request: labels={request.labels!r}; which one it is shows only at the end, so it "
+            "cannot be streamed; call the provider itself"
+        )
 
 
 def _check_extra(request: Request, body: dict[str, Any]) -> None:

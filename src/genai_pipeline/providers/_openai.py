@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 import attrs
@@ -12,11 +13,12 @@ import attrs
 from genai_pipeline._lifespan import Composite, opened
 from genai_pipeline._options import check
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import AuthenticationFailed, ConfigurationError
+from genai_pipeline.errors import AuthenticationFailed, ConfigurationError, PipelineError
 from genai_pipeline.events import CallFinished, emit, listened
-from genai_pipeline.messages import Request, Response
+from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._chat_answer import Verdict, read_answer
 from genai_pipeline.providers._chat_request import chat_body
+from genai_pipeline.providers._chat_stream import Asking, ChatStream
 from genai_pipeline.providers._endpoint import (
     Target,
     check_headers,
@@ -38,6 +40,7 @@ _FIXED = (
     ("content-type", "application/json"),
     ("user-agent", "genai-pipeline"),
 )
+_STREAMED = (("accept", "text/event-stream"), ("accept-encoding", "identity"))
 _SUCCESS = range(200, 300)
 
 
@@ -167,6 +170,29 @@ class OpenAI(Composite):
         self._tell(verdict.response, None, began)
         return verdict.response
 
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """
+        Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.
+
+        Entering sends the request, and raises what a call raises; leaving early hangs up. The
+        chunks together are the `Response` of a call; what a call would raise instead of it
+        (`Refused`, `Truncated`) is raised instead of the last chunk. What passes, but goes wrong
+        after the first chunk, is a `StreamInterrupted`, and so is an end without a finish reason.
+        The *timeout* does not count the consumer's own time.
+
+        Labels cannot be streamed. A server that answers whole all the same is a
+        `ConfigurationError`.
+        """
+        asking = Asking(
+            who=self._who,
+            model=self.model,
+            client=self._client,
+            prepare=self._prepare_stream,
+            to_error=self._error_of,
+            tell=self._tell_stream,
+        )
+        return ChatStream(asking, request)
+
     def parts(self) -> Iterable[object]:
         """Answer what is opened and closed with this."""
         return (self._client,)
@@ -177,10 +203,9 @@ class OpenAI(Composite):
         who = self._who
         async with opened(self._client) as http:
             answer = await http.post(target, body, who=who)
-        told = target.hide_in(answer.body)
         if answer.status not in _SUCCESS:
-            raise to_error(self._failure(answer, told, target), who)
-        verdict = read_answer(request, told, answer.headers, who)
+            raise self._error_of(answer, target)
+        verdict = read_answer(request, target.hide_in(answer.body), answer.headers, who)
         if not verdict.response.model:
             named = attrs.evolve(verdict.response, model=self.model)
             verdict = attrs.evolve(verdict, response=named)
@@ -199,7 +224,29 @@ class OpenAI(Composite):
             location=target.hide(headers.get("location", "")) or None,
         )
 
+    def _prepare_stream(self, request: Request) -> tuple[Target, bytes]:
+        target = self._target or self._target_from_environment()
+        headers = tuple(pair for pair in target.headers if pair[0] != "accept")
+        streamed = attrs.evolve(target, headers=(*_STREAMED, *headers))
+        body = chat_body(request, model=self.model, limit_field=self._limit_name, streamed=True)
+        return streamed, body
+
+    def _error_of(self, answer: Answer, target: Target) -> PipelineError:
+        return to_error(self._failure(answer, target.hide_in(answer.body), target), self._who)
+
     def _tell(self, response: Response, failure: str | None, began: float) -> None:
+        if listened():
+            seconds = self.clock.now() - began
+            self._tell_stream(response, failure, seconds=seconds, first_chunk=None)
+
+    def _tell_stream(
+        self,
+        response: Response,
+        failure: str | None,
+        *,
+        seconds: float,
+        first_chunk: float | None,
+    ) -> None:
         if not listened():
             return
         usage = response.usage
@@ -207,12 +254,13 @@ class OpenAI(Composite):
             CallFinished(
                 provider=self.name,
                 model=response.model or self.model,
-                seconds=self.clock.now() - began,
+                seconds=seconds,
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 cost=usage.cost,
                 finish_reason=None if failure else response.finish_reason,
                 error=failure,
+                first_chunk=first_chunk,
             )
         )
 

@@ -33,6 +33,7 @@ from genai_pipeline.resilience._memory_circuits import MemoryCircuits
 from genai_pipeline.resilience._outage import is_outage
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
+from genai_pipeline.resilience._resilient_stream import ResilientStream, resilient_stream
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._retry_budget import RetryBudget
 from genai_pipeline.resilience._route_events import (
@@ -47,6 +48,7 @@ from genai_pipeline.resilience._route_events import (
 )
 from genai_pipeline.resilience._shared_buckets import SharedBuckets
 from genai_pipeline.resilience._standard import resilient
+from genai_pipeline.resilience._stream_timeout import StreamTimeout
 from genai_pipeline.resilience._throttle import Throttle, is_turned_away
 from genai_pipeline.resilience._timeout import Timeout
 
@@ -88,6 +90,7 @@ __all__ = [
     "QuotaReply",
     "RateLimit",
     "Reservation",
+    "ResilientStream",
     "Retry",
     "RetryBudget",
     "RetryScheduled",
@@ -97,6 +100,7 @@ __all__ = [
     "SharedQuotaLost",
     "SharedQuotaRegained",
     "SharedQuotas",
+    "StreamTimeout",
     "TargetRested",
     "Throttle",
     "Timeout",
@@ -104,4 +108,5 @@ __all__ = [
     "is_outage",
     "is_turned_away",
     "resilient",
+    "resilient_stream",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import TracebackType
 from typing import Literal, TypeVar
 
 import attrs
@@ -17,7 +18,7 @@ from genai_pipeline.resilience._events import ConcurrencyChanged
 from genai_pipeline.resilience._slots import Slots
 from genai_pipeline.types import Handler
 
-__all__ = ["AdaptiveLimit"]
+__all__ = ["AdaptiveLimit", "AdaptiveSlot"]
 
 I = TypeVar("I")  # noqa: E741 - the input of an arrow, beside O
 O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
@@ -88,24 +89,26 @@ class AdaptiveLimit:
         """Pass *value* on as soon as the limit allows, and learn from how it ends."""
         slots = self._slots
         if not slots.take_free():
-            if not slots.waiting:
-                self._moved = self.clock.now()
-            await enter_line(slots, self.queue, self.name, self.clock, self._watch)
+            await self._wait_in_line()
         self._calls = number = self._calls + 1
         try:
             answer = await call_next(value)
-        except (RateLimited, Overloaded, AttemptTimeout):
-            self._moved = self.clock.now()
-            self._protested(number)
-            raise
-        except Exception:
-            self._moved = self.clock.now()
+        except Exception as error:
+            self._failed(number, error)
             raise
         else:
             self._succeeded()
             return answer
         finally:
             slots.give()
+
+    def slot(self) -> AdaptiveSlot:
+        """
+        Hold a slot over an ``async with`` block, for what outlives a call: an open stream.
+
+        Waits and refuses as a call does, and learns from how the block ends.
+        """
+        return AdaptiveSlot(self)
 
     @property
     def limit(self) -> int:
@@ -121,6 +124,33 @@ class AdaptiveLimit:
     def waiting(self) -> int:
         """How many calls wait now."""
         return self._slots.waiting
+
+    async def _begin(self) -> int:
+        """Take a slot; answer the number of the call that has it."""
+        if not self._slots.take_free():
+            await self._wait_in_line()
+        self._calls += 1
+        return self._calls
+
+    def _finish(self, number: int, error: BaseException | None) -> None:
+        """Give back the slot of a call that ended so."""
+        try:
+            if error is None:
+                self._succeeded()
+            elif isinstance(error, Exception):
+                self._failed(number, error)
+        finally:
+            self._slots.give()
+
+    async def _wait_in_line(self) -> None:
+        if not self._slots.waiting:
+            self._moved = self.clock.now()
+        await enter_line(self._slots, self.queue, self.name, self.clock, self._watch)
+
+    def _failed(self, number: int, error: Exception) -> None:
+        self._moved = self.clock.now()
+        if isinstance(error, RateLimited | Overloaded | AttemptTimeout):
+            self._protested(number)
 
     def _protested(self, number: int) -> None:
         self._calm = 0
@@ -162,3 +192,22 @@ class AdaptiveLimit:
             self._moved = now
             self._set(min(self.ceiling, self._limit + 1), "stalled")
         return self._moved + self.patience
+
+
+@attrs.define(eq=False)
+class AdaptiveSlot:
+    """A slot from ``async with`` to its end; made by `AdaptiveLimit.slot`."""
+
+    _limit: AdaptiveLimit
+    _number: int = attrs.field(default=0, init=False)
+
+    async def __aenter__(self) -> None:
+        self._number = await self._limit._begin()  # noqa: SLF001 - its own
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._limit._finish(self._number, error)  # noqa: SLF001 - its own

@@ -262,13 +262,14 @@ class Admission:
     _began: float
     _settled: bool = attrs.field(default=False, init=False)
 
-    def settle(self, error: BaseException | None) -> None:
+    def settle(self, error: BaseException | None, *, paused: float = 0.0) -> None:
         """
         Tell how the call ended: `None` when it was answered, else what it raised.
 
-        Cancellation, and everything else that is no `Exception`, counts as nothing. Only the
-        first call counts.
+        Cancellation, and everything else that is no `Exception`, counts as nothing. The seconds
+        that it was *paused*, such as by a slow consumer, do not make it slow. Only the first call
+        counts.
         """
         if not self._settled:
             self._settled = True
-            self._breaker._conclude(self._epoch, self._began, error)  # noqa: SLF001 - its own
+            self._breaker._conclude(self._epoch, self._began + paused, error)  # noqa: SLF001 - its own

@@ -10,7 +10,7 @@ import attrs
 
 from genai_pipeline.messages import Request, Usage
 
-__all__ = ["Estimates", "text_bytes"]
+__all__ = ["Estimates", "text_bytes", "text_tokens"]
 
 _BYTES_A_TOKEN = 3.5
 _TOKENS_A_MESSAGE = 4
@@ -30,6 +30,11 @@ def text_bytes(request: Request) -> int:
     if request.schema is not None:
         total += len(json.dumps(dict(request.schema)))
     return total
+
+
+def text_tokens(text: str) -> int:
+    """Answer about how many tokens *text* is."""
+    return math.ceil(_length(text) / _BYTES_A_TOKEN)
 
 
 def _length(text: str) -> int:

@@ -204,7 +204,8 @@ class RateLimit(Composite):
         """
         Reserve what *value* needs, for what is more than a call: a stream.
 
-        End it with exactly one of its methods: ``answered``, ``failed``, ``keep`` or ``refund``.
+        End it with exactly one of its methods: ``answered``, ``failed``, ``left_early``, ``keep``
+        or ``refund``.
         """
         return await self._reservations.make(value)
 

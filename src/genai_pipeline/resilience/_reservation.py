@@ -46,14 +46,15 @@ class _Options(Protocol):
 class Reservation:
     """What one call reserved. Ends with the first call of one of its methods."""
 
-    __slots__ = ("_all", "_model", "_plain", "need", "number")
+    __slots__ = ("_all", "_model", "_plain", "_read", "need", "number")
 
     def __init__(
-        self, all_: Reservations, need: Needs, model: Estimates | None, plain: int
+        self, all_: Reservations, need: Needs, model: Estimates | None, plain: int, read: float = 0
     ) -> None:
         self._all = all_
         self._model = model
         self._plain = plain
+        self._read = read
         self.number: int
         self.need = need
 
@@ -82,6 +83,16 @@ class Reservation:
     def keep(self) -> None:
         """Leave it at the estimate, since nobody knows what was used."""
         self._all.close(self)
+
+    def left_early(self, output_tokens: int) -> None:
+        """
+        Settle by the *output_tokens* that came before the answer was left; keep the input's.
+
+        Nothing is learned from it, since it says nothing of how long whole answers are.
+        """
+        if self._all.close(self):
+            used = Usage(input_tokens=math.ceil(self._read), output_tokens=output_tokens)
+            self._all.settle(self, None, 0, used)
 
     def refund(self) -> None:
         """Give everything back, since the call was not made."""
@@ -212,7 +223,7 @@ class Reservations:
                 self._check_input(name, read, quota)
                 amount = quota.limit  # the rest of it is a guess
             need[name] = amount
-        return Reservation(self, need, model, plain)
+        return Reservation(self, need, model, plain, read)
 
     def _check_input(self, name: str, read: float, quota: Quota) -> None:
         if name != "output_tokens" and read > quota.limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from genai_pipeline import _options
 from genai_pipeline._options import apply, check
@@ -15,21 +15,12 @@ from genai_pipeline.resilience._breaker import CircuitBreaker
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._retry import Retry
 from genai_pipeline.resilience._timeout import Timeout
+from genai_pipeline.resilience._usual import USUAL
 from genai_pipeline.types import Middleware, Provider
 
 __all__ = ["resilient"]
 
 Policy: TypeAlias = Middleware[Request, Response]
-
-
-class _Usual:
-    """Stands for: what is usual here."""
-
-    def __repr__(self) -> str:
-        return "<the usual>"
-
-
-_USUAL: Any = _Usual()
 
 
 def resilient(
@@ -39,11 +30,11 @@ def resilient(
     cache: Policy | None = None,
     fallback: Policy | None = None,
     hedge: Policy | None = None,
-    retry: Policy | None = _USUAL,
-    rate_limit: Policy | None = _USUAL,
-    concurrency: Policy | None = _USUAL,
-    breaker: Policy | None = _USUAL,
-    timeout: Policy | None = _USUAL,
+    retry: Policy | None = USUAL,
+    rate_limit: Policy | None = USUAL,
+    concurrency: Policy | None = USUAL,
+    breaker: Policy | None = USUAL,
+    timeout: Policy | None = USUAL,
     clock: Clock | None = None,
 ) -> Wrapped[Request, Response]:
     """
@@ -63,15 +54,15 @@ def resilient(
     apply(_options.optional(_options.clock), "resilient", "clock", clock)
     time = SystemClock() if clock is None else clock
     name = name_of(provider)
-    if retry is _USUAL:
+    if retry is USUAL:
         retry = Retry(on=Transient, attempts=5, clock=time)
-    if rate_limit is _USUAL:
+    if rate_limit is USUAL:
         rate_limit = RateLimit(name=name, clock=time)
-    if concurrency is _USUAL:
+    if concurrency is USUAL:
         concurrency = AdaptiveLimit(name=name, clock=time)
-    if breaker is _USUAL:
+    if breaker is USUAL:
         breaker = CircuitBreaker(name=name, clock=time)
-    if timeout is _USUAL:
+    if timeout is USUAL:
         timeout = Timeout(120, clock=time)
     _check(deadline=deadline, cache=cache, fallback=fallback, hedge=hedge, retry=retry)
     _check(rate_limit=rate_limit, concurrency=concurrency, breaker=breaker, timeout=timeout)

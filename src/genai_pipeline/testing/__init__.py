@@ -1,8 +1,8 @@
 """
 What it takes to test pipelines, and plug-ins for them, in virtual time and without a network.
 
-`FakeClock`, `Script` and `Chaos` need nothing but the library. The contracts and `strategies`
-are loaded when first used, and need pytest and Hypothesis.
+`FakeClock`, `Script`, `StreamScript` and `Chaos` need nothing but the library. The contracts and
+`strategies` are loaded when first used, and need pytest and Hypothesis.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from genai_pipeline.testing._chaos import Chaos
 from genai_pipeline.testing._clock import FakeClock
 from genai_pipeline.testing._faults import Fault
 from genai_pipeline.testing._script import Script, ScriptError
+from genai_pipeline.testing._stream_script import StreamScript
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from genai_pipeline.testing._sink_contract import SinkContract
     from genai_pipeline.testing._source_contract import SourceContract
     from genai_pipeline.testing._store_contract import StoreContract
+    from genai_pipeline.testing._stream_contract import StreamingProviderContract
 
 __all__ = [
     "Chaos",
@@ -32,6 +34,8 @@ __all__ = [
     "SinkContract",
     "SourceContract",
     "StoreContract",
+    "StreamScript",
+    "StreamingProviderContract",
     "strategies",
 ]
 
@@ -40,6 +44,7 @@ _HOMES = {
     "SinkContract": "_sink_contract",
     "SourceContract": "_source_contract",
     "StoreContract": "_store_contract",
+    "StreamingProviderContract": "_stream_contract",
     "strategies": "strategies",
 }
 """Where each name lives that is loaded when it is first used."""

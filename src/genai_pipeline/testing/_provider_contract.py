@@ -16,7 +16,7 @@ from genai_pipeline.events import CallFinished, listen
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.types import Provider
 
-__all__ = ["ProviderContract"]
+__all__ = ["Cancelling", "ProviderContract", "check_response"]
 
 _CALLS = 16
 _MOST_AWAITS = 200
@@ -53,7 +53,7 @@ class ProviderContract:
         """A request gets a response whose fields are of the documented types and ranges."""
         provider, request = self.make(), self.request("first")
         response = await provider(request)
-        _check_response(response)
+        check_response(response)
         assert self.belongs(request, response)
 
     async def test_a_call_tells_of_itself_once(self) -> None:
@@ -101,16 +101,16 @@ class ProviderContract:
             cancelled, awaited = 0, False
             for step in range(1, _MOST_AWAITS):
                 scope = anyio.CancelScope()
-                call = _Cancelling(provider(request), scope, step)
+                call = Cancelling(provider(request), scope, step)
                 with scope:
-                    _check_response(await call)
+                    check_response(await call)
                 cancelled += scope.cancelled_caught
                 if call.awaits < step:
                     break
                 awaited = True
             assert cancelled or not awaited, "no cancellation came through"
             response = await provider(request)
-        _check_response(response)
+        check_response(response)
         assert self.belongs(request, response)
 
     async def test_concurrent_calls_do_not_mix(self) -> None:
@@ -128,7 +128,7 @@ class ProviderContract:
                     group.start_soon(call, number)
         assert len([each for each in told if isinstance(each, CallFinished)]) == _CALLS
         for number, request in enumerate(requests):
-            _check_response(answers[number])
+            check_response(answers[number])
             assert self.belongs(request, answers[number])
 
     async def test_one_run_after_the_other(self) -> None:
@@ -136,7 +136,7 @@ class ProviderContract:
         provider = self.make()
         for text in ("one", "two"):
             async with wrap(provider):
-                _check_response(await provider(self.request(text)))
+                check_response(await provider(self.request(text)))
 
     async def test_one_event_loop_after_the_other(self, anyio_backend: Any) -> None:
         """One provider object serves several event loops, in several threads."""
@@ -150,13 +150,14 @@ class ProviderContract:
         def elsewhere(text: str) -> Response:
             return anyio.run(call, text, backend=name)
 
-        _check_response(await call("here"))
+        check_response(await call("here"))
         for text in ("there", "elsewhere"):
-            _check_response(await anyio.to_thread.run_sync(elsewhere, text))
-        _check_response(await call("here again"))
+            check_response(await anyio.to_thread.run_sync(elsewhere, text))
+        check_response(await call("here again"))
 
 
-def _check_response(response: object) -> None:
+def check_response(response: object) -> None:
+    """Assert that *response* is of the documented types and ranges."""
     assert isinstance(response, Response)
     assert isinstance(response.text, str)
     assert response.finish_reason in _FINISH
@@ -176,7 +177,7 @@ def _check_response(response: object) -> None:
     assert usage.cost is None or usage.cost >= 0
 
 
-class _Cancelling:
+class Cancelling:
     """Awaits something, and cancels *scope* at its *step*-th await."""
 
     def __init__(self, call: Awaitable[Any], scope: anyio.CancelScope, step: int) -> None:

@@ -12,7 +12,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.events import CallFinished, emit
 from genai_pipeline.messages import Request, Response, Usage
 
-__all__ = ["Answer", "Script", "ScriptError"]
+__all__ = ["Answer", "Script", "ScriptError", "words_of"]
 
 _SHOWN = 60
 
@@ -143,7 +143,7 @@ class Script:
                 "give a text, a Response or an exception"
             )
         _check_fits(answer, request, number)
-        return Response(answer, usage=_words(request, answer), model=self.model)
+        return Response(answer, usage=words_of(request, answer), model=self.model)
 
     def _answer(self, number: int, request: Request) -> Answer:
         if number < len(self._answers):
@@ -198,7 +198,8 @@ def _check_fits(text: str, request: Request, number: int) -> None:
             ) from None
 
 
-def _words(request: Request, answer: str) -> Usage:
+def words_of(request: Request, answer: str) -> Usage:
+    """Answer the usage of a call, words for tokens."""
     asked = [request.system or "", *(message.content for message in request.messages)]
     return Usage(
         input_tokens=sum(len(text.split()) for text in asked),

@@ -217,6 +217,7 @@ def _instances(kind: type[Any]) -> st.SearchStrategy[Any]:
         _errors.Transient: {"retry_after": seconds, "rate_limits": told},
         _errors.Rejected: {"retry_after": seconds},
         _errors.Truncated: {"partial": st.text()},
+        _errors.StreamInterrupted: {"partial": st.text()},
         _errors.Refused: {"explanation": st.text()},
         _errors.DataError: {
             "origin": st.none() | st.text(max_size=12),

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import multidict
 
-from genai_pipeline.providers._http._body import ACCEPTED
 from genai_pipeline.providers._http._reading import Reading
-from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors
+from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
 if TYPE_CHECKING:
     from genai_pipeline.providers._endpoint import Target
@@ -74,4 +73,4 @@ class AiohttpWire:
 
 
 def _headers(target: Target) -> multidict.CIMultiDict[str]:
-    return multidict.CIMultiDict([*target.headers, ("accept-encoding", ACCEPTED)])
+    return multidict.CIMultiDict(headers_of(target))

@@ -11,9 +11,8 @@ import anyio
 import attrs
 import httpx
 
-from genai_pipeline.providers._http._body import ACCEPTED
 from genai_pipeline.providers._http._reading import Reading
-from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors
+from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
 if TYPE_CHECKING:
     from genai_pipeline.providers._endpoint import Target
@@ -186,7 +185,7 @@ class _Body(httpx.AsyncByteStream):
 def _head(target: Target) -> tuple[httpx.URL, list[tuple[str, str]]]:
     url = httpx.URL(target.url)
     host = url.netloc.decode("ascii")
-    return url, [("host", host), *target.headers, ("accept-encoding", ACCEPTED)]
+    return url, [("host", host), *headers_of(target)]
 
 
 def _load(pool: _Pool) -> int:

@@ -32,6 +32,7 @@ class Reading:
         "body",
         "declared",
         "headers",
+        "received",
         "status",
         "whole",
     )
@@ -52,6 +53,7 @@ class Reading:
         known = length.isdecimal() and len(length) <= _LONGEST_LENGTH
         self.declared = int(length) if known else -1
         self.body = bytearray()
+        self.received = 0
         self.whole = False
         self._advance = advance
         self._close = close
@@ -68,11 +70,18 @@ class Reading:
                 self.whole = True
                 return
             self.body += piece
-            if len(self.body) > limit:
+            self.received += len(piece)
+            if self.received > limit:
                 raise TooLarge
-            if len(self.body) != self.declared:
+            if self.received != self.declared:
                 return
             # All has arrived: going on to the end waits for nothing and frees the connection.
+
+    def take(self) -> bytes:
+        """Answer what has arrived since the last time."""
+        taken = bytes(self.body)
+        self.body.clear()
+        return taken
 
     async def aclose(self) -> None:
         """Give the connection back; bounded, and never raises."""

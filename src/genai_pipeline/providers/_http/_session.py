@@ -21,9 +21,9 @@ from genai_pipeline.providers._http._reading import Reading
 if TYPE_CHECKING:
     from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
-    from genai_pipeline.providers._http._wire import Wire
+    from genai_pipeline.providers._http._wire import Errors, Wire
 
-__all__ = ["Answer", "HttpSession"]
+__all__ = ["Answer", "HttpSession", "Late", "whole_answer"]
 
 _MESSAGE_LENGTH = 300
 
@@ -39,11 +39,11 @@ class Answer:
     body: bytes = attrs.field(repr=False)
 
 
-class _Late(Exception):
+class Late(Exception):
     """Raised when our own clock ran out; says what for."""
 
 
-class _Unsent(Exception):
+class Unsent(Exception):
     """Raised when the request could not begin; says why."""
 
 
@@ -55,8 +55,11 @@ class HttpSession:
     """
 
     def __init__(self, wire: Wire, client: HttpClient) -> None:
-        self._wire = wire
-        self._client = client
+        self.wire = wire
+        self.client = client
+        self.known: Errors = (*wire.known, Late, Unsent, TooLarge, Undecodable)
+        """What an exchange may raise that `translated` knows the meaning of."""
+
         # In front of the wire's own queue, where a request that is cancelled may do harm.
         self._places = anyio.Semaphore(client.max_connections, fast_acquire=True)
 
@@ -70,89 +73,90 @@ class HttpSession:
         and costs no more than the connection of this call.
         """
         problem: PipelineError
-        known: tuple[type[Exception], ...] = (
-            *self._wire.known,
-            _Late,
-            _Unsent,
-            TooLarge,
-            Undecodable,
-        )
         try:
             return await self._exchange(target, body)
-        except known as error:
-            problem = self._translated(error, who)
+        except self.known as error:
+            problem = self.translated(error, who)
         # Raised out here, without a context: the foreign error holds the headers, and the key.
         raise problem
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._wire.aclose()
+        await self.wire.aclose()
 
     async def _exchange(self, target: Target, body: bytes) -> Answer:
-        clock, limit = self._client.clock, self._client.max_answer_bytes
-        deadline = clock.now() + self._client.timeout
+        clock, limit = self.client.clock, self.client.max_answer_bytes
+        deadline = clock.now() + self.client.timeout
         reading: Reading | None = None
         placed = False
         try:
             # The first piece of the answer comes with its head as a rule: one scope for both.
             with clock.cancel_at(deadline) as scope:
-                await self._take_place()
+                await self.take_place()
                 placed = True
-                reading = await self._wire.send(target, body)
+                reading = await self.wire.send(target, body)
                 await reading.advance(limit)
             if scope.cancelled_caught:
-                raise self._ran_out(queued=not placed)
+                raise self.ran_out(queued=not placed)
             assert reading is not None
             if not reading.whole:
                 await self._read_on(reading, deadline)
-            return _answer(reading, limit)
+            return whole_answer(reading, limit)
         finally:
             if reading is not None:
                 await reading.aclose()
             if placed:
-                self._places.release()
+                self.free_place()
 
-    async def _take_place(self) -> None:
+    async def take_place(self) -> None:
+        """Wait until there may be one more exchange, which `free_place` ends."""
         try:
             self._places.acquire_nowait()  # a third of the cost
         except anyio.WouldBlock:
             await self._places.acquire()
 
-    def _ran_out(self, *, queued: bool) -> Exception:
-        seconds = self._client.timeout
+    def free_place(self) -> None:
+        """End an exchange."""
+        self._places.release()
+
+    def ran_out(self, *, queued: bool) -> Exception:
+        """Answer what to raise when the time for a whole exchange is over."""
+        seconds = self.client.timeout
         if not queued:
-            return _Late(f"no whole answer within {seconds:g} s (timeout)")
-        return _Unsent(
+            return Late(f"no whole answer within {seconds:g} s (timeout)")
+        return Unsent(
             f"no connection was free within {seconds:g} s; "
-            f"all {self._client.max_connections} (max_connections) were in use"
+            f"all {self.client.max_connections} (max_connections) were in use"
         )
 
     async def _read_on(self, reading: Reading, deadline: float) -> None:
-        clock, seconds = self._client.clock, self._client.idle_timeout
+        clock, seconds = self.client.clock, self.client.idle_timeout
         while not reading.whole:
             idle = clock.now() + seconds
             with clock.cancel_at(min(deadline, idle)) as scope:
-                await reading.advance(self._client.max_answer_bytes)
+                await reading.advance(self.client.max_answer_bytes)
             if scope.cancelled_caught and deadline < idle:
-                raise self._ran_out(queued=False)
+                raise self.ran_out(queued=False)
             if scope.cancelled_caught:
-                raise _Late(f"the answer stopped for {seconds:g} s")
+                raise Late(f"the answer stopped for {seconds:g} s")
 
-    def _translated(self, error: BaseException, who: str) -> PipelineError:
+    def translated(self, error: BaseException, who: str) -> PipelineError:
+        """Answer which of our errors an error that is `known` means; *who* begins its message."""
         if isinstance(error, TooLarge):
-            limit = self._client.max_answer_bytes
+            limit = self.client.max_answer_bytes
             return InvalidAnswer(f"{who}: the answer is larger than {limit} bytes")
         if isinstance(error, Undecodable):
             return ConnectionFailed(f"{who}: {error}", sent=True)
-        if isinstance(error, _Late):
+        if isinstance(error, Late):
             return AttemptTimeout(f"{who}: {error}")
-        if isinstance(error, _Unsent):
+        if isinstance(error, Unsent):
             return BulkheadFull(f"{who}: {error}")
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
-        return ConnectionFailed(told, sent=not isinstance(error, self._wire.unsent))
+        return ConnectionFailed(told, sent=not isinstance(error, self.wire.unsent))
 
 
-def _answer(reading: Reading, limit: int) -> Answer:
+def whole_answer(reading: Reading, limit: int) -> Answer:
+    """Answer what was read, without its compression; raise `TooLarge` or `Undecodable`."""
     body = bytes(reading.body)
     encodings = reading.headers.get("content-encoding")
     if encodings:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
 
+from genai_pipeline.providers._http._body import ACCEPTED
+
 if TYPE_CHECKING:
     from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
     from genai_pipeline.providers._http._reading import Reading
 
-__all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "open_wire"]
+__all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "headers_of", "open_wire"]
 
 Errors: TypeAlias = tuple[type[Exception], ...]
 
@@ -50,6 +52,12 @@ class Wire(Protocol):
     async def aclose(self) -> None:
         """Close all connections."""
         ...
+
+
+def headers_of(target: Target) -> list[tuple[str, str]]:
+    """Answer the headers to send to *target*, which may say itself what compressions it takes."""
+    says = any(name == "accept-encoding" for name, _ in target.headers)
+    return [*target.headers, *(() if says else (("accept-encoding", ACCEPTED),))]
 
 
 def open_wire(client: HttpClient) -> Wire:
