@@ -72,3 +72,18 @@ def test_a_day_waits_for_the_later_of_midnight_and_a_block() -> None:
     assert buckets.forecast({"day": 1}, {}) == pytest.approx(70)
     clock.advance(70)
     assert buckets.levels() == {"day": 70}, "what was taken beyond it is paid off"
+
+
+def test_each_change_counts_from_its_own_moment() -> None:
+    """What came in before a settlement, a lower level or a block has come in, up to the burst."""
+    clock = FakeClock()
+    buckets = made(clock, requests=TEN)
+    clock.advance(10)
+    buckets.settle({"requests": -5})
+    assert buckets.levels() == {"requests": 15}
+    clock.advance(10)
+    buckets.lower({"requests": -10})
+    assert buckets.levels() == {"requests": -10}
+    clock.advance(0.5)
+    anyio.run(buckets.block, 1)
+    assert buckets.forecast({"requests": 1}, {}) == pytest.approx(1.6), "half of it was paid off"

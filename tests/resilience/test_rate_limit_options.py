@@ -44,7 +44,8 @@ def test_the_defaults_are_those_documented() -> None:
 def test_any_one_limit_is_enough_without_learning() -> None:
     """With learn=False each of the limits does alone."""
     for name in ("requests", "tokens", "requests_per_day", "input_tokens"):
-        RateLimit(**{name: 1, "learn": False})
+        options: Any = {name: 1, "learn": False}
+        RateLimit(**options)
 
 
 @pytest.mark.anyio

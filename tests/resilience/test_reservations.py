@@ -93,7 +93,7 @@ async def test_other_values_are_settled_by_their_answers(clock: FakeClock) -> No
     """A value that is no request reserves what cost= says, or no tokens; its answer settles."""
     limit = RateLimit(tokens=6000, burst=60, cost=lambda _: (0, 0), clock=clock)
     assert await _need(limit, "text") == {"tokens": 0}
-    await gp.wrap(partial(answering, 100, 50), limit)("text")  # type: ignore[arg-type]
+    await gp.wrap(partial(answering, 100, 50), limit)("text")
     assert left(limit) == {"tokens": 5850}
     plain = RateLimit(tokens=6000, requests=60, clock=clock)
     assert await _need(plain, "text") == {"tokens": 0, "requests": 1}
@@ -197,10 +197,6 @@ async def test_who_waits_is_told_of_a_cooldown_that_begins(clock: FakeClock) -> 
             await a_moment()
             await clock.sleep(0.5)
             await on_its_way.failed(RateLimited("slow", retry_after=10))
-    waits = [(each.kind, each.seconds) for each in heard if isinstance(each, PolicyWaited)]
-    assert waits == [
-        ("cooldown", pytest.approx(10)),
-        ("limiter", pytest.approx(1.5)),
-        ("cooldown", pytest.approx(10)),
-        ("limiter", pytest.approx(2.5)),
-    ]
+    waits = [each for each in heard if isinstance(each, PolicyWaited)]
+    assert [each.kind for each in waits] == ["cooldown", "limiter"] * 2
+    assert [each.seconds for each in waits] == pytest.approx([10, 1.5, 10, 2.5])
