@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.resilience import MemoryBuckets, Quota
 from genai_pipeline.testing import FakeClock
 
@@ -87,3 +90,10 @@ def test_each_change_counts_from_its_own_moment() -> None:
     clock.advance(0.5)
     anyio.run(buckets.block, 1)
     assert buckets.forecast({"requests": 1}, {}) == pytest.approx(1.6), "half of it was paid off"
+
+
+def test_a_wrong_clock_is_refused() -> None:
+    """Buckets need a clock, which the message names."""
+    wrong: Any = 3
+    with pytest.raises(ConfigurationError, match="MemoryBuckets: clock=3"):
+        MemoryBuckets(clock=wrong)

@@ -200,3 +200,14 @@ async def test_who_waits_is_told_of_a_cooldown_that_begins(clock: FakeClock) -> 
     waits = [each for each in heard if isinstance(each, PolicyWaited)]
     assert [each.kind for each in waits] == ["cooldown", "limiter"] * 2
     assert [each.seconds for each in waits] == pytest.approx([10, 1.5, 10, 2.5])
+
+
+async def test_a_stream_that_is_left_settles_by_what_came(clock: FakeClock) -> None:
+    """The output that had come counts, with the input's estimate; nothing is learned from it."""
+    limit = RateLimit(tokens=6000, burst=60, clock=clock)
+    for _ in range(20):
+        reservation = await limit.reserve(ASK)
+        reservation.left_early(6)
+        reservation.left_early(50)
+    assert left(limit) == {"tokens": 6000 - 20 * 20}
+    assert await _need(limit, ASK) == {"tokens": 114}
