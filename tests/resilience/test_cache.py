@@ -525,10 +525,11 @@ async def test_what_json_cannot_hold_is_answered_and_not_kept(answer: object) ->
 
 async def test_attributes_that_json_cannot_hold_are_not_kept() -> None:
     """An answer whose attributes would come back as something else is answered, not kept."""
-    model = Script(gp.Response("x", attributes={"usage": USED}), then="repeat")
+    part = gp.Usage(input_tokens=1)
+    model = Script(gp.Response("x", attributes={"usage": part}), then="repeat")
     cached = gp.wrap(model, _cache(FakeClock()))
     for _ in range(2):
-        assert (await cached(ASK)).attributes["usage"] is USED
+        assert (await cached(ASK)).attributes["usage"] is part
     assert model.calls == 2
 
 

@@ -93,7 +93,8 @@ async def test_other_values_are_settled_by_their_answers(clock: FakeClock) -> No
     """A value that is no request reserves what cost= says, or no tokens; its answer settles."""
     limit = RateLimit(tokens=6000, burst=60, cost=lambda _: (0, 0), clock=clock)
     assert await _need(limit, "text") == {"tokens": 0}
-    await gp.wrap(partial(answering, 100, 50), limit)("text")
+    answer: Any = partial(answering, 100, 50)
+    await gp.wrap(answer, limit)("text")
     assert left(limit) == {"tokens": 5850}
     plain = RateLimit(tokens=6000, requests=60, clock=clock)
     assert await _need(plain, "text") == {"tokens": 0, "requests": 1}

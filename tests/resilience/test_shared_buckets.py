@@ -201,6 +201,24 @@ async def test_all_that_is_needed_must_be_held(clock: FakeClock) -> None:
     assert buckets.take({"requests": 5})
 
 
+async def test_of_a_quota_that_was_just_learned_nothing_is_held(clock: FakeClock) -> None:
+    """A new quota is asked for, whatever the provider told of it."""
+    buckets, _ = made(clock, QUOTAS, lease=0.5)
+    assert await buckets.reserve({"requests": 1}) == 0
+    buckets.configure(BOTH)
+    assert not buckets.take({"requests": 1, "tokens": 1})
+    buckets.lower({"tokens": 9})
+    assert not buckets.take({"requests": 1, "tokens": 1})
+
+
+async def test_who_only_tells_needs_nothing(clock: FakeClock) -> None:
+    """A block goes to the server without asking for anything."""
+    buckets, server = made(clock, QUOTAS, lease=0.5)
+    await buckets.block(3)
+    assert not server.asked[0].asks
+    assert server.asked[0].buckets == (BucketAsk(name="requests", rate=10, full=20),)
+
+
 async def test_what_is_needed_of_nothing_is_there(clock: FakeClock) -> None:
     """As long as no limit is known, no call waits for the server."""
     buckets, server = made(clock, {})
@@ -351,7 +369,7 @@ async def test_what_was_held_before_a_loss_is_gone(clock: FakeClock) -> None:
     buckets, server = made(clock, QUOTAS, lease=0.5, retry_after=0.1)
     assert await buckets.reserve({"requests": 1}) == 0
     server.error = ConnectionFailed("away")
-    await buckets.block(0.05)
+    assert await buckets.reserve({"requests": 6}) > 0
     server.error = None
     clock.advance(0.2)
     assert await buckets.reserve({"requests": 1}) == 0
@@ -400,6 +418,8 @@ async def test_the_server_lives_as_long_as_the_whole(clock: FakeClock) -> None:
     ("option", "wrong"),
     [
         *(("name", wrong) for wrong in ("", "a{b", "b}", 3)),
+        ("server", 3),
+        ("clock", 3),
         ("lease", -1),
         ("processes", 0),
         ("retry_after", 0),
