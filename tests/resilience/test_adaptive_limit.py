@@ -391,3 +391,33 @@ def test_each_option_is_checked(option: str, wrong: Any, allowed: str) -> None:
     ):
         AdaptiveLimit(**{option: wrong})
     assert AdaptiveLimit(initial=1, ceiling=1, queue=0).queue == 0
+
+
+async def test_a_slot_learns_as_a_call_does(clock: FakeClock) -> None:
+    """A block that holds a slot grows and lowers the limit as a call would, once for a burst."""
+    limit = AdaptiveLimit(initial=4, clock=clock)
+
+    async def hold(error: BaseException | None) -> None:
+        with suppress(Overloaded, ValueError):
+            async with limit.slot():
+                await clock.sleep(1)
+                if error is not None:
+                    raise error
+
+    async def hold_at_once(*errors: BaseException | None) -> int:
+        async with anyio.create_task_group() as group:
+            for error in errors:
+                group.start_soon(hold, error)
+            await a_moment()
+            assert limit.in_use == min(limit.limit, len(errors))
+        assert (limit.in_use, limit.waiting) == (0, 0)
+        return limit.limit
+
+    assert await hold_at_once(None, None) == 5, "the second finds less than half of it in use"
+    assert await hold_at_once(ValueError("bug"), ValueError("bug")) == 5
+    assert await hold_at_once(*[Overloaded("busy")] * 5) == 4
+    assert await hold_at_once(Overloaded("busy")) == 3
+    with clock.cancel_at(clock.now() + 0.5):
+        await hold_at_once(None, None)
+    assert (limit.limit, limit.in_use) == (3, 0)
+    assert await hold_at_once(*[None] * 4) >= 3
