@@ -191,6 +191,23 @@ async def test_the_end_of_any_call_is_a_sign_of_life(
     assert began == [0] * 10 + [25, 55, 56]
 
 
+async def test_who_joins_the_line_does_not_hold_it_up(clock: FakeClock) -> None:
+    """The patience counts from when the first began to wait, however many come after."""
+    limit = AdaptiveLimit(initial=1, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        await clock.sleep(seconds)
+
+    handler = gp.wrap(work, limit)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(run, handler, 1000)
+            await clock.sleep(10)
+    assert began == [0, 40, 70]
+
+
 async def test_the_answer_is_passed_back(clock: FakeClock) -> None:
     """What the handler answers is answered."""
     assert await gp.wrap(Script("x"), AdaptiveLimit(clock=clock))(gp.Request("x"))

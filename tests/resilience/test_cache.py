@@ -880,6 +880,7 @@ async def test_a_refusal_from_below_goes_through() -> None:
         ({"stale_on": 1}, "stale_on=1"),
         ({"scope": ""}, "scope=''"),
         ({"per": [""]}, "per="),
+        ({"per": 3}, "per=3"),
         ({"key": "x"}, "key='x'"),
         ({"keep": 1}, "keep=1"),
         ({"store_timeout": 0}, "store_timeout=0"),
