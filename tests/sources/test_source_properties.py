@@ -16,7 +16,7 @@ from unittest import mock
 import anyio
 import pytest
 import zstandard
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from genai_pipeline.records import Delivery
@@ -178,6 +178,7 @@ def test_any_bytes_are_read_without_a_crash(
 @backends
 @quick
 @given(text=texts, encoding=encodings, packing=packings, block=blocks)
+@example(text="\0", encoding="utf-16", packing="plain", block=64)  # as if it were UTF-32
 def test_any_text_comes_out_as_it_went_in(
     backend: str, text: str, encoding: str, packing: str, block: int
 ) -> None:

@@ -67,12 +67,14 @@ def resolve(sample: bytes, named: str | None) -> Encoding:
 
     Raises `Unreadable` when its byte order mark contradicts the name.
     """
-    marked = next(((mark, codec) for mark, codec in _MARKS if sample.startswith(mark)), None)
     name = None if named is None else codecs.lookup(named).name
     family = None if name is None else _FAMILY.get(name, name)
-    if marked is not None:
-        mark, codec = marked
-        if family is not None and not codec.startswith(family):
+    marks = [(mark, codec) for mark, codec in _MARKS if sample.startswith(mark)]
+    if marks:
+        # The mark of UTF-16 before a NUL is that of UTF-32, so what was named decides.
+        fitting = [each for each in marks if family is None or each[1].startswith(family)]
+        mark, codec = (fitting or marks)[0]
+        if not fitting:
             raise Unreadable(f"begins with the byte order mark of {codec}, but encoding={named!r}")
         return Encoding(codec, len(mark), named is not None)
     if family is None:
