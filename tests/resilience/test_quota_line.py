@@ -128,3 +128,23 @@ async def test_who_left_the_line_is_not_waited_for(clock: FakeClock) -> None:
         with deadline_at(1.9), pytest.raises(RateLimitExceeded) as refused:
             await limit.reserve(3)
         assert refused.value.retry_after == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30])
+async def test_a_cooldown_of_up_to_half_a_minute_is_sat_out(
+    seconds: float, clock: FakeClock
+) -> None:
+    """A call behind the limit waits in place, also until just its deadline, and is told of it."""
+    limit = RateLimit(clock=clock)
+    await limit.buckets.block(seconds)
+    heard: list[Any] = []
+
+    async def answer(value: int) -> float:
+        return clock.now()
+
+    with gp.listen(heard.append), deadline_at(seconds):
+        assert await gp.wrap(answer, limit.check_again)(1) == seconds
+    assert [(each.kind, each.seconds) for each in _waits(heard)] == [("cooldown", seconds)]
+    await limit.buckets.block(30.1)
+    with pytest.raises(RateLimitExceeded):
+        await gp.wrap(answer, limit.check_again)(1)

@@ -67,3 +67,10 @@ async def test_shared_buckets_live_as_long_as_the_whole() -> None:
         assert log == ["enter"]
         assert await limited(3) == "3"
     assert log == ["enter", "leave"]
+
+
+def test_a_wrong_clock_is_the_limits_own() -> None:
+    """The message names the limit, whose option it is, and not what it makes of it."""
+    wrong: Any = 3
+    with pytest.raises(ConfigurationError, match="RateLimit: clock=3"):
+        RateLimit(clock=wrong)
