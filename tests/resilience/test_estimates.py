@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
-from genai_pipeline.resilience._estimates import Estimates, text_bytes
+from genai_pipeline.resilience._estimates import Estimates, text_bytes, text_tokens
 
 
 def test_input_is_counted_by_bytes() -> None:
@@ -16,6 +16,11 @@ def test_input_is_counted_by_bytes() -> None:
     assert Estimates(500).input_of(gp.Request("x" * 36)) == (15, 15)
     three = gp.Request([gp.Message("user", "x" * 35)] * 3)
     assert Estimates(500).input_of(three) == (42, 42)
+
+
+def test_the_tokens_of_a_text_are_counted_by_bytes() -> None:
+    """What a stream brought before it was left is a token for each 3.5 bytes, rounded up."""
+    assert [text_tokens(text) for text in ("", "x", "x" * 35, "é" * 18)] == [0, 1, 10, 11]
 
 
 def test_all_that_the_model_reads_counts() -> None:
