@@ -74,3 +74,13 @@ def test_a_wrong_clock_is_the_limits_own() -> None:
     wrong: Any = 3
     with pytest.raises(ConfigurationError, match="RateLimit: clock=3"):
         RateLimit(clock=wrong)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["strict", "count_cached", "cost", "learn", "clock", "buckets", "name", "random"],
+)
+def test_what_is_no_number_is_checked_too(option: str) -> None:
+    """A switch, a function, a name: what is given must be of its kind."""
+    with pytest.raises(ConfigurationError, match=f"RateLimit: {option}=3"):
+        RateLimit(**{option: 3})  # type: ignore[arg-type]
