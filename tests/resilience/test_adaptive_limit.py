@@ -191,6 +191,32 @@ async def test_the_end_of_any_call_is_a_sign_of_life(
     assert began == [0] * 10 + [25, 55, 56]
 
 
+@pytest.mark.parametrize("as_slot", [False, True])
+async def test_a_cancelled_call_is_no_sign_of_life(as_slot: bool, clock: FakeClock) -> None:
+    """The patience is not renewed by calls whose callers gave up."""
+    limit = AdaptiveLimit(initial=2, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        with clock.cancel_at(clock.now() + 1000):
+            await anyio.sleep_forever()
+
+    async def call(gives_up: float) -> None:
+        with clock.cancel_at(gives_up):
+            if not as_slot:
+                await gp.wrap(work, limit)(1)
+                return
+            async with limit.slot():
+                await work(1)
+
+    async with anyio.create_task_group() as group:
+        for gives_up in (25, 2000, 2000, 2000):
+            group.start_soon(call, gives_up)
+            await a_moment()
+    assert began == [0, 0, 25, 30]
+
+
 async def test_who_joins_the_line_does_not_hold_it_up(clock: FakeClock) -> None:
     """The patience counts from when the first began to wait, however many come after."""
     limit = AdaptiveLimit(initial=1, patience=30, clock=clock)
@@ -399,6 +425,8 @@ async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
         ("ceiling", 0, "a whole number, 1 or more"),
         ("queue", -1, "a whole number, 0 or more"),
         ("patience", 0, "a number above 0"),
+        ("name", 3, ""),
+        ("clock", 3, ""),
     ],
 )
 def test_each_option_is_checked(option: str, wrong: Any, allowed: str) -> None:
