@@ -38,6 +38,11 @@ async def test_a_quick_call_is_made_once(clock: FakeClock) -> None:
     assert (response.text, dict(response.attributes), model.calls) == ("x", {}, 1)
 
 
+async def test_without_a_clock_it_keeps_real_time() -> None:
+    """A hedge without a clock of its own goes by the real one."""
+    assert (await gp.wrap(Script("x"), Hedge(after=60))(ASK)).text == "x"
+
+
 async def test_a_slow_call_is_made_once_more(clock: FakeClock) -> None:
     """After the delay a second attempt begins; it answers first, and the first is cancelled."""
     model = Script(
@@ -449,6 +454,8 @@ def test_the_least_delay_is_that_documented() -> None:
         ({"share": True}, "share=True"),
         ({"on": 3}, "on=3"),
         ({"budget": 3}, "budget=3"),
+        ({"clock": 3}, "clock=3"),
+        ({"name": 3}, "name=3"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], named: str) -> None:
