@@ -330,6 +330,10 @@ async def test_others_live_as_long_as_the_whole() -> None:
         ({"a": print}, {"sticky": 3}, "sticky=3"),
         ({"a": print}, {"max_rest": -1}, "max_rest=-1"),
         ({"a": print}, {"memory": 0}, "memory=0"),
+        ({"a": print}, {"by": "cost", "prices": {"a": float("inf")}}, "prices="),
+        ({"a": print}, {"clock": 3}, "clock=3"),
+        ({"a": print}, {"random": 3}, "random=3"),
+        ({"a": print}, {"name": 3}, "name=3"),
     ],
 )
 def test_wrong_options_are_named(targets: Any, options: dict[str, Any], named: str) -> None:

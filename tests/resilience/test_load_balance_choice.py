@@ -175,6 +175,13 @@ async def test_refusals_leave_no_cycles() -> None:
                 await balance(ASK)
 
 
+async def test_a_target_may_be_free(clock: FakeClock) -> None:
+    """By cost, a price of nothing, or of less than one, is a price."""
+    targets: Any = {"a": _script(clock, "a"), "b": _script(clock, "b")}
+    balance = LoadBalance(targets, by="cost", prices={"a": 0.5, "b": 0})
+    assert await _texts(balance, 1) == ["b"]
+
+
 def test_only_the_targets_need_no_name() -> None:
     """Every other option must be named, so that none is taken for another."""
     with pytest.raises(TypeError):
