@@ -22,7 +22,7 @@ from genai_pipeline.errors import (
     RateLimited,
 )
 from genai_pipeline.resilience import AdaptiveLimit, ConcurrencyChanged
-from genai_pipeline.testing import FakeClock
+from genai_pipeline.testing import FakeClock, Script
 
 from .cancelling import Call, cancel_at_every_wait
 from .moments import a_moment, run
@@ -54,8 +54,9 @@ async def test_a_protest_takes_a_tenth_off(kind: type[gp.Transient], clock: Fake
     await protest(limit, kind("no"))
     assert limit.limit == 90
     small = AdaptiveLimit(initial=5, clock=clock)
-    await protest(small, kind("no"))
-    assert small.limit == 4
+    for expected in (4, 3, 2):
+        await protest(small, kind("no"))
+        assert small.limit == expected
 
 
 async def test_other_errors_change_nothing(clock: FakeClock) -> None:
@@ -132,6 +133,110 @@ async def test_after_trouble_it_recovers_quickly_and_then_gently(clock: FakeCloc
     before = limit.limit
     await load(limit, clock, before)
     assert limit.limit <= before + 1
+
+
+async def test_a_round_of_successes_ends_the_trouble(clock: FakeClock) -> None:
+    """As many successes as the limit is, without a protest, and it grows: by one, then gently."""
+    limit = AdaptiveLimit(initial=20, floor=5, clock=clock)
+    handler = gp.wrap(clock.sleep, limit)
+    while limit.limit > 5:
+        await protest(limit)
+    seen = []
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(run, handler, 1000)  # that enough of the limit is in use
+        await a_moment()
+        for _ in range(4):
+            await handler(1)
+        await protest(limit)
+        for _ in range(9):
+            await handler(1)
+            seen.append(limit.limit)
+        for _ in range(2):
+            group.start_soon(run, handler, 1000)
+        await a_moment()
+        for _ in range(11):
+            await handler(1)
+            seen.append(limit.limit)
+    assert seen == [5] * 4 + [6, 7, 8, 9, 10] + [10] * 10 + [11]
+
+
+@pytest.mark.parametrize("end", [None, RateLimited("slow"), ConnectionFailed("reset")])
+async def test_the_end_of_any_call_is_a_sign_of_life(
+    end: Exception | None, clock: FakeClock
+) -> None:
+    """The patience counts from the last end of a call, however it ended, not from who came last."""
+    limit = AdaptiveLimit(initial=10, floor=10, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        await clock.sleep(seconds)
+        if seconds == 25 and end is not None:
+            raise end
+
+    async def call(seconds: float) -> None:
+        with suppress(Exception):
+            await gp.wrap(work, limit)(seconds)
+
+    async with anyio.create_task_group() as group:
+        for seconds in [25] + [1000] * 10:
+            group.start_soon(call, seconds)
+            await a_moment()
+        if end is None:
+            limit._ramp_to = 0  # so that one success does not raise it
+        for _ in range(2):
+            group.start_soon(call, 1)
+            await clock.sleep(20)
+    assert began == [0] * 10 + [25, 55, 56]
+
+
+@pytest.mark.parametrize("as_slot", [False, True])
+async def test_a_cancelled_call_is_no_sign_of_life(as_slot: bool, clock: FakeClock) -> None:
+    """The patience is not renewed by calls whose callers gave up."""
+    limit = AdaptiveLimit(initial=2, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        with clock.cancel_at(clock.now() + 1000):
+            await anyio.sleep_forever()
+
+    async def call(gives_up: float) -> None:
+        with clock.cancel_at(gives_up):
+            if not as_slot:
+                await gp.wrap(work, limit)(1)
+                return
+            async with limit.slot():
+                await work(1)
+
+    async with anyio.create_task_group() as group:
+        for gives_up in (25, 2000, 2000, 2000):
+            group.start_soon(call, gives_up)
+            await a_moment()
+    assert began == [0, 0, 25, 30]
+
+
+async def test_who_joins_the_line_does_not_hold_it_up(clock: FakeClock) -> None:
+    """The patience counts from when the first began to wait, however many come after."""
+    limit = AdaptiveLimit(initial=1, patience=30, clock=clock)
+    began: list[float] = []
+
+    async def work(seconds: float) -> None:
+        began.append(clock.now())
+        await clock.sleep(seconds)
+
+    handler = gp.wrap(work, limit)
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(run, handler, 1000)
+            await clock.sleep(10)
+    assert began == [0, 40, 70]
+
+
+async def test_the_answer_is_passed_back(clock: FakeClock) -> None:
+    """What the handler answers is answered."""
+    assert await gp.wrap(Script("x"), AdaptiveLimit(clock=clock))(gp.Request("x"))
 
 
 async def test_it_never_stalls_behind_hanging_calls(clock: FakeClock) -> None:
@@ -304,9 +409,60 @@ def test_it_keeps_its_bounds_and_its_slots(
 
 
 @pytest.mark.parametrize(
-    "options", [{"initial": 0}, {"floor": 0}, {"initial": 5, "floor": 6}, {"initial": 300}]
+    "options", [{"floor": 0}, {"initial": 5, "floor": 6}, {"initial": 300}, {"ceiling": 99.5}]
 )
 async def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     """An initial limit outside floor and ceiling is refused when it is built."""
     with pytest.raises(ConfigurationError, match=r"AdaptiveLimit: .*; give a whole number"):
         AdaptiveLimit(**options)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "allowed"),
+    [
+        ("initial", 0, "a whole number, 1 or more"),
+        ("initial", 5.5, "a whole number, 1 or more"),
+        ("ceiling", 0, "a whole number, 1 or more"),
+        ("queue", -1, "a whole number, 0 or more"),
+        ("patience", 0, "a number above 0"),
+        ("name", 3, ""),
+        ("clock", 3, ""),
+    ],
+)
+def test_each_option_is_checked(option: str, wrong: Any, allowed: str) -> None:
+    """The message names the option, its value and what is allowed."""
+    with pytest.raises(
+        ConfigurationError, match=f"AdaptiveLimit: {option}={wrong}; give {allowed}"
+    ):
+        AdaptiveLimit(**{option: wrong})
+    assert AdaptiveLimit(initial=1, ceiling=1, queue=0).queue == 0
+
+
+async def test_a_slot_learns_as_a_call_does(clock: FakeClock) -> None:
+    """A block that holds a slot grows and lowers the limit as a call would, once for a burst."""
+    limit = AdaptiveLimit(initial=4, clock=clock)
+
+    async def hold(error: BaseException | None) -> None:
+        with suppress(Overloaded, ValueError):
+            async with limit.slot():
+                await clock.sleep(1)
+                if error is not None:
+                    raise error
+
+    async def hold_at_once(*errors: BaseException | None) -> int:
+        async with anyio.create_task_group() as group:
+            for error in errors:
+                group.start_soon(hold, error)
+            await a_moment()
+            assert limit.in_use == min(limit.limit, len(errors))
+        assert (limit.in_use, limit.waiting) == (0, 0)
+        return limit.limit
+
+    assert await hold_at_once(None, None) == 5, "the second finds less than half of it in use"
+    assert await hold_at_once(ValueError("bug"), ValueError("bug")) == 5
+    assert await hold_at_once(*[Overloaded("busy")] * 5) == 4
+    assert await hold_at_once(Overloaded("busy")) == 3
+    with clock.cancel_at(clock.now() + 0.5):
+        await hold_at_once(None, None)
+    assert (limit.limit, limit.in_use) == (3, 0)
+    assert await hold_at_once(*[None] * 4) >= 3

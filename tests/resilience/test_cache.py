@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import anyio
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,6 +171,24 @@ async def test_tenants_never_share() -> None:
     assert (await cached(ASK)).text == "e"
 
 
+async def test_a_record_with_half_of_the_names_is_passed_by() -> None:
+    """With several names in per=, a record without one of them is answered and shares nothing."""
+    model = Script("x", then="repeat")
+    cached = gp.wrap(model, _cache(FakeClock(), per=["tenant", "user"], scope="m"))
+
+    async def source() -> AsyncIterator[gp.Delivery[int]]:
+        for index in range(2):
+            yield gp.Delivery(gp.Record(index, str(index), {"tenant": "x"}))
+
+    async def ask(_: int) -> str:
+        return (await cached(ASK)).text
+
+    sink: Any = gp.sinks.Collect()
+    await gp.Pipeline(source=source(), stage=gp.map(ask), sink=sink, max_in_flight=1).run()
+    assert [record.value for record in sink.records] == ["x", "x"]
+    assert model.calls == 2
+
+
 async def test_any_handler_with_a_key() -> None:
     """With key=, any handler is cached: by its text, and passed by where that is None."""
     calls: list[int] = []
@@ -182,6 +201,23 @@ async def test_any_handler_with_a_key() -> None:
     cached = gp.wrap(double, cache)
     assert [(await cached(value))["double"] for value in (1, 1, -1, -1)] == [2, 2, -2, -2]
     assert calls == [1, -1, -1]
+
+
+async def test_any_object_may_be_the_handler() -> None:
+    """A handler that cannot be hashed or weakly referred to has entries of its own too."""
+
+    @attrs.define  # compared by its fields, hence without a hash
+    class Model:
+        text: str
+
+        async def __call__(self, request: gp.Request) -> gp.Response:
+            return gp.Response(self.text)
+
+    cache = _cache(FakeClock())
+    one, two = gp.wrap(Model("one"), cache), gp.wrap(Model("two"), cache)
+    answers = [await one(ASK), await two(ASK), await one(ASK)]
+    assert [answer.text for answer in answers] == ["one", "two", "one"]
+    assert answers[2].attributes["cached"]
 
 
 async def test_a_value_without_a_key_is_refused() -> None:
@@ -288,6 +324,82 @@ async def test_a_failure_is_no_reason_for_a_stale_answer_unless_told() -> None:
     clock.advance(10)
     with pytest.raises(Overloaded):
         await cached(ASK)
+
+
+class Everlasting(Memory[Any]):
+    """A store without expiry, which notes how long it was told to keep its entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[float | None] = []
+
+    async def put(self, key: str, value: Any, /, *, ttl: float | None = None) -> None:
+        self.told.append(ttl)
+        await super().put(key, value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"ttl": 10}, 10), ({"ttl": 10, "stale_for": 5}, 15), ({"ttl": None, "stale_for": 5}, None)],
+)
+async def test_a_store_is_told_how_long_to_keep(
+    options: dict[str, Any], told: float | None
+) -> None:
+    """An entry may expire in its store when it can stand in for nothing any more."""
+    store = Everlasting()
+    await gp.wrap(Script("x"), _cache(FakeClock(), store=store, **options))(ASK)
+    assert store.told == [told]
+
+
+async def test_a_store_that_keeps_too_long_does_no_harm() -> None:
+    """However long a store keeps an entry, past ttl and stale_for it stands in for nothing."""
+    clock = FakeClock()
+    model = Script("old", Overloaded, Overloaded)
+    cached = gp.wrap(model, _cache(clock, store=Everlasting(), ttl=10, stale_for=5))
+    await cached(ASK)
+    clock.advance(14.5)
+    assert (await cached(ASK)).text == "old"
+    clock.advance(0.5)
+    with pytest.raises(Overloaded):
+        await cached(ASK)
+
+
+async def test_a_paid_answer_is_kept_though_nobody_waits(clock: FakeClock) -> None:
+    """Who is cancelled while the store takes its time leaves the answer in the store."""
+
+    class Slow(Memory[Any]):
+        async def put(self, key: str, value: Any, /, *, ttl: float | None = None) -> None:
+            await clock.sleep(2)
+            await super().put(key, value, ttl=ttl)
+
+    model = Script("x", latency=1, clock=clock)
+    cached = gp.wrap(model, _cache(clock, store=Slow(clock=clock)))
+    with clock.cancel_at(2):
+        await cached(ASK)
+    assert (await cached(ASK)).attributes["cached"]
+    assert model.calls == 1
+
+
+async def test_the_store_lives_as_long_as_the_whole() -> None:
+    """A store that is an asynchronous context manager is entered and left with the handler."""
+    log: list[str] = []
+
+    class Connected(Memory[Any]):
+        async def __aenter__(self) -> None:
+            log.append("enter")
+
+        async def __aexit__(self, *raised: object) -> None:
+            log.append("leave")
+
+    async with gp.wrap(Script("x"), Cache(store=Connected())):
+        assert log == ["enter"]
+    assert log == ["enter", "leave"]
+
+
+def test_the_defaults_are_those_documented() -> None:
+    """Answers serve for a day, stand in for no failure, and a store gets five seconds."""
+    cache = Cache(store=Memory())
+    assert (cache.ttl, cache.stale_for, cache.store_timeout) == (86_400, 0, 5)
 
 
 class Broken(Memory[Any]):
@@ -409,6 +521,16 @@ async def test_what_json_cannot_hold_is_answered_and_not_kept(answer: object) ->
         assert await cached(1) is answer
         assert await cached(1) is answer
     assert [event.operation for event in heard if isinstance(event, CacheFailed)] == ["put"] * 2
+
+
+async def test_attributes_that_json_cannot_hold_are_not_kept() -> None:
+    """An answer whose attributes would come back as something else is answered, not kept."""
+    part = gp.Usage(input_tokens=1)
+    model = Script(gp.Response("x", attributes={"usage": part}), then="repeat")
+    cached = gp.wrap(model, _cache(FakeClock()))
+    for _ in range(2):
+        assert (await cached(ASK)).attributes["usage"] is part
+    assert model.calls == 2
 
 
 async def test_a_hit_may_be_changed_without_harm() -> None:
@@ -750,6 +872,7 @@ async def test_a_refusal_from_below_goes_through() -> None:
     ("options", "named"),
     [
         ({"store": 1}, "store=1"),
+        ({"store": {}}, "store={}"),
         ({"store": Memory}, "store="),
         ({"ttl": 0}, "ttl=0"),
         ({"ttl": -1}, "ttl=-1"),
@@ -757,6 +880,7 @@ async def test_a_refusal_from_below_goes_through() -> None:
         ({"stale_on": 1}, "stale_on=1"),
         ({"scope": ""}, "scope=''"),
         ({"per": [""]}, "per="),
+        ({"per": 3}, "per=3"),
         ({"key": "x"}, "key='x'"),
         ({"keep": 1}, "keep=1"),
         ({"store_timeout": 0}, "store_timeout=0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import anyio
@@ -19,6 +19,7 @@ from genai_pipeline.resilience._hedge_policy import Allowance, Usual
 from genai_pipeline.testing import FakeClock, Script
 
 from .cancelling import Call, cancel_at_every_wait
+from .cycles import no_cycles_of
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +36,11 @@ async def test_a_quick_call_is_made_once(clock: FakeClock) -> None:
     model = _script(clock, "x", latency=1.9)
     response = await gp.wrap(model, Hedge(after=2, clock=clock))(ASK)
     assert (response.text, dict(response.attributes), model.calls) == ("x", {}, 1)
+
+
+async def test_without_a_clock_it_keeps_real_time() -> None:
+    """A hedge without a clock of its own goes by the real one."""
+    assert (await gp.wrap(Script("x"), Hedge(after=60))(ASK)).text == "x"
 
 
 async def test_a_slow_call_is_made_once_more(clock: FakeClock) -> None:
@@ -90,13 +96,15 @@ async def test_the_first_attempt_may_still_win(clock: FakeClock) -> None:
 
 async def test_an_answer_too_late_by_a_hair_is_accounted_as_it_is(clock: FakeClock) -> None:
     """When both answer at one moment, one is answered and the other's own usage told."""
+    less = gp.Usage(input_tokens=5, output_tokens=1)
     first = Script(gp.Response("a", usage=USED), latency=3, clock=clock)
-    other = Script(gp.Response("a", usage=USED), latency=1, clock=clock)
+    other = Script(gp.Response("a", usage=less), latency=1, clock=clock)
     heard: list[Any] = []
     with gp.listen(heard.append):
         await gp.wrap(first, Hedge(other, after=2, clock=clock))(ASK)
     [lost] = [event for event in heard if isinstance(event, HedgeLost)]
-    assert (lost.usage, lost.seconds) in ((USED, 3), (USED, 1))
+    assert (lost.usage, lost.seconds) in ((USED, 3), (less, 1))
+    assert not lost.estimated
 
 
 async def test_several_others_begin_one_after_another(clock: FakeClock) -> None:
@@ -166,6 +174,50 @@ async def test_when_all_fail_the_firsts_error_is_raised(clock: FakeClock) -> Non
         await wrapped(ASK)
     assert caught.value is first
     assert first.__notes__ == ["Hedges failed too: Script: Overloaded: other"]
+
+
+async def test_once_one_has_answered_nothing_more_begins(clock: FakeClock) -> None:
+    """A hedge that fails at the moment of an answer makes no further attempt due."""
+    third = _script(clock, "never")
+    wrapped = gp.wrap(
+        _script(clock, "x", latency=3),
+        Hedge(_script(clock, Overloaded("o"), latency=1), third, after=2, share=1, clock=clock),
+    )
+    assert (await wrapped(ASK)).text == "x"
+    assert third.calls == 0
+
+
+async def test_a_lone_failure_has_no_note_on_hedges(clock: FakeClock) -> None:
+    """Where no hedge was allowed, the error says nothing of any."""
+    alone = Overloaded("busy")
+    budget = RetryBudget(ratio=0, reserve=0, capacity=1, clock=clock)
+    assert budget.withdraw()
+    with pytest.raises(Overloaded):
+        await gp.wrap(_script(clock, alone), Hedge(after=2, budget=budget, clock=clock))(ASK)
+    assert not hasattr(alone, "__notes__")
+
+
+async def test_failures_leave_no_cycles(clock: FakeClock) -> None:
+    """An error that was handled leaves nothing for the garbage collector."""
+
+    async def broken(request: gp.Request) -> gp.Response:
+        raise Overloaded("busy")
+
+    wrapped = gp.wrap(broken, Hedge(broken, after=2, share=1, clock=clock))
+    with no_cycles_of(Overloaded):
+        for _ in range(10):
+            with suppress(Overloaded):
+                await wrapped(ASK)
+
+
+async def test_a_hedge_tells_how_long_the_call_had_taken(clock: FakeClock) -> None:
+    """The event counts from the beginning of its call, whenever that was."""
+    clock.advance(100)
+    heard: list[Any] = []
+    with gp.listen(heard.append):
+        await gp.wrap(_script(clock, "x", latency=3), Hedge(after=2, clock=clock))(ASK)
+    [started] = [event for event in heard if isinstance(event, HedgeStarted)]
+    assert started.seconds == 2
 
 
 async def test_a_refusal_is_not_hedged_where_it_was_refused(clock: FakeClock) -> None:
@@ -298,6 +350,45 @@ async def test_slow_first_attempts_that_lost_are_learned_from(clock: FakeClock) 
     assert hedge.delay == 3
 
 
+async def test_failures_teach_no_delay(clock: FakeClock) -> None:
+    """A call that failed says nothing of how long answers take."""
+    hedge: Hedge = Hedge(clock=clock)
+    broken = gp.wrap(_script(clock, InvalidRequest("bad"), latency=1), hedge)
+    for _ in range(30):
+        with suppress(InvalidRequest):
+            await broken(ASK)
+    assert hedge.delay == math.inf
+
+
+async def test_the_cleanup_of_a_loser_does_not_count(clock: FakeClock) -> None:
+    """What is learned of a first attempt that won is its own time, not that of the call."""
+
+    async def lingers(request: gp.Request) -> gp.Response:
+        try:
+            await anyio.sleep_forever()
+            raise AssertionError
+        finally:
+            with anyio.CancelScope(shield=True):
+                await clock.sleep(50)
+
+    hedge: Hedge = Hedge(lingers, percentile=0.5, share=1, clock=clock)
+    for latency in [2] * 20 + [3] * 30:
+        await gp.wrap(_script(clock, "x", latency=latency), hedge)(ASK)
+    assert hedge.delay == 3
+
+
+async def test_the_latest_200_calls_are_learned_from(clock: FakeClock) -> None:
+    """A call is forgotten when 200 others were made since."""
+    hedge: Hedge = Hedge(percentile=1, clock=clock)
+    slow, quick = (gp.wrap(_script(clock, "x", latency=each), hedge) for each in (9, 1))
+    delays = []
+    for number in range(1, 211):
+        await (slow if number == 10 else quick)(ASK)
+        delays.append(hedge.delay)
+    assert set(delays[20:-1]) == {9}
+    assert delays[-1] == 1
+
+
 async def test_other_handlers_are_hedged_too(clock: FakeClock) -> None:
     """A handler of other values is hedged, its answer unmarked and its usage unknown."""
 
@@ -344,6 +435,14 @@ async def test_others_live_as_long_as_the_whole() -> None:
     assert log == ["enter", "leave"]
 
 
+def test_the_least_delay_is_that_documented() -> None:
+    """Without after= and min_delay=, no hedge begins within a twentieth of a second."""
+    hedge: Hedge = Hedge()
+    for _ in range(20):
+        hedge._usual.saw(0.001)
+    assert hedge.delay == 0.05
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -355,6 +454,8 @@ async def test_others_live_as_long_as_the_whole() -> None:
         ({"share": True}, "share=True"),
         ({"on": 3}, "on=3"),
         ({"budget": 3}, "budget=3"),
+        ({"clock": 3}, "clock=3"),
+        ({"name": 3}, "name=3"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], named: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
@@ -238,6 +238,7 @@ async def test_other_errors_are_raised_and_rest_nobody() -> None:
     assert await _texts(balance, 1) == ["a"]
 
 
+@settings(deadline=None)
 @given(keys=st.lists(st.text(max_size=5), min_size=1, max_size=30, unique=True))
 async def test_a_key_sticks_to_its_target(keys: list[str]) -> None:
     """Calls of a key go to one target; when another rests, the key does not move."""
@@ -319,14 +320,20 @@ async def test_others_live_as_long_as_the_whole() -> None:
         ({"": print}, {}, r"targets\[''\]"),
         ({print: 0}, {}, r"targets\[print\]=0"),
         ({print: True}, {}, r"targets\[print\]=True"),
+        ({print: float("inf")}, {}, r"targets\[print\]=inf"),
         ({3: 1}, {}, "targets=3"),
         ({"a": print}, {"by": "luck"}, "by='luck'"),
         ({"a": print}, {"by": "cost"}, "prices=None"),
         ({"a": print}, {"by": "cost", "prices": {"b": 1}}, "prices="),
+        ({"a": print, "b": print}, {"by": "cost", "prices": {"a": 1}}, "prices="),
         ({"a": print}, {"prices": {"a": 1}}, "prices="),
         ({"a": print}, {"sticky": 3}, "sticky=3"),
         ({"a": print}, {"max_rest": -1}, "max_rest=-1"),
         ({"a": print}, {"memory": 0}, "memory=0"),
+        ({"a": print}, {"by": "cost", "prices": {"a": float("inf")}}, "prices="),
+        ({"a": print}, {"clock": 3}, "clock=3"),
+        ({"a": print}, {"random": 3}, "random=3"),
+        ({"a": print}, {"name": 3}, "name=3"),
     ],
 )
 def test_wrong_options_are_named(targets: Any, options: dict[str, Any], named: str) -> None:

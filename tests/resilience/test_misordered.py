@@ -81,5 +81,7 @@ def test_a_timeout_of_all_attempts_is_fine_beside_one_of_each() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stack("Timeout", "Retry", "Timeout")
+    with pytest.warns(gp.MisorderedStack, match="Retry behind CircuitBreaker"):
+        stack("Timeout", "CircuitBreaker", "Retry", "Timeout")
     with pytest.warns(gp.MisorderedStack, match="RateLimit behind Timeout"):
         stack("Timeout", "Timeout", "RateLimit")

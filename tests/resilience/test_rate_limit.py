@@ -421,7 +421,8 @@ async def test_a_burst_of_429s_is_one_cooldown(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "seconds"), [(0.0, 1), (86_400.0, 86_400), (1e9, 1), (-5, 1), (0.25, 0.25)]
+    ("hint", "seconds"),
+    [(0.0, 1), (86_400.0, 86_400), (86_400.5, 1), (1e9, 1), (-5, 1), (0.25, 0.25)],
 )
 async def test_a_senseless_hint_does_no_harm(hint: float, seconds: float, clock: FakeClock) -> None:
     """A Retry-After of nothing counts as none, and so does one of thirty years."""
@@ -514,7 +515,9 @@ async def test_wrong_options_are_refused(options: dict[str, Any], message: str) 
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("cost", [-1, float("nan"), (1, -1)])
+@pytest.mark.parametrize(
+    "cost", [-1, float("nan"), (1, -1), float("inf"), (1, float("inf")), (float("inf"), 1)]
+)
 async def test_a_senseless_cost_is_refused(cost: Any, clock: FakeClock) -> None:
     """A cost function that answers a negative or no number is named."""
     limit = RateLimit(tokens=100, cost=lambda _: cost, clock=clock)

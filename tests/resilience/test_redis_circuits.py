@@ -48,6 +48,7 @@ async def test_only_one_of_many_changes_it(valkey: Valkey) -> None:
 
     async with RedisCircuits(url=valkey.url) as circuits:
         _, known = await circuits.change("tiny", 0, "closed", 0, 0)
+        assert known.state == "closed"
 
         async def change(openings: int) -> None:
             answers.append(await circuits.change("tiny", known.generation, "open", 9.0, openings))

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 import genai_pipeline as gp
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.resilience import (
     AdaptiveLimit,
     Bulkhead,
@@ -64,6 +65,38 @@ def test_each_policy_is_replaced_or_left_out_by_its_keyword() -> None:
     assert order_of(model)[:3] == ["Deadline", "Retry", "Bulkhead"]
     assert model.middlewares[1] is retry
     assert model.middlewares[2] is limit
+
+
+def test_the_usual_policies_have_the_usual_figures() -> None:
+    """Five attempts of two minutes each, unless others are given."""
+    told = gp.describe(resilient(Script("hi")))
+    assert "attempts=5" in told
+    assert "Timeout(seconds=120)" in told
+    timeout = Timeout(3)
+    assert resilient(Script("hi"), timeout=timeout).middlewares[-1] is timeout
+
+
+def test_the_clock_is_that_of_all_usual_policies() -> None:
+    """With a clock given, nothing that is made here goes by another."""
+    clock = FakeClock()
+    usual = resilient(Script("hi"), clock=clock).middlewares
+    clocks = [layer.clock for layer in usual if hasattr(layer, "clock")]
+    assert len(clocks) == 5
+    assert all(each is clock for each in clocks)
+
+
+OPTIONS = ("deadline", "cache", "fallback", "hedge", "retry", "rate_limit", "concurrency")
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, "breaker", "timeout"])
+@pytest.mark.parametrize("wrong", [3, Retry])
+def test_what_is_no_policy_is_refused(option: str, wrong: Any) -> None:
+    """A number, or a class instead of an object, is named when the stack is built."""
+    with pytest.raises(ConfigurationError, match=f"resilient: {option}="):
+        resilient(Script("hi"), **{option: wrong})
+    wrong_clock: Any = 3
+    with pytest.raises(ConfigurationError, match="resilient: clock=3"):
+        resilient(Script("hi"), clock=wrong_clock)
 
 
 def test_a_description_numbers_the_layers_and_ends_with_the_handler() -> None:

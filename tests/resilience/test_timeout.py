@@ -241,6 +241,21 @@ async def test_an_outer_scope_wins_over_an_inner_timeout(clock: FakeClock) -> No
     assert clock.now() == 2
 
 
+@pytest.mark.parametrize("policy", [Timeout, Deadline])
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), "5", None])
+def test_wrong_seconds_are_refused(policy: Any, wrong: Any) -> None:
+    """A time that is no number above zero is refused where it is written."""
+    with pytest.raises(errors.ConfigurationError, match="seconds="):
+        policy(wrong)
+
+
+@pytest.mark.parametrize("policy", [Timeout, Deadline])
+def test_only_the_seconds_need_no_name(policy: Any) -> None:
+    """Whatever else is given must be named, so that more options may come."""
+    with pytest.raises(TypeError):
+        policy(5, FakeClock())
+
+
 async def test_the_stack_without_clocks_keeps_real_time() -> None:
     """Without a clock of their own the policies go by the real one."""
     began = time.monotonic()

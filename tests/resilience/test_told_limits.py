@@ -71,11 +71,31 @@ class Telling:
         ({"limit-requests": "many", "reset-tokens": "soon", "remaining-tokens": None}, {}),
         ({"limit-requests": "nan", "remaining-tokens": True, "limit-tokens": "inf"}, {}),
         ({"limit-project-tokens": "5", "server": "nginx", "reset": "1"}, {}),
+        ({"server": "nginx", "limit-tokens": 0, "limit-requests": 1}, {"requests": Told(limit=1)}),
+        ({"limit-requests": "1m"}, {}),
+        ({7: 1, "limit-requests": 5}, {"requests": Told(limit=5)}),
     ],
 )
-async def test_headers_are_understood(told: dict[str, object], expected: dict[str, Told]) -> None:
+async def test_headers_are_understood(told: dict[Any, object], expected: dict[str, Told]) -> None:
     """35: numbers, durations as Go prints them, and RFC 3339 times; anything else is left out."""
     assert told_limits(told, wall=1_800_000_000) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "daily"),
+    [
+        (Told(limit=10_000, remaining=9_999, reset=8.64), True),
+        (Told(limit=10_000, remaining=9_000, reset=8_640), True),
+        (Told(limit=10_000, remaining=9_999, reset=9.3), True),  # it takes a moment to answer
+        (Told(limit=10_000, remaining=9_999, reset=17), False),
+        (Told(limit=60, remaining=59, reset=1), False),
+        (Told(limit=60, remaining=60, reset=1), False),
+        (Told(limit=60, remaining=59), False),
+    ],
+)
+def test_a_day_is_told_from_a_minute(told: Told, daily: bool) -> None:
+    """A limit is one of a day when what was used takes that part of a day to come back."""
+    assert told.is_daily is daily
 
 
 @given(
@@ -191,9 +211,12 @@ async def test_limits_of_another_stretch_are_not_compared(clock: FakeClock) -> N
 async def test_a_limit_of_a_day_is_seen_by_its_reset(clock: FakeClock) -> None:
     """What comes back in 8.64 s at 10,000 is a limit of a day, and no reason to slow down."""
     limit = RateLimit(clock=clock)
+    heard: list[Any] = []
     day = {"limit-requests": 10_000, "remaining-requests": 9_999, "reset-requests": "8.64s"}
-    await gp.wrap(Telling(clock, {"day": day}), limit)(gp.Request("day"))
+    with gp.listen(heard.append):
+        await gp.wrap(Telling(clock, {"day": day}), limit)(gp.Request("day"))
     assert left(limit) == {"requests_per_day": 9_999}
+    assert [each.per for each in heard if isinstance(each, QuotaLearned)] == [86_400]
 
 
 async def test_words_can_be_ignored(clock: FakeClock) -> None:

@@ -190,8 +190,7 @@ class AdaptiveLimit:
         now = self.clock.now()
         if now >= self._moved + self.patience:
             self._moved = now
-            if self._limit < self.ceiling:
-                self._set(min(self.ceiling, self._limit + 1), "stalled")
+            self._set(min(self.ceiling, self._limit + 1), "stalled")
         return self._moved + self.patience
 
 

@@ -98,7 +98,7 @@ class Buckets(Protocol):
 class _Bucket:
     __slots__ = ("at", "calendar", "full", "level", "quota", "rate", "window")
 
-    def __init__(self, quota: Quota, now: float, window: int) -> None:
+    def __init__(self, quota: Quota, now: float, window: float) -> None:
         self.level = quota.full
         self.at = now
         """When the level was as it says; in the future while nothing may come in."""
@@ -128,15 +128,15 @@ class MemoryBuckets:
 
     def configure(self, quotas: Mapping[str, Quota], /) -> None:
         """Learn which quotas there are; what is left of known ones stays, at most their burst."""
-        now = max(self.clock.now(), self._blocked_until)
+        now = self.clock.now()
         for name in self._buckets.keys() - quotas.keys():
             del self._buckets[name]
         for name, quota in quotas.items():
             known = self._buckets.get(name)
             if known is None:
                 self._buckets[name] = _Bucket(quota, now, self._window(quota))
-            elif known.quota != quota:
-                self._fill(known, self.clock.now())
+            else:
+                self._fill(known, now)
                 known.set(quota)
 
     def take(self, need: Needs, /) -> bool:
@@ -230,8 +230,8 @@ class MemoryBuckets:
             bucket.level = min(level, bucket.full)
             bucket.at = now
 
-    def _window(self, quota: Quota) -> int:
-        return int(self.clock.wall() // quota.per) if quota.calendar else 0
+    def _window(self, quota: Quota) -> float:
+        return self.clock.wall() // quota.per
 
     def _next_window(self, quota: Quota) -> float:
         return quota.per - self.clock.wall() % quota.per

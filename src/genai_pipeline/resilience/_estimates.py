@@ -79,6 +79,6 @@ class Estimates:
             self._ratio += _SMOOTHING * (ratio - self._ratio)
         self._outputs.append(usage.output_tokens)
         self._seen += 1
-        if self._seen <= _ENOUGH or self._seen % _EVERY == 0:
+        if self._seen % _EVERY == 0:
             ordered = sorted(self._outputs)
             self._usual = ordered[math.ceil(_PERCENTILE * len(ordered)) - 1]

@@ -36,11 +36,10 @@ class _Cooldowns:
 
     def so_far(self) -> float:
         now = self.clock.now()
-        left = self.buckets.blocked_for()
-        if left > 0 and now + left > self._until:
-            self._total += now + left - max(self._until, now)
-            self._until = now + left
-        return self._total - max(0.0, self._until - now)
+        until = max(self._until, now + self.buckets.blocked_for())
+        self._total += until - max(self._until, now)
+        self._until = until
+        return self._total - (until - now)
 
 
 @attrs.define(eq=False)
@@ -138,7 +137,6 @@ class QuotaLine:
             self._turns[0].poked.set()
 
     def _tell(self, seconds: float, cooled: float) -> None:
-        cooled = min(cooled, seconds)
         if cooled > 0:
             emit(PolicyWaited(kind="cooldown", name=self.name, seconds=cooled))
         if seconds > cooled:

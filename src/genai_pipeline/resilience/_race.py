@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Generic, TypeVar, cast
 
 import anyio
@@ -60,6 +61,7 @@ class Race(Generic[I, O]):
         self._goes_on = goes_on
         self._may_begin = may_begin
         self._clock = clock
+        self._due: float
         self._changed: anyio.Event
         self._running = 0
         self._failure: Exception | None = None
@@ -71,13 +73,13 @@ class Race(Generic[I, O]):
     async def run(self) -> None:
         """Run until one has answered, one failed for good, or all failed."""
         async with anyio.create_task_group() as group:
-            due = self._begin(group)
+            self._begin(group)
             while self._running and self.winner is None and self.fatal is None:
                 self._changed = anyio.Event()
-                with self._clock.cancel_at(due if self._left else math.inf):
+                with self._clock.cancel_at(self._due if self._left else math.inf):
                     await self._changed.wait()
                 if self.winner is None and self.fatal is None:
-                    due = self._begin_if_due(group, due)
+                    self._begin_if_due(group)
             if self._running:  # cancelling costs, also where nothing is left
                 group.cancel_scope.cancel()
         now = self._clock.now()
@@ -85,30 +87,32 @@ class Race(Generic[I, O]):
             if not attempt.answered and attempt.error is None:
                 attempt.seconds = now - attempt.began
 
-    def _begin_if_due(self, group: TaskGroup, due: float) -> float:
+    def _begin_if_due(self, group: TaskGroup) -> None:
         failure, self._failure = self._failure, None
-        if not self._left or (failure is None and self._clock.now() < due):
-            return due
-        if not self._may_begin(self._left[0], failure):
+        if not self._left or (failure is None and self._clock.now() < self._due):
+            return
+        if self._may_begin(self._left[0], failure):
+            self._begin(group)
+        else:
             self._left.clear()
-            return due
-        return self._begin(group)
 
-    def _begin(self, group: TaskGroup) -> float:
-        """Begin the next attempt; answer when the one after it is due."""
+    def _begin(self, group: TaskGroup) -> None:
+        """Begin the next attempt, and note when the one after it is due."""
         attempt = self._left.popleft()
         attempt.began = self._clock.now()
         self.begun.append(attempt)
         self._running += 1
         group.start_soon(self._attempt, attempt)
-        return attempt.began + self._delay
+        self._due = attempt.began + self._delay
 
     async def _attempt(self, attempt: Attempt[I, O]) -> None:
         try:
             attempt.answer = await attempt.handler(self._value)
             attempt.answered = True
         except Exception as error:  # noqa: BLE001 - judged by whoever runs the race
-            attempt.error = error
+            # Without this frame, which refers to the error.
+            trace = cast("TracebackType", error.__traceback__).tb_next
+            attempt.error = error.with_traceback(trace)
         finally:
             self._running -= 1
         attempt.seconds = self._clock.now() - attempt.began
@@ -125,5 +129,5 @@ class Race(Generic[I, O]):
             goes_on, error = False, mistake
         if goes_on:
             self._failure = error
-        elif self.winner is None:
+        else:
             self.fatal = self.fatal or error

@@ -55,7 +55,7 @@ class Reservation:
         self._model = model
         self._plain = plain
         self._read = read
-        self.number = 0
+        self.number: int
         self.need = need
 
     def answered(self, answer: object) -> None:
@@ -151,8 +151,7 @@ class Reservations:
             for name, reserved in reservation.need.items()
             if name in _TOKENS
         }
-        if difference:
-            self.give_back(difference)
+        self.give_back(difference)
 
     def learn(self, reservation: Reservation, told: Mapping[str, object]) -> None:
         """Obey what the provider told in answer to *reservation*, unless newer words are known."""
@@ -169,8 +168,7 @@ class Reservations:
             for name, one in known.items()
             if one.remaining is not None
         }
-        if left:
-            options.buckets.lower(self._less_in_flight(left, reservation.number))
+        options.buckets.lower(self._less_in_flight(left, reservation.number))
 
     async def cool_down(self, reservation: Reservation, retry_after: float | None) -> None:
         """Stop everybody for as long as the provider asked, or for a growing while."""
@@ -218,7 +216,6 @@ class Reservations:
         if options.cost is not None:
             told = options.cost(value)
             read, write = told if isinstance(told, tuple) else (told, write)
-            plain = 0
             fine = 0 <= read < math.inf and 0 <= write < math.inf
             check(fine, "RateLimit", "cost", told, "a function that answers tokens, 0 or more")
         amounts = _amounts(read, write)
@@ -239,7 +236,7 @@ class Reservations:
             )
 
     def _model_of(self, request: Request) -> Estimates:
-        name = request.extra.get("model") if request.extra else None
+        name = request.extra.get("model")
         key = name if isinstance(name, str) else ""
         model = self._models.get(key)
         if model is None:

@@ -171,8 +171,7 @@ class SharedBuckets(Composite):
             level = min(self._levels.get(name, quota.burst) + passed * quota.rate, quota.burst)
             there = level + self._held.get(name, 0.0)
             missing = min(amount, quota.burst) + ahead.get(name, 0.0) - there
-            if missing > 0:
-                wait = max(wait, blocked + missing / quota.rate)
+            wait = max(wait, blocked + missing / quota.rate)
         return wait
 
     def _hold(self, amounts: Needs, sign: int) -> None:
@@ -236,8 +235,7 @@ class SharedBuckets(Composite):
         self.processes = reply.members
         names = [bucket.name for bucket in ask.buckets]
         self._levels = dict(zip(names, reply.levels, strict=True))
-        if reply.blocked > 0:
-            self._blocked_until = max(self._blocked_until, now + reply.blocked)
+        self._blocked_until = max(self._blocked_until, now + reply.blocked)
         if reply.granted:
             self._held_since = began
             for bucket, extra in zip(ask.buckets, reply.extras, strict=True):

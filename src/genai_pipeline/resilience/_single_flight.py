@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
@@ -52,7 +53,7 @@ class _Flight(Generic[O]):
         self._waiting = 0
         self._deadline = -math.inf
         self._walk: Walk | None = None
-        self._attempts = 0
+        self._attempts: int
 
     async def run(self, work: Work[O], after: After[O]) -> None:
         """Do the work, tell who waits, and do what is to be done after."""
@@ -66,7 +67,7 @@ class _Flight(Generic[O]):
                     self.ended = _Ended(await work(), None)
                 except Exception as error:  # noqa: BLE001 - raised to each who waits
                     # Without this frame, which refers to the error.
-                    trace = None if error.__traceback__ is None else error.__traceback__.tb_next
+                    trace = cast("TracebackType", error.__traceback__).tb_next
                     self.ended = _Ended(None, error.with_traceback(trace))
         finally:
             self._landed.set()

@@ -92,8 +92,8 @@ def for_key(targets: Sequence[Target[I, O]], key: str) -> Target[I, O]:
 
     def score(target: Target[I, O]) -> float:
         text = f"{len(key)} {key} {target.name}".encode("utf-8", "surrogatepass")
-        number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-        return -target.weight / math.log((number + 0.5) / 2**64)
+        number = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big")
+        return -target.weight / math.log((number + 0.5) / 2**48)
 
     return max(targets, key=score)
 

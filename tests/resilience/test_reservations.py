@@ -1,0 +1,214 @@
+"""What a rate limit reserves for a call, how it is settled, and what is learned from its end."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.errors import RateLimited
+from genai_pipeline.events import PolicyWaited
+from genai_pipeline.resilience import CooldownBegan, QuotaLearned, RateLimit
+from genai_pipeline.testing import FakeClock
+
+from .moments import a_moment
+from .test_rate_limit import answering, failing, left
+
+pytestmark = pytest.mark.anyio
+
+ASK = gp.Request("x" * 35, max_output_tokens=100)  # 10 + 4 for the message, and 100
+
+
+async def _need(limit: RateLimit, value: object) -> Any:
+    """Answer what a call would reserve, and give it back."""
+    reservation = await limit.reserve(value)
+    reservation.refund()
+    return reservation.need
+
+
+async def _answers(limit: RateLimit, count: int, request: gp.Request, output: int) -> None:
+    for _ in range(count):
+        await gp.wrap(partial(answering, 14, output), limit)(request)
+
+
+async def _told(limit: RateLimit, *words: dict[str, object]) -> None:
+    """Let one answer after another tell *words*."""
+
+    async def model(told: dict[str, object]) -> gp.Response:
+        return gp.Response("x", attributes={"rate_limits": told})
+
+    for told in words:
+        await gp.wrap(model, limit)(told)
+
+
+async def test_without_a_line_what_is_free_is_given(clock: FakeClock) -> None:
+    """With queue=0 nobody waits, but whoever finds quota goes on, without an event."""
+    limit = RateLimit(requests=60, queue=0, clock=clock)
+    heard: list[Any] = []
+    with gp.listen(heard.append):
+        for _ in range(5):
+            await limit.reserve(1)
+    assert not [event for event in heard if isinstance(event, PolicyWaited)]
+
+
+async def test_each_model_has_its_own_estimates(clock: FakeClock) -> None:
+    """After 20 answers the output expected of a model is what its own answers took."""
+    limit = RateLimit(tokens=10**9, clock=clock)
+    small, large = (
+        gp.Request("x" * 35, max_output_tokens=100, extra={"model": name}) for name in "sl"
+    )
+    await _answers(limit, 20, small, 6)
+    assert await _need(limit, small) == {"tokens": 20}
+    assert await _need(limit, large) == {"tokens": 114}
+    assert await _need(limit, ASK) == {"tokens": 114}
+    odd = gp.Request("x" * 35, max_output_tokens=100, extra={"model": ["no", "name"]})
+    assert await _need(limit, odd) == {"tokens": 114}
+
+
+async def test_estimates_of_few_models_are_kept(clock: FakeClock) -> None:
+    """However many models a limit sees, its memory stays bounded; the latest are known."""
+    limit = RateLimit(tokens=10**9, clock=clock)
+    for number in range(150):
+        await _need(limit, gp.Request("x", extra={"model": str(number)}))
+    assert len(limit._reservations._models) <= 100
+    assert "149" in limit._reservations._models
+
+
+async def test_cached_input_counts_unless_told(clock: FakeClock) -> None:
+    """Input out of the provider's cache counts by default; all of it may be left out."""
+
+    async def model(request: gp.Request) -> gp.Response:
+        return gp.Response("x", usage=gp.Usage(input_tokens=900, cached_tokens=900))
+
+    for count_cached, used in ((True, 900), (False, 0)):
+        limit = RateLimit(input_tokens=6000, burst=60, count_cached=count_cached, clock=clock)
+        await gp.wrap(model, limit)(gp.Request("Hello"))
+        assert left(limit) == {"input_tokens": 6000 - used}
+
+
+async def test_other_values_are_settled_by_their_answers(clock: FakeClock) -> None:
+    """A value that is no request reserves what cost= says, or no tokens; its answer settles."""
+    limit = RateLimit(tokens=6000, burst=60, cost=lambda _: (0, 0), clock=clock)
+    assert await _need(limit, "text") == {"tokens": 0}
+    answer: Any = partial(answering, 100, 50)
+    await gp.wrap(answer, limit)("text")
+    assert left(limit) == {"tokens": 5850}
+    plain = RateLimit(tokens=6000, requests=60, clock=clock)
+    assert await _need(plain, "text") == {"tokens": 0, "requests": 1}
+
+
+async def test_a_cost_tells_the_input_and_leaves_the_output(clock: FakeClock) -> None:
+    """One number is for the input alone; a pair is for both."""
+    limit = RateLimit(tokens=6000, cost=lambda _: 7, clock=clock)
+    assert await _need(limit, ASK) == {"tokens": 107}
+    limit = RateLimit(tokens=6000, cost=lambda _: (7, 5), clock=clock)
+    assert await _need(limit, ASK) == {"tokens": 12}
+
+
+async def test_nobody_takes_more_than_there_ever_is(clock: FakeClock) -> None:
+    """Input of the whole quota is sent, and whatever output is guessed, no more is reserved."""
+    limit = RateLimit(tokens=100, cost=lambda _: (100, 50), clock=clock)
+    assert await _need(limit, "text") == {"tokens": 100}
+
+
+async def test_a_burst_of_hints_counts_as_one(clock: FakeClock) -> None:
+    """Calls refused together, each with a hint, let a cooldown without one begin where it was."""
+    heard: list[Any] = []
+    limit = RateLimit(requests=6000, clock=clock, random=lambda: 0.0)
+    held = [await limit.reserve(1) for _ in range(5)]
+    with gp.listen(heard.append):
+        for hint, reservation in zip((20, 20, 5, 20, 30), held, strict=True):
+            await reservation.failed(RateLimited("slow", retry_after=hint))
+        with pytest.raises(RateLimited):
+            await gp.wrap(partial(failing, RateLimited("slow")), limit)(gp.Request("x"))
+    began = [event.seconds for event in heard if isinstance(event, CooldownBegan)]
+    assert began == [20, 30, 2], "those that change nothing are not told"
+
+
+async def test_after_a_cooldown_a_whole_request_comes_in_first(clock: FakeClock) -> None:
+    """However small the burst, the first call after a cooldown waits for one request's worth."""
+    limit = RateLimit(requests=6, burst=1, clock=clock)
+    await limit.buckets.block(1)
+    await limit.reserve(1)
+    assert clock.now() == pytest.approx(11)
+
+
+async def test_what_remains_is_told_of_some_and_not_of_others(clock: FakeClock) -> None:
+    """With calls on their way, words on requests alone leave the tokens as they are."""
+    limit = RateLimit(requests=600, tokens=60_000, clock=clock)
+
+    async def model(request: gp.Request) -> gp.Response:
+        return gp.Response("x", attributes={"rate_limits": {"remaining-requests": 9}})
+
+    first = await limit.reserve(ASK)
+    await limit.reserve(ASK)
+    first.answered(await model(ASK))
+    assert left(limit) == {"requests": 8, "tokens": 5000 - 228}
+
+
+async def test_limits_are_told_once_and_then_again(clock: FakeClock) -> None:
+    """An answer may leave out a limit, or repeat it beside a new one: what is new is learned."""
+    heard: list[Any] = []
+    limit = RateLimit(requests=6000, clock=clock)
+    with gp.listen(heard.append):
+        await _told(
+            limit,
+            {"limit-requests": 600},
+            {"remaining-requests": 500},
+            {"limit-requests": 600, "limit-tokens": 6000},
+            {"limit-requests": 600, "limit-tokens": 6000},
+        )
+    learned = [(each.dimension, each.limit) for each in heard if isinstance(each, QuotaLearned)]
+    assert learned == [("requests", 600), ("tokens", 6000)]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "used"),
+    [("input-tokens", 14), ("output-tokens", 100), ("tokens", 114), ("requests", 1)],
+)
+async def test_each_quota_of_a_day_counts_what_it_is_of(
+    dimension: str, used: int, clock: FakeClock
+) -> None:
+    """A day's quota that the provider tells is one of input, of output, of both or of requests."""
+    limit = RateLimit(clock=clock)
+    day = {f"limit-{dimension}": 86_400, f"remaining-{dimension}": 86_000}
+    await _told(limit, {**day, f"reset-{dimension}": 400})
+    name = dimension.replace("-", "_") + "_per_day"
+    assert left(limit) == {name: 86_000}
+    await limit.reserve(ASK)
+    assert left(limit) == {name: 86_000 - used}
+
+
+async def test_who_waits_is_told_of_a_cooldown_that_begins(clock: FakeClock) -> None:
+    """A wait that a cooldown lengthened is told as both, each for as long as it was."""
+    heard: list[Any] = []
+    limit = RateLimit(requests=60, burst=1, clock=clock, random=lambda: 0.0)
+    on_its_way = await limit.reserve(1)
+
+    async def wait() -> None:
+        await limit.reserve(1)
+
+    with gp.listen(heard.append):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            group.start_soon(wait)
+            await a_moment()
+            await clock.sleep(0.5)
+            await on_its_way.failed(RateLimited("slow", retry_after=10))
+    waits = [each for each in heard if isinstance(each, PolicyWaited)]
+    assert [each.kind for each in waits] == ["cooldown", "limiter"] * 2
+    assert [each.seconds for each in waits] == pytest.approx([10, 1.5, 10, 2.5])
+
+
+async def test_a_stream_that_is_left_settles_by_what_came(clock: FakeClock) -> None:
+    """The output that had come counts, with the input's estimate; nothing is learned from it."""
+    limit = RateLimit(tokens=6000, burst=60, clock=clock)
+    for _ in range(20):
+        reservation = await limit.reserve(ASK)
+        reservation.left_early(6)
+        reservation.left_early(50)
+    assert left(limit) == {"tokens": 6000 - 20 * 20}
+    assert await _need(limit, ASK) == {"tokens": 114}
