@@ -28,7 +28,7 @@ NEED_EXTRAS = (
     "tests/telemetry/test_live.py",
     "tests/test_docs.py",
 )
-TYPED = ("src", "tests", "examples", "benchmarks", "tools")
+TYPED = ("src", "tests", "examples", "benchmarks")
 
 
 def interpreters() -> list[str]:
@@ -155,4 +155,4 @@ def bench(session: nox.Session) -> None:
 def mutation(session: nox.Session) -> None:
     """Change a module in small ways, and list the changes that no test notices."""
     session.install("--editable", ".[all]", *group("test"))
-    session.run("python", "-m", "tools.mutation", *session.posargs)
+    session.run("python", "-m", "tests.mutation", *session.posargs)

@@ -21,8 +21,8 @@ import coverage
 import hypothesis
 import pytest
 
-from tools.mutation.mutants import Mutant
-from tools.mutation.planting import Garden, plant_before_import
+from tests.mutation.mutants import Mutant
+from tests.mutation.planting import Garden, plant_before_import
 
 __all__ = ["Fate", "fates_of"]
 

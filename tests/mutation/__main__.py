@@ -1,4 +1,4 @@
-"""``python -m tools.mutation MODULE …``: lists the mutants that no test notices."""
+"""``python -m tests.mutation MODULE …``: lists the mutants that no test notices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from tools.mutation.mutants import Mutant, mutants_of
-from tools.mutation.running import fates_of
+from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.running import fates_of
 
 PACKAGE = Path("src/genai_pipeline")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.mutation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("modules", nargs="+", help="such as resilience/_retry")
     parser.add_argument(
         "--tests", nargs="+", default=["tests/resilience"], help="what to run: %(default)s"

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from tools.mutation.mutants import Mutant
+from tests.mutation.mutants import Mutant
 
 __all__ = ["Garden", "plant_before_import"]
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.mutation.mutants import mutants_of
+from tests.mutation.mutants import mutants_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 MODULE = '''
 """Sums."""
@@ -74,7 +74,7 @@ def test_survivors_are_told(tmp_path: Path) -> None:
     (package / "sums.py").write_text(MODULE)
     (tmp_path / "test_sums.py").write_text(TESTS)
     done = subprocess.run(
-        [sys.executable, "-m", "tools.mutation", "sums", "--tests", "test_sums.py"],
+        [sys.executable, "-m", "tests.mutation", "sums", "--tests", "test_sums.py"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}"},
         capture_output=True,

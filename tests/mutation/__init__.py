@@ -1,7 +1,7 @@
 """
 Mutation testing: changes the code in small ways, and lists the changes that no test notices.
 
-``nox -s mutation -- resilience/_retry`` works through one module, ``python -m tools.mutation``
+``nox -s mutation -- resilience/_retry`` works through one module, ``python -m tests.mutation``
 does so with the Python at hand.
 
 Why not a tool that exists? Of mutmut 3.8 and cosmic-ray 8.7, the two that are well kept, neither

@@ -1,1 +1,0 @@
-"""What the developers of this project run besides its tests."""
