@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from benchmarks.harness import Table, report
 
-NAMES = ("import_time", "layers", "engine", "memory", "calls", "journal")
+NAMES = ("import_time", "layers", "engine", "memory", "calls", "journal", "kill_restart")
 
 
 def main() -> None:
