@@ -140,15 +140,16 @@ class Request:
         library; a parameter left at its default counts as not given, so later parameters do
         not change the fingerprints of requests that do not use them.
         """
-        given = attrs.asdict(
-            self, filter=lambda field, value: value != _default(field), recurse=True
-        )
+        given = {
+            name: value for name, default in _DEFAULTS if (value := getattr(self, name)) != default
+        }
         given["messages"] = [[message.role, message.content] for message in self.messages]
-        return digest(json_copy(given, where="Request"))
+        return digest(given)
 
 
-def _default(field: attrs.Attribute[Any]) -> object:
-    return {} if field.name == "extra" else field.default
+_DEFAULTS = tuple(
+    (field.name, {} if field.name == "extra" else field.default) for field in attrs.fields(Request)
+)
 
 
 def _to_cost(cost: Decimal | int | str | None) -> Decimal | None:
