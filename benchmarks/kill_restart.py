@@ -71,7 +71,7 @@ def _work(kind: str, count: int, cap: int) -> Damage:
 
 def measure(*, smoke: bool = False) -> list[Table]:
     """Kill each until it is done; then once more with money for half of it."""
-    count, rounds = (10, 1) if smoke else (100, 3)
+    count, rounds = (10, 1) if smoke else (60, 3)
     half = count * STEPS // 2
     whole: dict[str, list[Damage]] = {case: [] for case in _CASES}
     short: dict[str, list[Damage]] = {case: [] for case in _CASES}
