@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 from benchmarks.harness import Table, report
 
-NAMES = ("import_time", "layers", "policies", "peers", "engine", "memory", "calls")
+NAMES = (
+    *("import_time", "layers", "policies", "peers", "engine", "memory", "calls"),
+    *("journal", "kill_restart"),
+)
 
 
 def main() -> None:

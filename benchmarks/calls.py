@@ -25,10 +25,10 @@ Client = Callable[[str, int], Awaitable[int]]
 
 
 @contextmanager
-def simulated_server() -> Iterator[str]:
-    """Run the server in a process of its own; answer its base URL."""
+def simulated_server(*bill: str) -> Iterator[str]:
+    """Run the server in a process of its own, which keeps a *bill*; answer its base URL."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", str(LATENCY)],
+        [sys.executable, "-m", "benchmarks.server", str(LATENCY), *bill],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

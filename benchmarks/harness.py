@@ -67,7 +67,7 @@ class Table:
         base = self.runs[self.baseline]
         return {
             case: statistics.median(
-                value / other if other else math.inf
+                value / other if other else (math.inf if value else 1.0)
                 for value, other in zip(values, base, strict=True)
             )
             for case, values in self.runs.items()

@@ -23,10 +23,13 @@ from hypothesis import strategies as st
 
 from genai_pipeline._identity import Digests, generation_of, item_id, record_id
 from genai_pipeline._journal_admin import Purged, Selector
-from genai_pipeline.errors import ConfigurationError, StorageFailed
+from genai_pipeline.errors import AccountingError, ConfigurationError, StorageFailed
 from genai_pipeline.journals import Sqlite, read_status
 from genai_pipeline.journals import _filesystem as filesystem
+from genai_pipeline.journals import _sql_calls as calls
 from genai_pipeline.journals._connection import connect, prepare, wal_is_sound
+from genai_pipeline.journals._operation import Operation
+from genai_pipeline.journals._tables import Tables
 from genai_pipeline.testing import FakeClock
 from tests.journals.script import answered, ended, intent, item, run_info
 
@@ -180,6 +183,33 @@ async def test_what_is_asked_together_is_one_commit(tmp_path: Path) -> None:
                 group.start_soon(claim, number)
         assert states == ["claimed"] * 200
         assert journal._file.committed - before <= 10
+
+
+async def test_what_fails_in_a_commit_is_undone_alone(tmp_path: Path) -> None:
+    """Of what is one commit, the part that fails leaves nothing; the rest is kept, and once."""
+    async with Sqlite(tmp_path / "run.db", writer="inline", ballast=0) as journal:
+        run = await journal.begin_run(run_info())
+        await journal.claim(run, "first")
+        assert journal._file is not None
+
+        def begin(tables: Tables) -> int:
+            return calls.begin_call(tables, intent("first"))
+
+        def fail(tables: Tables) -> None:
+            tables.name("a word of the failed")
+            begin(tables)
+            raise AccountingError("on purpose")
+
+        asked = [Operation(begin), Operation(fail), Operation(begin)]
+        journal._file.carry_out(asked)
+        assert [type(each.error) for each in asked] == [type(None), AccountingError, type(None)]
+        first, _, last = asked
+        assert last.result > first.result
+        assert journal._file.tables.known("a word of the failed") == 0
+        again = await journal.begin_call(intent("first"))
+        assert again > last.result
+        assert len(await journal.past_calls(["first"], run_info().pipeline)) == 1
+        assert await journal.check() == []
 
 
 async def test_the_log_is_written_back(tmp_path: Path) -> None:

@@ -181,19 +181,37 @@ class JournalFile:
             return
         connection = self.tables.connection
         connection.execute("BEGIN IMMEDIATE")
-        for operation in together:
-            connection.execute("SAVEPOINT operation")
-            self._do(operation)
-            if operation.error is not None:
-                connection.execute("ROLLBACK TO operation")
-                self.tables.forget()
-            connection.execute("RELEASE operation")
+        if not self._do_all(together):
+            connection.execute("ROLLBACK")
+            self.tables.remember()
+            connection.execute("BEGIN IMMEDIATE")
+            self._do_each(together)
         number = count_commit(self.tables)
         connection.execute("COMMIT")
         self.committed, self.failures = number, 0
         for operation in batch:
             if operation.kind == "alone":
                 self._do(operation)
+
+    def _do_all(self, batch: Sequence[Operation]) -> bool:
+        """Do all of *batch*; answer whether what failed in it had written nothing before."""
+        for operation in batch:
+            before = self.tables.writes
+            self._do(operation)
+            if operation.error is not None and self.tables.writes != before:
+                return False
+        return True
+
+    def _do_each(self, batch: Sequence[Operation]) -> None:
+        """Do each of *batch*, and undo what one that fails has written."""
+        connection = self.tables.connection
+        for operation in batch:
+            connection.execute("SAVEPOINT operation")
+            self._do(operation)
+            if operation.error is not None:
+                connection.execute("ROLLBACK TO operation")
+                self.tables.forget()
+            connection.execute("RELEASE operation")
 
     def _do(self, operation: Operation) -> None:
         operation.error = None

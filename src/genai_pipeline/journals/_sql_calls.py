@@ -43,16 +43,14 @@ def digest_of(status: int, headers: str, body: bytes) -> bytes:
 
 def begin_call(tables: Tables, intent: Intent) -> int:
     """Hold money for a call in every budget, or in none, and note the intent."""
-    if tables.one("SELECT 1 FROM run WHERE run = ?", intent.run) is None:
-        raise AccountingError(f"the journal knows no run {intent.run}")
-    if tables.one("SELECT 1 FROM item WHERE item = ?", intent.item) is None:
-        raise AccountingError(f"the journal knows no record {intent.item.hex()}")
+    tables.run(intent.run)
     budgets = _held(tables, intent) if intent.budgets else None
     number = tables.last_call + 1
     labels = json.dumps(dict(intent.labels), sort_keys=True) if intent.labels else None
-    tables.do(
+    if not tables.put(
         "INSERT INTO call (call, item, run, key, state, stage, provider, model, labels, at, "
-        "deadline, hold, budgets) VALUES (?, ?, ?, ?, 'inflight', ?, ?, ?, ?, ?, ?, ?, ?)",
+        "deadline, hold, budgets) SELECT ?, ?, ?, ?, 'inflight', ?, ?, ?, ?, ?, ?, ?, ? "
+        "WHERE EXISTS (SELECT 1 FROM item WHERE item = ?) RETURNING 1",
         number,
         intent.item,
         intent.run,
@@ -65,7 +63,9 @@ def begin_call(tables: Tables, intent: Intent) -> int:
         intent.deadline,
         intent.hold,
         budgets,
-    )
+        intent.item,
+    ):
+        raise AccountingError(f"the journal knows no record {intent.item.hex()}")
     tables.last_call = number
     return number
 

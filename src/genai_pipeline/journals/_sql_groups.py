@@ -11,7 +11,7 @@ from genai_pipeline._identity import group_id
 from genai_pipeline._journal import Group
 from genai_pipeline._lives import Life, taken_up
 from genai_pipeline.errors import StorageFailed
-from genai_pipeline.journals._sql_records import claimed, life_of, put_life, run_of
+from genai_pipeline.journals._sql_records import claimed, life_of, put_life
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["KeptGroup", "forget_groups", "freeze", "group_of"]
@@ -29,7 +29,7 @@ def freeze(
     tables: Tables, run: int, members: Sequence[bytes], body: tuple[bytes, str | None]
 ) -> Group:
     """Keep a new group."""
-    pipeline, _ = run_of(tables, run)
+    pipeline, _ = tables.run(run)
     item, (kept, codec) = group_id(tables.spelled(pipeline), members), body
     # Never the latest of a record: whoever looks for records does not see it.
     tables.do(
@@ -65,7 +65,7 @@ def group_of(tables: Tables, run: int, member: bytes) -> KeptGroup | None:
     item, body, digest, codec = row
     if hashlib.blake2b(body, digest_size=16).digest() != digest:
         raise StorageFailed(f"the group {item.hex()} is damaged in the journal")
-    _, fingerprint = run_of(tables, run)
+    _, fingerprint = tables.run(run)
     life = life_of(tables, item)
     taken = taken_up(life, run, tables.spelled(fingerprint))
     if taken is not None:

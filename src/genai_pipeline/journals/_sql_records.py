@@ -24,7 +24,6 @@ __all__ = [
     "life_of",
     "past_calls",
     "put_life",
-    "run_of",
     "span",
     "unclaim",
 ]
@@ -62,7 +61,7 @@ def begin_run(tables: Tables, run: RunInfo) -> int:
 
 def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str, int]) -> None:
     """Note that a run ended."""
-    run_of(tables, run)
+    tables.run(run)
     tables.do(
         "UPDATE run SET state = ?, ended = ?, counts = ? WHERE run = ?",
         state,
@@ -70,14 +69,6 @@ def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str
         json.dumps(dict(counts)),
         run,
     )
-
-
-def run_of(tables: Tables, run: int) -> tuple[int, int]:
-    """Answer the words of a run's pipeline and fingerprint."""
-    row = tables.one("SELECT pipeline, fingerprint FROM run WHERE run = ?", run)
-    if row is None:
-        raise AccountingError(f"the journal knows no run {run}")
-    return row[0], row[1]
 
 
 def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests:
@@ -102,20 +93,22 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
 
 def claim(tables: Tables, run: int, key: str) -> Claim:
     """Take up a record for a run."""
-    pipeline, fingerprint = run_of(tables, run)
+    pipeline, fingerprint = tables.run(run)
     record = record_id(tables.spelled(pipeline), key)
+    item = item_id(record)
+    if tables.put(
+        "INSERT INTO item (item, latest, pipeline, key, state, run) "
+        "SELECT ?, 1, ?, ?, 'claimed', ? "
+        "WHERE NOT EXISTS (SELECT 1 FROM item WHERE item BETWEEN ? AND ?) RETURNING 1",
+        item,
+        pipeline,
+        encoded(key),
+        run,
+        *span(record),
+    ):
+        return Claim(item=item, state="claimed")
     row = _latest(tables, record)
-    if row is None:
-        item, life = item_id(record), Life(state="claimed", run=run)
-        tables.do(
-            "INSERT INTO item (item, latest, pipeline, key, state, run) "
-            "VALUES (?, 1, ?, ?, 'claimed', ?)",
-            item,
-            pipeline,
-            encoded(key),
-            run,
-        )
-        return claimed(tables, item, life, "claimed", 0)
+    assert row is not None
     item, reuses_from, life = row
     taken = taken_up(life, run, tables.spelled(fingerprint))
     if taken is None:
@@ -162,11 +155,11 @@ def life_of(tables: Tables, item: bytes) -> Life:
     return _life(tables, row)
 
 
-def put_life(tables: Tables, item: bytes, life: Life) -> None:
-    """Write what decides on a record's way."""
+def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -> None:
+    """Write what decides on a record's way, and when it ended if it does."""
     tables.do(
         "UPDATE item SET state = ?, run = ?, fingerprint = ?, resumes = ?, attempts = ?, "
-        "environment = ?, crashes = ? WHERE item = ?",
+        "environment = ?, crashes = ?, ended = coalesce(?, ended) WHERE item = ?",
         life.state,
         life.run,
         tables.word(life.fingerprint or None),
@@ -174,6 +167,7 @@ def put_life(tables: Tables, item: bytes, life: Life) -> None:
         life.attempts,
         life.environment,
         life.crashes,
+        at,
         item,
     )
 
@@ -217,15 +211,19 @@ def end_item(
     tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str | None] | None
 ) -> None:
     """Note how the carrying of a record ended; *letter* is its dead letter and its codec."""
-    row = tables.one(f"SELECT {_LIFE} FROM item WHERE item = ?", item)  # noqa: S608
+    row = tables.one(
+        f"SELECT EXISTS (SELECT 1 FROM ending WHERE ending.item = item.item), {_LIFE} "  # noqa: S608
+        "FROM item WHERE item = ?",
+        item,
+    )
     if row is None:
         raise AccountingError(f"the journal knows no record {item.hex()}")
-    life = ended(_life(tables, row), end)
+    life = ended(_life(tables, row[1:]), end)
     if life is None:
         return
-    put_life(tables, item, life)
-    tables.do("UPDATE item SET ended = ? WHERE item = ?", end.at, item)
-    tables.do("DELETE FROM ending WHERE item = ?", item)
+    put_life(tables, item, life, end.at)
+    if row[0]:
+        tables.do("DELETE FROM ending WHERE item = ?", item)
     body, codec = letter or (None, None)
     if (end.stage, end.error, end.category, end.message, body) != (None,) * 5:
         tables.do(

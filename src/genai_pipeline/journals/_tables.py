@@ -21,6 +21,10 @@ class Tables:
 
     connection: Connection
     last_call: int = 0
+    writes: int = 0
+    """How often something was written, or tried to be."""
+
+    _runs: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     _words: dict[str, int] = attrs.field(factory=dict)
     _texts: dict[int, str] = attrs.field(factory=dict)
 
@@ -35,6 +39,7 @@ class Tables:
         """Drop what may be of a transaction that is undone."""
         self._words.clear()
         self._texts.clear()
+        self._runs.clear()
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """Answer the first row; `None` when there is none."""
@@ -46,11 +51,29 @@ class Tables:
 
     def do(self, sql: str, *parameters: Any) -> None:
         """Write something."""
+        self.writes += 1
         self.connection.execute(sql, parameters)
 
     def do_many(self, sql: str, parameters: Iterable[tuple[Any, ...]]) -> None:
         """Write many of a kind."""
+        self.writes += 1
         self.connection.executemany(sql, parameters)
+
+    def put(self, sql: str, *parameters: Any) -> bool:
+        """Write a row that *sql* gives back, if its conditions hold; answer whether they did."""
+        found = bool(self.connection.execute(sql, parameters).fetchall())
+        self.writes += found
+        return found
+
+    def run(self, number: int) -> tuple[int, int]:
+        """Answer the words of a run's pipeline and fingerprint, which never change."""
+        found = self._runs.get(number)
+        if found is None:
+            row = self.one("SELECT pipeline, fingerprint FROM run WHERE run = ?", number)
+            if row is None:
+                raise AccountingError(f"the journal knows no run {number}")
+            found = self._runs[number] = (row[0], row[1])
+        return found
 
     def word(self, text: str | None) -> int | None:
         """Answer the number of *text*, which is kept if need be."""
