@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -84,19 +83,21 @@ def test_a_budget_holds_while_processes_are_killed(tmp_path: Path) -> None:
             server.kill()
     bill = billed(path)
 
-    async def look() -> tuple[int, int, Counter[str]]:
+    async def look() -> tuple[int, int, int]:
         async with Sqlite(tmp_path / "run.db", ballast=0) as journal:
             assert await journal.check() == []
             (line,) = await journal.budgets()
-            unknown = await journal.open_calls(limit=10_000)
             assert line.reserved == 0
-            return line.spent, sum(call.charged for call in unknown), Counter(c.state for c in unknown)
+            unknown = await journal.open_calls(limit=10_000)
+            return line.spent, sum(call.charged for call in unknown), len(unknown)
 
     accounted, held, unknown = anyio.run(look)
-    print(f"{kills} kills, {time.monotonic() - began:.0f} s, bill {bill}, {accounted / NANO=}")
-    print(f"unknown calls {unknown}, at {held / NANO}")
-    assert kills >= 5
+    print(
+        f"cap {CAP}: {kills} kills in {time.monotonic() - began:.0f} s, billed {bill}, accounted "
+        f"{accounted / NANO}, of which {held / NANO} for {unknown} calls of unknown outcome"
+    )
+    assert kills >= 3
     assert bill * NANO <= accounted <= CAP * NANO
     assert accounted >= Decimal("0.95") * CAP * NANO
     # What the bill lacks of the cap is what calls of unknown outcome count with.
-    assert bill * NANO >= Decimal("0.95") * CAP * NANO - held
+    assert bill * NANO >= accounted - held

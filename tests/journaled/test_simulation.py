@@ -1,0 +1,32 @@
+"""Thousands of worlds with faults, in virtual time: what a journal promises holds in each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .simulated_plan import draw
+from .simulation import simulate
+from .sweep import POINTS, sweep
+
+WORLDS, AT_ONCE = 2000, 500
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+def test_what_a_journal_promises_holds_in_every_world(first: int) -> None:
+    """Whatever dies, fails, stops or jumps, nothing is lost, paid for twice or over the cap."""
+    wrong, reached = sweep(range(first, first + AT_ONCE))
+    assert not wrong, "\n".join(wrong)
+    assert [point for point in POINTS if not reached[point]] == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_fault_plan_that_breaks_a_promise_is_found_and_made_small(source: random.Random) -> None:
+    """Property: no plan that Hypothesis can think of breaks a promise."""
+    plan = draw(source)
+    assert simulate(plan).found == [], plan
