@@ -103,7 +103,7 @@ class Memory:
     async def freeze_group(
         self,
         run: int,
-        stage: str,  # noqa: ARG002 - for journals that tell of it in errors
+        stage: str,
         members: Sequence[bytes],
         body: bytes,
         /,
