@@ -5,7 +5,8 @@
 What continuous integration runs, on the machine at hand: plain ``nox`` runs all of it.
 
 ``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
-arguments on to pytest. ``nox -s bench`` measures at full length and is not part of the default.
+arguments on to pytest. ``nox -s bench`` measures at full length, and ``nox -s worlds`` simulates
+many more worlds than the tests do; they are not part of the default.
 """
 
 from __future__ import annotations
@@ -141,6 +142,13 @@ def bench_smoke(session: nox.Session) -> None:
     """Run each benchmark shortly, to see that it runs; the figures mean nothing."""
     session.install(".[all]", *group("bench"))
     session.run("python", "-m", "benchmarks", "--smoke")
+
+
+@nox.session(python=PYTHONS[-1])
+def worlds(session: nox.Session) -> None:
+    """Simulate 100,000 worlds with faults; ``-- 1 --first 42`` runs one of them again."""
+    session.install(".[all]", *group("test"))
+    session.run("python", "-m", "tests.journaled.sweep", *(session.posargs or ["100000"]))
 
 
 @nox.session(python=PYTHONS[0])

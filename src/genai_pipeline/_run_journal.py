@@ -136,12 +136,13 @@ class RunJournal:
             self._under_way += 1
             try:
                 number = await committed(self.journal.begin_call(intent))
-                begun = True
-                return number
             except BudgetExhausted as error:
                 # A call whose end could not be kept holds its money on, and nobody returns it.
                 if not error.waits or not (self._under_way > 1 or settled.is_set()):
                     raise
+            else:
+                begun = True
+                return number
             finally:
                 if not begun:
                     self._under_way -= 1

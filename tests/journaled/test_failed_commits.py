@@ -37,12 +37,15 @@ async def test_nobody_waits_for_money_that_a_failed_commit_holds(clock: FakeCloc
     async def ask(value: str) -> str:
         return (await model(gp.Request(value, max_output_tokens=4))).text
 
+    async def two(value: str) -> list[str]:
+        return [value + "1", value + "2"]
+
     journal = Failing()
 
     def pipeline(cap: str) -> gp.Pipeline[str, str]:
         return gp.Pipeline(
             source=Ledger(["x"]),
-            stage=gp.chain(gp.flat_map(lambda value: [value + "1", value + "2"]), gp.map(ask)),
+            stage=gp.chain(gp.flat_map(two), gp.map(ask)),
             sink=Kept(),
             journal=journal,
             budgets=[gp.Budget(cap=cap, window="total")],
