@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .simulated_plan import draw
+from .simulated_plan import Fault, WorldPlan, draw
 from .simulation import simulate
 from .sweep import POINTS, sweep
 
@@ -30,3 +30,23 @@ def test_a_fault_plan_that_breaks_a_promise_is_found_and_made_small(source: rand
     """Property: no plan that Hypothesis can think of breaks a promise."""
     plan = draw(source)
     assert simulate(plan).found == [], plan
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("nth", [2, 3])
+def test_members_are_not_blamed_for_what_failed_their_group(nth: int, in_file: bool) -> None:
+    """A group failed for a passing reason, the process died: its members are no less innocent."""
+    faults = (Fault("provider", 1, "500"), Fault("end_item", nth, "death"))
+    for seed in range(5):
+        plan = WorldPlan(
+            seed=seed,
+            shape="gathered",
+            records=2,
+            bad=frozenset(),
+            in_file=in_file,
+            max_in_flight=4,
+            retry=False,
+            cap=None,
+            faults=faults,
+        )
+        assert simulate(plan).found == [], plan
