@@ -13,7 +13,7 @@ SHAPES = ("one", "three", "split", "sift", "gathered")
 PROVIDER = ("429", "500", "401", "timeout", "lost", "unsent")
 GROUPS = ("freeze_group", "freeze_group", "group_of")
 JOURNAL = ("begin_run", "claim", "begin_call", "end_call", "end_item", *GROUPS)
-PORTS = (*JOURNAL[:5], "begin_call", "end_call", "end_item", "sink", "settle", "provider")
+PORTS = (*JOURNAL[:5], *JOURNAL[2:5], "sink", "settle", "provider", "provider", "provider")
 TIMED = ("death", "cancel", "stop", "clock back", "clock on")
 
 
@@ -70,7 +70,7 @@ def draw(source: random.Random) -> WorldPlan:
 def _fault(source: random.Random, shape: str) -> Fault:
     if source.random() < 0.25:
         return Fault("time", source.randint(0, 8), source.choice(TIMED))
-    port = source.choice((*PORTS, *GROUPS) if shape == "gathered" else PORTS)
+    port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)
     kinds = ["death", "death after"]
     if port == "provider":
         kinds = [*PROVIDER, "death"]

@@ -24,7 +24,7 @@ POINTS = (
     *(f"death at {port}" for port in ("claim", "begin_call", "end_call", "end_item", "sink")),
     *(f"death after at {port}" for port in ("begin_call", "end_call", "end_item", "sink")),
     *("death at settle", "death after at settle", "death at provider", "death at a time"),
-    *("death at freeze_group", "death at group_of", "death after at freeze_group"),
+    *("death at freeze_group", "death after at freeze_group"),
     *("cancel at a time", "stop at a time", "clock back at a time", "clock on at a time"),
     *("401", "429", "500", "lost", "timeout", "unsent", "disk"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
