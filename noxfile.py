@@ -6,7 +6,8 @@ What continuous integration runs, on the machine at hand: plain ``nox`` runs all
 
 ``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
 arguments on to pytest. Not part of the default are ``nox -s bench``, which measures at full length,
-and ``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice.
+``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice, and
+``nox -s worlds``, which simulates many more worlds than the tests do.
 """
 
 from __future__ import annotations
@@ -142,6 +143,13 @@ def bench_smoke(session: nox.Session) -> None:
     """Run each benchmark shortly, to see that it runs; the figures mean nothing."""
     session.install(".[all]", *group("bench"))
     session.run("python", "-m", "benchmarks", "--smoke")
+
+
+@nox.session(python=PYTHONS[-1])
+def worlds(session: nox.Session) -> None:
+    """Simulate 100,000 worlds with faults; ``-- 1 --first 42`` runs one of them again."""
+    session.install(".[all]", *group("test"))
+    session.run("python", "-m", "tests.journaled.sweep", *(session.posargs or ["100000"]))
 
 
 @nox.session(python=PYTHONS[0])

@@ -11,7 +11,7 @@ import attrs
 
 from genai_pipeline._journal import Group
 from genai_pipeline._paid import CallRecorder, set_recorder
-from genai_pipeline.errors import Permanent
+from genai_pipeline.errors import Permanent, Transient
 from genai_pipeline.records import Record
 from genai_pipeline.walk import SharedFate, Walk
 
@@ -57,7 +57,9 @@ class FrozenGroups:
             walk.join(fate)
             return ()
         if group.state == "dead":
-            raise Permanent(
+            # What was around the group failed it: then that is no fault of its members either.
+            kind = Transient if group.environment else Permanent
+            raise kind(
                 "the group that this record was gathered into has failed; redrive it to have it "
                 "gathered anew"
             )

@@ -145,6 +145,9 @@ class Group:
     body: bytes = attrs.field(repr=False)
     """What was kept with it when it was frozen."""
 
+    environment: int = 0
+    """How often it could not end for a fault of what is around it."""
+
     calls: tuple[PastCall, ...] = ()
     """In the order in which they were begun."""
 

@@ -62,6 +62,9 @@ class RunJournal:
     replayed: int = 0
     """Calls answered from the journal."""
 
+    _under_way: int = attrs.field(default=0, init=False)
+    """Calls that hold money, or are about to, and will end."""
+
     _settled: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
     @classmethod
@@ -129,12 +132,22 @@ class RunJournal:
         while True:
             if self.stopping():
                 raise Stopped("the run stops, and no new call is made")
-            settled = self._settled
+            settled, begun = self._settled, False
+            self._under_way += 1
             try:
-                return await committed(self.journal.begin_call(intent))
+                number = await committed(self.journal.begin_call(intent))
             except BudgetExhausted as error:
-                if not error.waits:
+                # A call whose end could not be kept holds its money on, and nobody returns it.
+                if not error.waits or not (self._under_way > 1 or settled.is_set()):
                     raise
+            else:
+                begun = True
+                return number
+            finally:
+                if not begun:
+                    self._under_way -= 1
+                    if not self._under_way:
+                        self.wake()
             await settled.wait()
 
     async def end_call(
@@ -144,6 +157,7 @@ class RunJournal:
         try:
             settled = await committed(self.journal.end_call(call, end))
         finally:
+            self._under_way -= 1
             self.wake()
         self.charged += settled.charged
         known = end.cost is not None or (hold is not None and end.state != "void")

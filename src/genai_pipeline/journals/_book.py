@@ -221,8 +221,14 @@ class Book:
         return self._group(item, known.life.state)
 
     def _group(self, item: bytes, state: ItemState) -> Group:
-        calls = self.claimed(self.items[item], state).calls
-        return Group(item=item, state=state, body=self.bodies[item], calls=calls)
+        claim = self.claimed(self.items[item], state)
+        return Group(
+            item=item,
+            state=state,
+            body=self.bodies[item],
+            environment=claim.environment,
+            calls=claim.calls,
+        )
 
     def _item(self, item: bytes) -> BookItem:
         if item not in self.items:

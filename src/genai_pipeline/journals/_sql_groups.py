@@ -72,7 +72,8 @@ def group_of(tables: Tables, run: int, member: bytes) -> KeptGroup | None:
         put_life(tables, item, taken)
         life = taken
     calls = claimed(tables, item, life, life.state, 0).calls
-    return KeptGroup(Group(item=item, state=life.state, body=body, calls=calls), codec)
+    group = Group(item=item, state=life.state, body=body, environment=life.environment, calls=calls)
+    return KeptGroup(group, codec)
 
 
 def forget_groups(tables: Tables, before: float) -> list[bytes]:

@@ -1,0 +1,60 @@
+"""What must be true of a world in the end, as somebody finds it who opens its journal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from genai_pipeline._journal import Claim
+
+if TYPE_CHECKING:
+    from .simulation import World
+
+__all__ = ["look_back"]
+
+
+async def look_back(world: World, journal: Any) -> None:
+    """Compare what the world knows with what its *journal* says."""
+    claims = await journal.past_calls(world.keys, "pipeline")
+    for key in world.keys:
+        claim, ends = claims.get(key), world.ends.get(key, [])
+        if claim is None or ends != [claim.state]:
+            world.wrong(f"O1: {key} ended {ends}, and the journal has {claim}")
+        else:
+            _look_at_faults(world, key, claim)
+    for call, body in world.kept.items():
+        if (await journal.answer(call)).body != body:
+            world.wrong(f"O2: call {call} has another answer now")
+    if world.disk is not None:
+        for problem in await journal.check():
+            world.wrong(f"O11: {problem}")
+    for line in await journal.budgets():
+        if line.reserved:
+            world.wrong("O4: money is held for no call")
+    for prompt, times in world.billed.items():
+        if times > 1 + world.unkept[prompt]:
+            world.wrong(f"O3: {prompt} is billed {times} times")
+    if world.plan.shape == "gathered":
+        _look_at_groups(world)
+
+
+def _look_at_faults(world: World, key: str, claim: Claim) -> None:
+    bad, poison = int(key) in world.plan.bad, claim.crashes >= 3
+    if poison:
+        world.saw("a record that was carried at three deaths")
+    if claim.attempts > bad + poison:
+        world.wrong(f"O7: {key} has {claim.attempts} faults of its own")
+    if claim.state == "dead" and not (bad or poison or claim.environment):
+        world.wrong(f"O7: {key} is dead for nothing")
+
+
+def _look_at_groups(world: World) -> None:
+    groups = [json.loads(prompt.split(" ", 1)[1].rpartition(" ")[0]) for prompt in world.prompts]
+    members = [number for group in groups for number in group]
+    if len(members) != len(set(members)):
+        world.wrong("O6: somebody was gathered anew after a call for his group was paid")
+    written = [number for value in world.sink.values() for number in value]
+    if len(written) != len(set(written)):
+        world.wrong("O6: somebody was written in two groups")
+    if not {int(key) for key, ends in world.ends.items() if ends == ["done"]} <= set(written):
+        world.wrong("O6: a gathered record is done, and in no group that was written")

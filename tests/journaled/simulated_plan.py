@@ -1,0 +1,79 @@
+"""Worlds as data: what is run, and which faults meet it when."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+__all__ = ["SHAPES", "Fault", "WorldPlan", "draw"]
+
+SHAPES = ("one", "three", "split", "sift", "gathered")
+
+PROVIDER = ("429", "500", "401", "timeout", "lost", "unsent")
+GROUPS = ("freeze_group", "freeze_group", "group_of")
+JOURNAL = ("begin_run", "claim", "begin_call", "end_call", "end_item", *GROUPS)
+PORTS = (*JOURNAL[:5], *JOURNAL[2:5], "sink", "settle", "provider", "provider", "provider")
+TIMED = ("death", "cancel", "stop", "clock back", "clock on")
+
+
+@attrs.frozen
+class Fault:
+    """What happens at the *nth* use of a port, or, of the port ``time``, at that second."""
+
+    port: str
+    nth: int
+    kind: str
+
+
+@attrs.frozen
+class WorldPlan:
+    """One world; the same plan makes the same world."""
+
+    seed: int
+    """Decides on schedules, latencies, and the order in which the queue delivers."""
+
+    shape: str
+    records: int
+    bad: frozenset[int]
+    """Records that the stage cannot bear."""
+
+    in_file: bool
+    """Whether the journal is a file, on a disk in memory, or in memory itself."""
+
+    max_in_flight: int
+    retry: bool
+    cap: int | None
+    """Nano-dollars that may be spent at first; more is granted when they are used up."""
+
+    faults: tuple[Fault, ...]
+
+
+def draw(source: random.Random) -> WorldPlan:
+    """Draw a world; from a Random that Hypothesis made, it shrinks."""
+    shape = source.choice(SHAPES)
+    records = source.randint(1, 5)
+    faults = tuple(_fault(source, shape) for _ in range(source.randint(0, 4)))
+    return WorldPlan(
+        seed=source.randrange(1 << 32),
+        shape=shape,
+        records=records,
+        bad=frozenset(n for n in range(records) if shape != "gathered" and source.random() < 0.08),
+        in_file=source.random() < 0.3,
+        max_in_flight=source.randint(1, 4),
+        retry=source.random() < 0.7,
+        cap=source.randint(100_000, 1_000_000) if source.random() < 0.6 else None,
+        faults=faults,
+    )
+
+
+def _fault(source: random.Random, shape: str) -> Fault:
+    if source.random() < 0.25:
+        return Fault("time", source.randint(0, 8), source.choice(TIMED))
+    port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)
+    kinds = ["death", "death after"]
+    if port == "provider":
+        kinds = [*PROVIDER, "death"]
+    elif port in JOURNAL:
+        kinds.append("disk")
+    return Fault(port, source.randint(1, 3 if port in GROUPS else 8), source.choice(kinds))

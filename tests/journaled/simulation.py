@@ -1,0 +1,304 @@
+"""A world in virtual time, run from its plan to its end, and what must be true of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import apsw
+import attrs
+import trio._core._run as trio_run
+from anyio.lowlevel import checkpoint
+from trio.testing import MockClock
+
+import genai_pipeline as gp
+from genai_pipeline._journal import NANO, ItemEnd
+from genai_pipeline.journals import Memory
+from tests.journals.disk import Disk
+
+from .simulated_oracles import look_back
+from .simulated_plan import WorldPlan
+from .simulated_ports import PRICES, Dead, JournalPort, Life, QueuePort, TrioClock
+from .simulated_stages import stage_of
+
+__all__ = ["World", "simulate"]
+
+_LONG = 5000.0
+
+
+@attrs.define(eq=False)
+class World:
+    """What outlives processes, and what is wrong with it."""
+
+    plan: WorldPlan
+    folder: Path
+    clock: TrioClock = attrs.field(factory=TrioClock)
+    memory: Memory = attrs.field(factory=Memory)
+    disk: Disk | None = None
+    chance: random.Random = attrs.field(factory=random.Random)
+    log: list[str] = attrs.field(factory=list)
+    found: list[str] = attrs.field(factory=list)
+    seen: Counter[str] = attrs.field(factory=Counter)
+    uses: Counter[str] = attrs.field(factory=Counter)
+    calm: bool = False
+
+    settled: set[str] = attrs.field(factory=set)
+    items: dict[bytes, str] = attrs.field(factory=dict)
+    ends: dict[str, list[str]] = attrs.field(factory=dict)
+    sink: dict[str, Any] = attrs.field(factory=dict)
+    billed: Counter[str] = attrs.field(factory=Counter)
+    unkept: Counter[str] = attrs.field(factory=Counter)
+    kept: dict[int, bytes] = attrs.field(factory=dict)
+    prompts: set[str] = attrs.field(factory=set)
+    """Those whose answer is kept."""
+
+    money: int = 0
+    cap: int = 0
+    spent: int = 0
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the records."""
+        return [str(number) for number in range(self.plan.records)]
+
+    # What happens.
+
+    def tell(self, *what: object) -> None:
+        """Write the log of events, by which two runs of a plan are compared."""
+        self.log.append(" ".join(map(str, (round(anyio.current_time(), 6), *what))))
+
+    def wrong(self, what: str) -> None:
+        """Note that something is not as it must be."""
+        self.tell("WRONG", what)
+        self.found.append(what)
+
+    def saw(self, point: str) -> None:
+        """Count that a point was reached which every sweep must reach."""
+        self.tell("saw", point)
+        self.seen[point] += 1
+
+    def due(self, port: str) -> str | None:
+        """Count a use of *port*; answer the fault that it meets."""
+        self.uses[port] += 1
+        self.tell(port)
+        if self.calm:
+            return None
+        for fault in self.plan.faults:
+            if (fault.port, fault.nth) == (port, self.uses[port]):
+                kind = fault.kind
+                self.saw(f"{kind} at {port}" if kind.startswith("death") else kind)
+                return kind
+        return None
+
+    def break_disk(self) -> None:
+        """Let the next write to the disk fail."""
+        assert self.disk is not None
+        disk, healthy = self.disk, self.disk.trouble
+
+        def once(kind: str, name: str) -> type[apsw.Error] | None:
+            if kind != "write":
+                return None
+            disk.trouble = healthy
+            return apsw.IOError
+
+        disk.trouble = once
+
+    def bill(self, prompt: str, usage: gp.Usage) -> None:
+        """Bill a call."""
+        if prompt in self.prompts:
+            self.wrong(f"O3: {prompt} is paid for again, and its answer was kept")
+        self.billed[prompt] += 1
+        self.unkept[prompt] += 1
+        self.money += int((PRICES.cost("double", "double", usage, at=0.0) or 0) * NANO)
+
+    def keep(self, call: int, body: bytes) -> None:
+        """Note that an answer is in the journal."""
+        prompt = str(json.loads(body)["response"]["text"]).removeprefix("re ")
+        self.kept[call] = body
+        self.prompts.add(prompt)
+        self.unkept[prompt] -= 1
+
+    def note_end(self, key: str, end: ItemEnd) -> None:
+        """Note the end of a record that the journal has."""
+        self.tell("end", key, end.state)
+        if end.state not in {"done", "filtered", "dead"}:
+            return
+        self.saw(end.state)
+        self.ends.setdefault(key, []).append(end.state)
+        values = list(self.sink.values())
+        if end.state == "done" and not all(each in values for each in self.outputs(int(key))):
+            self.wrong(f"O6: {key} is done, and its output is not in the sink")
+
+    def settle(self, key: str, error: Exception | None) -> None:
+        """Hear from the pipeline what became of a delivery."""
+        self.tell("settled", key, type(error).__name__)
+        if error is None:
+            self.settled.add(key)
+            if key not in self.ends:
+                self.wrong(f"O1: the queue was told of {key} before it had ended")
+
+    async def look_at_money(self, life: Life) -> None:
+        """Compare the books with the cap, and with the bill."""
+        if self.plan.cap is None:
+            return
+        for line in await life.inner.budgets():
+            self.spent = line.spent
+            if line.spent + line.reserved > self.cap:
+                self.wrong("O4: more is spent and reserved than the cap")
+            if self.money > line.spent + line.reserved:
+                self.wrong("O4: more is billed than is spent and reserved")
+
+    # What is run.
+
+    def outputs(self, number: int) -> list[list[int]]:
+        """Answer what the sink must have of a record; of a gathered one it is not known."""
+        if self.plan.shape == "gathered":
+            return []
+        if self.plan.shape == "split":
+            return [[number, 100], [number, 101]]
+        return [[number]]
+
+    async def live(self, *, again: bool = False) -> gp.Report | None:
+        """Run one process to its end; answer its report, if it came to give one."""
+        life = Life(self)
+        life.open_journal()
+
+        async def sink(record: gp.Record[Any]) -> None:
+            async def work() -> None:
+                await checkpoint()
+                if self.sink.setdefault(record.key, record.value) != record.value:
+                    self.wrong(f"O6: a repeat of {record.key} brought something else")
+
+            await life.use("sink", work)
+
+        budgeted: dict[str, Any] = {}
+        if self.plan.cap is not None:
+            cap = f"{self.cap / NANO:.9f}"
+            budgeted = {"budgets": [gp.Budget(cap=cap, window="total")], "prices": PRICES}
+        journal: Any = JournalPort(life)
+        pipeline = gp.Pipeline(
+            source=QueuePort(life, again),
+            stage=stage_of(life),
+            sink=sink,
+            max_in_flight=self.plan.max_in_flight,
+            max_failures=None,
+            grace=3,
+            clock=self.clock,
+            journal=journal,
+            stop_signals=(),
+            **budgeted,
+        )
+        self.tell("birth")
+        report = await self._run(life, pipeline)
+        if life.alive and not life.sick and not life.handed_out <= self.prompts:
+            self.wrong("O2: an answer in hand was not kept")
+        if report is not None:
+            report.check()
+            if report.pending:
+                self.wrong("O1: the run ended with records pending")
+        life.die()
+        return report
+
+    async def _run(self, life: Life, pipeline: gp.Pipeline[Any, Any]) -> gp.Report | None:
+        report = None
+        began = anyio.current_time()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._happen, life, pipeline, group.cancel_scope)
+                with anyio.move_on_after(_LONG) as scope:
+                    try:
+                        report = await pipeline.run()
+                    except gp.RunFailed as failed:
+                        report = failed.report
+                        for error in failed.exceptions:
+                            self.tell("failed", type(error).__name__)
+                            if isinstance(error, gp.errors.BudgetExhausted):
+                                self.cap *= 3
+                if scope.cancelled_caught:
+                    self.wrong(f"O9: a run did not end in {anyio.current_time() - began} s")
+                group.cancel_scope.cancel()
+        except gp.errors.StorageFailed:
+            if not life.sick:
+                raise
+        except BaseExceptionGroup as problem:
+            rest = problem.split(Dead)[1]
+            if rest is not None and life.sick:
+                rest = rest.split(gp.errors.StorageFailed)[1]
+            if rest is not None:
+                raise
+        except Dead:
+            pass
+        return report if life.alive else None
+
+    async def _happen(
+        self, life: Life, pipeline: gp.Pipeline[Any, Any], scope: anyio.CancelScope
+    ) -> None:
+        timed = [] if self.calm else [each for each in self.plan.faults if each.port == "time"]
+        for fault in sorted(timed, key=lambda each: each.nth):
+            if fault.nth < anyio.current_time():
+                continue  # it was an earlier process that lived then
+            await anyio.sleep_until(fault.nth + 0.5)
+            self.saw(f"{fault.kind} at a time")
+            if fault.kind == "death":
+                life.die()
+                scope.cancel()
+            elif fault.kind == "cancel":
+                scope.cancel()
+            elif fault.kind == "stop":
+                pipeline.stop()
+            else:
+                self.clock.offset += {"clock back": -90_000.0, "clock on": 90_000.0}[fault.kind]
+
+    async def run(self) -> None:
+        """Run processes until every record has ended; then one more, which must do nothing."""
+        self.cap = self.plan.cap or 0
+        for _ in range(len(self.plan.faults) + 12):
+            if self.settled == set(self.keys):
+                break
+            await self.live()
+        else:
+            self.wrong("O9: faults are over, and records have not ended")
+        self.calm = True
+        bill = self.money
+        report = await self.live(again=True)
+        if report is None or (report.skipped, report.calls) != (self.plan.records, 0):
+            self.wrong(f"O1: what is finished was not passed by: {report}")
+        if self.money != bill:
+            self.wrong("O3: a run over finished records was billed")
+        life = Life(self)
+        life.open_journal()
+        async with life.inner as journal:
+            await look_back(self, journal)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let trio schedule as *seed* says; it has no public way to."""
+    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio_run._r = random.Random(seed)
+    try:
+        yield
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = before  # type: ignore[misc]
+
+
+def simulate(plan: WorldPlan) -> World:
+    """Run the world of *plan*; what is wrong with it is in its ``found``."""
+    with tempfile.TemporaryDirectory() as folder, seeded(plan.seed):
+        world = World(
+            plan,
+            Path(folder),
+            disk=Disk() if plan.in_file else None,
+            chance=random.Random(plan.seed),
+        )
+        clock = MockClock(autojump_threshold=0)
+        anyio.run(world.run, backend="trio", backend_options={"clock": clock})
+    return world

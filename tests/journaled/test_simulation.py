@@ -1,0 +1,52 @@
+"""Thousands of worlds with faults, in virtual time: what a journal promises holds in each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .simulated_plan import Fault, WorldPlan, draw
+from .simulation import simulate
+from .sweep import POINTS, sweep
+
+WORLDS, AT_ONCE = 2000, 500
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+def test_what_a_journal_promises_holds_in_every_world(first: int) -> None:
+    """Whatever dies, fails, stops or jumps, nothing is lost, paid for twice or over the cap."""
+    wrong, reached = sweep(range(first, first + AT_ONCE))
+    assert not wrong, "\n".join(wrong)
+    assert [point for point in POINTS if not reached[point]] == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_fault_plan_that_breaks_a_promise_is_found_and_made_small(source: random.Random) -> None:
+    """Property: no plan that Hypothesis can think of breaks a promise."""
+    plan = draw(source)
+    assert simulate(plan).found == [], plan
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("nth", [2, 3])
+def test_members_are_not_blamed_for_what_failed_their_group(nth: int, in_file: bool) -> None:
+    """A group failed for a passing reason, the process died: its members are no less innocent."""
+    faults = (Fault("provider", 1, "500"), Fault("end_item", nth, "death"))
+    for seed in range(5):
+        plan = WorldPlan(
+            seed=seed,
+            shape="gathered",
+            records=2,
+            bad=frozenset(),
+            in_file=in_file,
+            max_in_flight=4,
+            retry=False,
+            cap=None,
+            faults=faults,
+        )
+        assert simulate(plan).found == [], plan
