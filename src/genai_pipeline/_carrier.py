@@ -117,6 +117,8 @@ class Carrier:
             outputs = await self.stage.walk(walk.record, walk)
             if not outputs:
                 return "filtered"
+            if walk.marks:
+                outputs = [record.with_attributes(**walk.marks) for record in outputs]
             began = self.clock.now() if walk.timed else 0.0
             if len(outputs) == 1:
                 try:

@@ -12,7 +12,7 @@ import attrs
 from genai_pipeline._histogram import Histogram
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.clock import Clock
-from genai_pipeline.events import CallFinished, Event, Outcome, PolicyWaited
+from genai_pipeline.events import CallFinished, Event, LevelAnswered, Outcome, PolicyWaited
 from genai_pipeline.money import from_nano
 from genai_pipeline.report import Limit, Report, StageReport
 
@@ -51,6 +51,7 @@ class Tally:
     output_tokens: int = 0
     cost: Decimal | None = None
     errors: Counter[str] = attrs.field(factory=Counter)
+    levels: Counter[str] = attrs.field(factory=Counter)
     waits: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
     histograms: dict[str, Histogram] = attrs.field(factory=dict)
     _notes: dict[tuple[str, ...], tuple[Callable[[float], None], ...]] = attrs.field(
@@ -136,6 +137,8 @@ class Tally:
                 self.cost = event.cost + (self.cost or 0)
         elif isinstance(event, PolicyWaited):
             self.waits[event.kind] += event.seconds
+        elif isinstance(event, LevelAnswered):
+            self.levels[event.level] += 1
 
     def report(
         self,
@@ -174,6 +177,7 @@ class Tally:
             rejections=self.rejections,
             waited=self.waited,
             waits=dict(self.waits),
+            levels=dict(self.levels),
             calls=self.calls,
             failed_calls=self.failed_calls,
             input_tokens=self.input_tokens,

@@ -20,6 +20,7 @@ import attrs
 __all__ = [
     "CallFinished",
     "Event",
+    "LevelAnswered",
     "Listener",
     "PolicyWaited",
     "RecordSettled",
@@ -105,6 +106,19 @@ class PolicyWaited(Event):
     kind: Literal["queue", "limiter", "cooldown", "breaker", "backoff"]
     name: str
     seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class LevelAnswered(Event):
+    """
+    A provider of several levels, called *name*, answered by *level*.
+
+    *degraded* tells whether that is a lower level than the first.
+    """
+
+    name: str
+    level: str
+    degraded: bool
 
 
 @attrs.frozen(kw_only=True)

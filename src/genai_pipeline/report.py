@@ -99,6 +99,9 @@ class Report:
     ``provider``. Many wait at once, so the sum is far more than *elapsed*.
     """
 
+    levels: Mapping[str, int] = attrs.field(factory=dict)
+    """How many answers each level of a `Degrade` gave, by its name."""
+
     calls: int = 0
     """Calls of providers, failed ones included, and not those that were replayed."""
 
@@ -148,6 +151,7 @@ class Report:
         plain = attrs.asdict(self)
         plain["errors"] = dict(self.errors)
         plain["waits"] = dict(self.waits)
+        plain["levels"] = dict(self.levels)
         plain["cost"] = None if self.cost is None else str(self.cost)
         plain["rate"] = self.rate
         return plain

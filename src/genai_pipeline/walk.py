@@ -31,6 +31,7 @@ __all__ = [
     "current_record",
     "current_walk",
     "deadline_at",
+    "mark_record",
     "time_left",
 ]
 
@@ -119,6 +120,9 @@ class Walk:
     """How often the call that decides was made; a retry counts it up."""
 
     waited_for_turn: float = 0.0
+    marks: dict[str, Any] | None = None
+    """Attributes that what is made of the record is to bear, set by `mark_record`."""
+
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None
     ended: bool = False
@@ -204,9 +208,26 @@ def detach() -> Walk | None:
     _limit.set(math.inf)
     walk = _current.get()
     if walk is not None:
+        if walk.marks is None:
+            walk.marks = {}  # the copy's marks are this one's
         walk = attrs.evolve(walk, deadline=math.inf)
         _current.set(walk)
     return walk
+
+
+def mark_record(**attributes: Any) -> None:
+    """
+    Let the records made of the one walked here bear *attributes* beside their own.
+
+    For policies that have something to say of how an output came about. Does nothing outside of a
+    pipeline, nor once the stages are done.
+    """
+    walk = _current.get()
+    if walk is None:
+        return
+    if walk.marks is None:
+        walk.marks = {}
+    walk.marks.update(attributes)
 
 
 def time_left() -> float:

@@ -12,13 +12,14 @@ from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Transient
-from genai_pipeline.events import emit
+from genai_pipeline.events import LevelAnswered, emit, listened
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
 from genai_pipeline.resilience._health import Health, Thresholds
 from genai_pipeline.resilience._marks import marked
 from genai_pipeline.resilience._route_events import DegradationChanged
 from genai_pipeline.types import Provider
+from genai_pipeline.walk import mark_record
 
 __all__ = ["Degrade"]
 
@@ -41,10 +42,11 @@ class Degrade(Composite):
     the next lower level within the same call, and so does the call that makes a level be
     left. `NotCached` always goes on, and counts as nothing.
 
-    The level is in each answer's ``attributes["level"]``, by name; below the first,
-    ``attributes["degraded"]`` is true, and `Cache` does not keep the answer. Each change emits
-    `DegradationChanged`. The health is this object's, shared by all who use it. Cancellation
-    counts as nothing.
+    The level is in each answer's ``attributes["level"]``, by name, and `Report.levels` counts the
+    answers by level. Below the first, ``attributes["degraded"]`` is true, the records made with
+    the answer have the level in *their* ``attributes["degraded"]``, and `Cache` does not keep it.
+    Each change emits `DegradationChanged`, each answer `events.LevelAnswered`. The health is this
+    object's, shared by all who use it. Cancellation counts as nothing.
 
     It differs from `Fallback` in that it remembers: in an outage, the level that fails is asked
     by probes alone. Each level has its own retries, breaker and limits.
@@ -162,7 +164,10 @@ class Degrade(Composite):
     async def _ask(self, index: int, request: Request) -> Response:
         name, provider = self._levels[index]
         answer = await provider(request)
+        if listened():
+            emit(LevelAnswered(name=self.name, level=name, degraded=index > 0))
         if index:
+            mark_record(degraded=name)
             return marked(answer, level=name, degraded=True)
         return marked(answer, level=name)
 

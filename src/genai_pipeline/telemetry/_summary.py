@@ -43,6 +43,7 @@ def summary(
     lines = [_headline(report, title), _row("records", _counts(report))]
     lines += [_row("throughput", _throughput(report))]
     lines += _waits(report)
+    lines += _levels(report)
     lines += _money(report)
     lines += _stages(report)
     lines += _errors(report)
@@ -98,6 +99,17 @@ def _waits(report: Report) -> Iterator[Line]:
         if seconds > 0
     ]
     yield _row("waited for", f"{', '.join(parts)} ({figures.seconds(total)} of all calls)")
+
+
+def _levels(report: Report) -> Iterator[Line]:
+    """Tell which levels answered, where there are several."""
+    total = sum(report.levels.values())
+    if total:
+        shares = [
+            f"{level} {figures.percent(number / total)}"
+            for level, number in sorted(report.levels.items(), key=lambda item: -item[1])
+        ]
+        yield _row("answered by", ", ".join(shares))
 
 
 def _money(report: Report) -> Iterator[Line]:
