@@ -119,7 +119,7 @@ def _work(
         print(f"pytest could not collect {' '.join(tests)}: {code!r}", file=ERRORS)
 
 
-@attrs.define
+@attrs.define(eq=False)  # pytest puts its plugins into sets
 class _Worker:
     mutants: Sequence[Mutant]
     slowest: float
@@ -241,7 +241,7 @@ def _try_afresh(mutant: Mutant, names: list[str]) -> int:
     return SURVIVED if code is pytest.ExitCode.OK else KILLED
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Chosen:
     names: Sequence[str]
 

@@ -72,9 +72,12 @@ def test_survivors_are_told(tmp_path: Path) -> None:
     package = tmp_path / "src" / "genai_pipeline"
     package.mkdir(parents=True)
     (package / "sums.py").write_text(MODULE)
-    (tmp_path / "test_sums.py").write_text(TESTS)
+    for folder, tests in (("sums", TESTS), ("others", "def test_nothing(): pass")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "conftest.py").touch()
+        (tmp_path / folder / f"test_{folder}.py").write_text(tests)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.mutation", "sums", "--tests", "test_sums.py"],
+        [sys.executable, "-m", "tests.mutation", "sums", "--tests", "sums", "others"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}"},
         capture_output=True,
