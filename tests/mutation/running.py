@@ -57,7 +57,7 @@ class Known:
         names = {name for line in lines for name in of_lines.get(line, [])}
         if afresh:  # a validator that refuses keeps all lines of the module from running
             files = {_file_of(name) for name in names}
-            names = {name for name in self.seconds if _file_of(name) in files}
+            names = {name for name in self.seconds if not files or _file_of(name) in files}
         return sorted(names & self.seconds.keys(), key=lambda name: self.seconds[name])
 
 

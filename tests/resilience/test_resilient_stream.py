@@ -205,6 +205,17 @@ async def test_each_of_the_three_limits_holds(clock: FakeClock) -> None:
             assert isinstance(caught.value.__cause__, AttemptTimeout)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "seconds"), [([999, "a"], 120), (["a", 999], 60), (["a", *[59, "b"] * 12], 600)]
+)
+async def test_the_usual_limits_of_time(clock: FakeClock, pieces: list[Any], seconds: int) -> None:
+    """Two minutes for the first chunk, one between two, and ten in all."""
+    stream = resilient_stream(StreamScript(pieces, clock=clock), retry=None, clock=clock)
+    with pytest.raises((AttemptTimeout, StreamInterrupted), match="took longer than"):
+        await read(stream)
+    assert clock.now() == seconds
+
+
 async def test_a_slow_consumer_never_trips_a_limit(clock: FakeClock) -> None:
     """39: a consumer that takes an hour over each chunk uses up none of the stream's time."""
     slow = CircuitBreaker(slow_after=30, window=1, min_calls=1, clock=clock)
