@@ -57,7 +57,7 @@ class Known:
         names = {name for line in lines for name in of_lines.get(line, [])}
         if afresh:  # a validator that refuses keeps all lines of the module from running
             files = {_file_of(name) for name in names}
-            names = {name for name in self.seconds if _file_of(name) in files}
+            names = {name for name in self.seconds if not files or _file_of(name) in files}
         return sorted(names & self.seconds.keys(), key=lambda name: self.seconds[name])
 
 
@@ -119,7 +119,7 @@ def _work(
         print(f"pytest could not collect {' '.join(tests)}: {code!r}", file=ERRORS)
 
 
-@attrs.define
+@attrs.define(eq=False)  # pytest puts its plugins into sets
 class _Worker:
     mutants: Sequence[Mutant]
     slowest: float
@@ -241,7 +241,7 @@ def _try_afresh(mutant: Mutant, names: list[str]) -> int:
     return SURVIVED if code is pytest.ExitCode.OK else KILLED
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Chosen:
     names: Sequence[str]
 

@@ -43,6 +43,13 @@ def test_nothing_is_bad():
         checked(0)
 """
 
+OTHER_TESTS = """
+from limits import MOST
+
+def test_the_most():
+    assert MOST == 9
+"""
+
 
 def test_each_change_is_told_as_it_is_made(tmp_path: Path) -> None:
     """Conditions, operators, numbers, results and statements change; texts and types do not."""
@@ -72,9 +79,13 @@ def test_survivors_are_told(tmp_path: Path) -> None:
     package = tmp_path / "src" / "genai_pipeline"
     package.mkdir(parents=True)
     (package / "sums.py").write_text(MODULE)
-    (tmp_path / "test_sums.py").write_text(TESTS)
+    (package / "limits.py").write_text("MOST = 9")
+    for folder, tests in (("sums", TESTS), ("others", OTHER_TESTS)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "conftest.py").touch()
+        (tmp_path / folder / f"test_{folder}.py").write_text(tests)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.mutation", "sums", "--tests", "test_sums.py"],
+        [sys.executable, "-m", "tests.mutation", "sums", "limits", "--tests", "sums", "others"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{ROOT}"},
         capture_output=True,
@@ -93,4 +104,5 @@ def test_survivors_are_told(tmp_path: Path) -> None:
         "src/genai_pipeline/sums.py:14:23: survived: 4 -> 0",
         "src/genai_pipeline/sums.py:7:9: survived: 3 -> 4",
         "src/genai_pipeline/sums.py: 15 mutants: 10 killed, 5 survived",
+        "src/genai_pipeline/limits.py: 2 mutants: 2 killed",
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
+from types import TracebackType
 from typing import Any, cast
 
 import anyio
@@ -157,8 +158,17 @@ async def test_another_target_streams_instead(clock: FakeClock) -> None:
         async with stream(ASK) as chunks:
             response = gp.join_chunks([chunk async for chunk in chunks])
     assert (response.text, response.attributes) == ("fine", {"fallback": "StreamScript"})
-    taken = [each.error for each in heard if isinstance(each, FallbackTaken)]
-    assert taken == ["Overloaded", "AttemptTimeout"]
+    taken = [(each.target, each.error) for each in heard if isinstance(each, FallbackTaken)]
+    assert taken == [("StreamScript", "Overloaded"), ("StreamScript", "AttemptTimeout")]
+
+
+async def test_only_the_last_chunk_of_another_target_is_marked(clock: FakeClock) -> None:
+    """All other chunks, and those of an answer that needed no fallback, stay what they are."""
+    stream = bare(StreamScript("a", Overloaded("busy")), clock, fallback=StreamScript("b"))
+    last: dict[str, str]
+    for last in ({}, {"fallback": "StreamScript"}):
+        async with stream(ASK) as chunks:
+            assert [chunk.attributes async for chunk in chunks] == [{}, last]
 
 
 async def test_what_is_wrong_with_the_request_is_raised_at_once(clock: FakeClock) -> None:
@@ -193,6 +203,17 @@ async def test_each_of_the_three_limits_holds(clock: FakeClock) -> None:
         assert clock.now() - began == seconds
         if kind is StreamInterrupted:
             assert isinstance(caught.value.__cause__, AttemptTimeout)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds"), [([999, "a"], 120), (["a", 999], 60), (["a", *[59, "b"] * 12], 600)]
+)
+async def test_the_usual_limits_of_time(clock: FakeClock, pieces: list[Any], seconds: int) -> None:
+    """Two minutes for the first chunk, one between two, and ten in all."""
+    stream = resilient_stream(StreamScript(pieces, clock=clock), retry=None, clock=clock)
+    with pytest.raises((AttemptTimeout, StreamInterrupted), match="took longer than"):
+        await read(stream)
+    assert clock.now() == seconds
 
 
 async def test_a_slow_consumer_never_trips_a_limit(clock: FakeClock) -> None:
@@ -242,6 +263,34 @@ async def test_a_deadline_that_passes_between_chunks_ends_it(clock: FakeClock) -
     watched.check_nothing_is_held()
     assert watched.breaker.state == "closed"
     assert script.in_flight == 0
+
+
+async def test_past_the_deadline_not_even_a_ready_chunk_is_given(clock: FakeClock) -> None:
+    """From the very moment of the deadline on nothing comes, also if nothing need be awaited."""
+
+    @asynccontextmanager
+    async def stream(request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
+        async def chunks() -> AsyncGenerator[gp.Chunk, None]:
+            while True:
+                yield gp.Chunk("ready")
+
+        async with aclosing(chunks()) as ready:
+            yield ready
+
+    with deadline_at(clock.now() + 3), pytest.raises(DeadlineExceeded):
+        async with bare(stream, clock)(ASK) as chunks:
+            await anext(chunks)
+            clock.advance(3)
+            await anext(chunks)
+
+
+async def test_the_deadline_comes_before_other_limits(clock: FakeClock) -> None:
+    """Where both end at once it is the caller's deadline that passed, so nothing is tried again."""
+    script = StreamScript([5.0, "a"], "never", clock=clock)
+    retry, timeout = Retry(on=gp.Transient, clock=clock), StreamTimeout(first_chunk=3)
+    with deadline_at(clock.now() + 3), pytest.raises(DeadlineExceeded):
+        await read(bare(script, clock, retry=retry, timeout=timeout))
+    assert script.left == 1
 
 
 async def test_a_deadline_covers_all_up_to_the_first_chunk(clock: FakeClock) -> None:
@@ -445,6 +494,15 @@ async def test_a_circuit_that_opens_meanwhile_gives_all_back(clock: FakeClock) -
     assert watched.quota.in_flight == 0
 
 
+async def test_a_full_bulkhead_refuses_alike_without_a_quota(clock: FakeClock) -> None:
+    """What a policy refuses is raised as it is, whichever of the others there are."""
+    slots = Bulkhead(1, queue=0, clock=clock)
+    async with slots.slot():
+        with pytest.raises(BulkheadFull):
+            await read(bare(StreamScript("never"), clock, concurrency=slots))
+    assert slots.in_use == 0
+
+
 async def test_a_probe_is_settled_by_the_first_chunk(clock: FakeClock) -> None:
     """A half-open circuit does not wait for the end of a long answer to let others through."""
     breaker = CircuitBreaker(consecutive=1, open_for=10, successes=1, jitter=0, clock=clock)
@@ -524,6 +582,77 @@ async def test_a_provider_may_raise_again_what_ended_it(
     for provider in (stream, lambda _: Raising()):
         with pytest.raises(StreamInterrupted):
             await read(bare(cast("gp.StreamingProvider", provider), clock))
+    assert caplog.text == ""
+
+
+class Closing:
+    """A provider that remembers what its streams were left with, and takes a while to close."""
+
+    def __init__(self, *answers: Any, clock: FakeClock) -> None:
+        self.script = StreamScript(*answers, clock=clock)
+        self.clock = clock
+        self.told: list[Any] = []
+        self.closed = 0
+
+    @asynccontextmanager
+    async def read(self, request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
+        async with self.script(request) as chunks:
+            yield chunks
+
+    def __call__(self, request: gp.Request) -> Any:
+        self.inner = self.read(request)
+        return self
+
+    async def __aenter__(self) -> AsyncIterator[gp.Chunk]:
+        return await self.inner.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.told.append((kind, error, trace))
+        await self.clock.sleep(1)
+        self.closed += 1
+        with suppress(Exception):
+            await self.inner.__aexit__(kind, error, trace)
+
+
+async def test_a_provider_is_told_what_ended_its_stream(clock: FakeClock) -> None:
+    """As by an `async with` of its own: nothing after the last chunk, or the exception."""
+    cut, mistake = ConnectionFailed("cut"), ZeroDivisionError()
+    provider = Closing("a", ["a", cut], "a b", clock=clock)
+    stream = bare(cast("gp.StreamingProvider", provider), clock)
+    assert await read(stream) == "a"
+    with pytest.raises(StreamInterrupted) as caught:
+        await read(stream)
+    with pytest.raises(ZeroDivisionError):
+        async with stream(ASK):
+            raise mistake
+    whole, broken, left = provider.told
+    assert whole == (None, None, None)
+    assert broken[:2] == (StreamInterrupted, caught.value)
+    assert left[:2] == (ZeroDivisionError, mistake)
+    assert broken[2] is not None
+    assert left[2] is mistake.__traceback__
+
+
+async def test_a_cancelled_stream_is_closed_all_the_way(clock: FakeClock) -> None:
+    """A provider may wait while it closes, also when the consumer is cancelled."""
+    provider = Closing(["a", 99.0, "b"], clock=clock)
+    with clock.cancel_at(clock.now() + 3) as scope:
+        await read(bare(cast("gp.StreamingProvider", provider), clock))
+    assert scope.cancelled_caught
+    assert (provider.closed, clock.now()) == (1, 4)
+
+
+async def test_a_stream_that_never_opened_is_not_closed(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A provider that fails on entering is asked for nothing more, and nothing is logged."""
+    with pytest.raises(Overloaded):
+        await read(bare(StreamScript(Overloaded("busy")), clock))
     assert caplog.text == ""
 
 
@@ -781,12 +910,21 @@ async def test_entering_it_opens_what_it_is_made_of() -> None:
         ({"timeout": gp.Timeout(1)}, "timeout=.*give StreamTimeout, or None"),
         ({"deadline": 3.0}, "deadline=3.0; give Deadline, or None"),
         ({"fallback": [None]}, r"fallback=\[None\]; give a streaming provider"),
+        ({"fallback": [StreamScript(), None]}, r"fallback=\[.*None\]; give a streaming provider"),
+        ({"clock": 3}, "resilient_stream: clock=3; give a clock"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused(options: dict[str, Any], message: str) -> None:
     """Each error names the option, the value and what is allowed."""
     with pytest.raises(ConfigurationError, match=message):
         resilient_stream(StreamScript(), **options)
+
+
+async def test_a_stream_is_read_after_it_was_entered(clock: FakeClock) -> None:
+    """Whoever forgets the `async with` is told so."""
+    unentered = cast("AsyncIterator[gp.Chunk]", bare(StreamScript("a"), clock)(ASK))
+    with pytest.raises(AssertionError, match=r"inside of its `async with`"):
+        await anext(unentered)
 
 
 def test_a_stream_that_is_none_is_refused() -> None:

@@ -140,8 +140,7 @@ class _Beginning(Composite):
         self._mark = mark
 
     async def __call__(self, request: Request) -> StreamAttempt:
-        attempt = StreamAttempt(self._stream, self._limits, self._timeout, self._clock)
-        attempt.mark = self._mark
+        attempt = StreamAttempt(self._stream, self._limits, self._timeout, self._clock, self._mark)
         await attempt.open(request)
         return attempt
 

@@ -34,20 +34,23 @@ class StreamAttempt:
     """
 
     def __init__(
-        self, stream: StreamingProvider, limits: Limits, timeout: StreamTimeout | None, clock: Clock
+        self,
+        stream: StreamingProvider,
+        limits: Limits,
+        timeout: StreamTimeout | None,
+        clock: Clock,
+        mark: str | None,
     ) -> None:
-        self.mark: str | None = None
-        """The name of the fallback that answers here, if it is one."""
-
         self._stream = stream
         self._holds = Holds(limits)
         self._first_limit = math.inf if timeout is None else timeout.first_chunk
         self._next_limit = math.inf if timeout is None else timeout.between_chunks
         self._total = math.inf if timeout is None else timeout.total
         self._clock = clock
+        self._mark = mark  # the name of the fallback that answers here, if it is one
         self._manager: AbstractAsyncContextManager[AsyncIterator[Chunk]] | None = None
-        self._chunks: AsyncIterator[Chunk] | None = None
-        self._first: Chunk | None = None
+        self._chunks: AsyncIterator[Chunk]
+        self._first: Chunk | None
         self._text: list[str] = []
         self._usage: Usage | None = None
         self._waited = 0.0
@@ -96,7 +99,7 @@ class StreamAttempt:
         """Answer the next chunk, if it comes in time; open the stream first for *request*."""
         clock = self._clock
         began, deadline = clock.now(), binding_deadline()
-        left = max(0.0, self._total - self._waited)
+        left = self._total - self._waited
         if deadline <= began:
             raise DeadlineExceeded("the caller's deadline passed before the next chunk")
         until = began + min(seconds, left)
@@ -120,7 +123,6 @@ class StreamAttempt:
         raise AttemptTimeout(f"{what} took longer than {seconds:g} s")
 
     async def _advance(self) -> Chunk:
-        assert self._chunks is not None
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
@@ -131,8 +133,7 @@ class StreamAttempt:
 
     async def _note(self, chunk: Chunk) -> None:
         """Take in what *chunk* tells; the last one ends the stream."""
-        if chunk.text:
-            self._text.append(chunk.text)
+        self._text.append(chunk.text)
         self._usage = chunk.usage or self._usage
         if chunk.finish_reason is None:
             return
@@ -163,8 +164,6 @@ class StreamAttempt:
             await self._holds.failed(cause, paused=self._paused())
 
     async def _drop(self, error: BaseException | None, text: str | None) -> None:
-        if self._is_over:
-            return
         self._is_over = True
         try:
             await self._close(error)
@@ -188,9 +187,9 @@ class StreamAttempt:
         return self._clock.now() - self._began - self._waited
 
     def _marked(self, chunk: Chunk) -> Chunk:
-        if self.mark is None or chunk.finish_reason is None:
+        if self._mark is None or chunk.finish_reason is None:
             return chunk
-        return attrs.evolve(chunk, attributes={**chunk.attributes, "fallback": self.mark})
+        return attrs.evolve(chunk, attributes={**chunk.attributes, "fallback": self._mark})
 
     def _partial(self) -> str:
         return "".join(self._text)
