@@ -138,6 +138,7 @@ class Hedge(Composite):
         try:
             return self._settled(race)
         finally:
+            race.forget()
             del race  # a traceback refers to this frame
 
     def _attempts(self, call_next: Handler[I, O]) -> list[Attempt[I, O]]:

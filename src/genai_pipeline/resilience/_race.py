@@ -105,6 +105,12 @@ class Race(Generic[I, O]):
         group.start_soon(self._attempt, attempt)
         self._due = attempt.began + self._delay
 
+    def forget(self) -> None:
+        """Let go of all errors, whose frames may lead back here."""
+        self._failure = self.fatal = None
+        for attempt in self.begun:
+            attempt.error = None
+
     async def _attempt(self, attempt: Attempt[I, O]) -> None:
         try:
             attempt.answer = await attempt.handler(self._value)

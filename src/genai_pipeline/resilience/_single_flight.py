@@ -74,8 +74,12 @@ class _Flight(Generic[O]):
         if self.ended is not None and self.ended.error is None:
             await after(cast("O", self.ended.answer))
 
-    async def wait(self) -> None:
-        """Wait for the end; the last who leaves before takes the work with him."""
+    async def wait(self) -> _Ended[O] | None:
+        """
+        Wait for the end, and answer it; the last who leaves before takes the work with him.
+
+        `None` when the work was cancelled.
+        """
         self._waiting += 1
         self._deadline = max(self._deadline, current_deadline())
         if self._walk is not None:
@@ -87,6 +91,11 @@ class _Flight(Generic[O]):
             if not self._waiting and not self._landed.is_set():
                 self._scope.cancel()
         self._count_attempts()
+        ended = self.ended
+        if not self._waiting and ended is not None and ended.error is not None:
+            # The error's frames may lead back to this flight, and nobody comes for it any more.
+            self.ended = None
+        return ended
 
     @property
     def abandoned(self) -> bool:
@@ -153,15 +162,16 @@ class SingleFlight:
         while True:
             flight = sky.flights.get(key)
             if flight is None or flight.abandoned:
-                flight = await self._started(sky, key, work, after)
+                ended = await self._started(sky, key, work, after)
             else:
-                await flight.wait()
-            if flight.ended is not None:
-                ended: _Ended[O] = flight.ended
+                ended = await flight.wait()
+            if ended is not None:
                 return ended.take()
 
-    async def _started(self, sky: _Sky, key: str, work: Work[O], after: After[O]) -> _Flight[O]:
-        """Begin the call, and wait until it ends."""
+    async def _started(
+        self, sky: _Sky, key: str, work: Work[O], after: After[O]
+    ) -> _Ended[O] | None:
+        """Begin the call, and answer its end."""
         host = _group_of_run()
         flight: _Flight[O] = _Flight(shielded=host is None)
 
@@ -171,17 +181,17 @@ class SingleFlight:
             finally:
                 sky.land(key, flight)
 
-        async def begin(group: TaskGroup) -> None:
+        async def begin(group: TaskGroup) -> _Ended[O] | None:
             sky.flights[key] = flight
             group.start_soon(fly)
-            await flight.wait()
+            return await flight.wait()
 
         if host is not None:
-            await begin(host)
-        else:
-            async with anyio.create_task_group() as group:
-                await begin(group)
-        return flight
+            return await begin(host)
+        ended: _Ended[O] | None = None
+        async with anyio.create_task_group() as group:
+            ended = await begin(group)
+        return ended  # noqa: RET504 - a group may swallow, as far as types know
 
     def _here(self) -> _Sky:
         try:
