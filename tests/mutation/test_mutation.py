@@ -80,6 +80,7 @@ def test_survivors_are_told(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "sums.py").write_text(MODULE)
     (package / "limits.py").write_text("MOST = 9")
+    (tmp_path / "pytest.ini").write_text("[pytest]")  # the root, also within another project
     for folder, tests in (("sums", TESTS), ("others", OTHER_TESTS)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "conftest.py").touch()
