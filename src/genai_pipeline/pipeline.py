@@ -50,10 +50,6 @@ def _is_share_or_count(owner: object, option: attrs.Attribute[Any], value: objec
     check(fine, owner, option.name, value, allowed)
 
 
-def _is_name(owner: object, option: attrs.Attribute[Any], value: object) -> None:
-    check(isinstance(value, str) and bool(value), owner, option.name, value, "a text, not empty")
-
-
 def _is_journal(owner: object, option: attrs.Attribute[Any], value: object) -> None:
     methods = ("begin_run", "claim", "begin_call", "end_call", "end_item")
     fine = all(callable(getattr(value, method, None)) for method in methods)
@@ -131,7 +127,7 @@ class Pipeline(Generic[A, B]):
     Signals that stop a run (in the main thread): the first in order, the second at once.
     """
 
-    name: str = attrs.field(default="pipeline", validator=_is_name)
+    name: str = attrs.field(default="pipeline", validator=_options.text)
     """What the journal knows the pipeline by; keys of records belong to it."""
 
     journal: Journal | None = attrs.field(default=None, validator=_options.optional(_is_journal))

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._options import at_least, check, optional
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Usage
@@ -81,10 +82,6 @@ def _name(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     check(fine, owner, option.name, value, "a name, with a * at its end for all that begin so")
 
 
-def _text(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    check(isinstance(value, str) and bool(value), owner, option.name, value, "a text, not empty")
-
-
 def _to_day(value: date | str | None) -> date | None:
     if isinstance(value, str):
         try:
@@ -133,7 +130,7 @@ class Price(Rates):
     model: str = attrs.field(validator=_name)
     """Its name as calls give it; with ``*`` at the end, every model that begins so."""
 
-    provider: str | None = attrs.field(default=None, validator=optional(_text))
+    provider: str | None = attrs.field(default=None, validator=optional(_options.text))
     """The provider's name as in events; `None`: whichever offers the model."""
 
     since: date | None = attrs.field(default=None, converter=_to_day, validator=optional(_day))
@@ -158,7 +155,7 @@ class Price(Rates):
     checked: date | None = attrs.field(default=None, converter=_to_day, validator=optional(_day))
     """When somebody last compared it with what the provider publishes."""
 
-    source: str | None = attrs.field(default=None, validator=optional(_text))
+    source: str | None = attrs.field(default=None, validator=optional(_options.text))
     """Where it is from."""
 
     def __attrs_post_init__(self) -> None:

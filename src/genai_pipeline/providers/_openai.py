@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._journal import RawAnswer
 from genai_pipeline._lifespan import Composite, opened
 from genai_pipeline._options import check
@@ -49,10 +50,6 @@ _STREAMED = (("accept", "text/event-stream"), ("accept-encoding", "identity"))
 _SUCCESS = range(200, 300)
 
 
-def _text(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    check(isinstance(value, str) and bool(value), owner, option.name, value, "a text, not empty")
-
-
 def _limit_field(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     choices = (None, "max_completion_tokens", "max_tokens")
     check(value in choices, owner, option.name, value, f"one of {choices}")
@@ -77,7 +74,7 @@ class OpenAI(Composite):
 
     records_calls: ClassVar[bool] = True
 
-    model: str = attrs.field(validator=_text)
+    model: str = attrs.field(validator=_options.text)
     """The name of the model, as the server knows it."""
 
     base_url: str = attrs.field(default=_BASE_URL, kw_only=True)
@@ -124,7 +121,7 @@ class OpenAI(Composite):
     proxy: str | None = attrs.field(default=None, kw_only=True, repr=False)
     """The HTTP proxy to go through; those of the environment are not used."""
 
-    name: str = attrs.field(default="openai", kw_only=True, validator=_text)
+    name: str = attrs.field(default="openai", kw_only=True, validator=_options.text)
     """What events, errors and reports call the provider."""
 
     clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
