@@ -17,10 +17,10 @@ __all__ = ["purge"]
 def purge(tables: Tables, before: float, pipeline: str | None, limit: int) -> Purged:
     """Forget at most *limit* records, and count them; those with calls under way stay."""
     chosen = tables.all(
-        "SELECT item FROM item WHERE latest AND key IS NOT NULL AND ended < ?1 "
-        "AND state IN ('done', 'filtered', 'dead') AND (?2 IS NULL OR pipeline = ?3) "
+        "SELECT item FROM item WHERE latest AND key IS NOT NULL AND ended < ? "
+        "AND state IN ('done', 'filtered', 'dead') AND (? IS NULL OR pipeline = ?) "
         "AND NOT EXISTS (SELECT 1 FROM call WHERE call.state = 'inflight' "
-        "AND substr(call.item, 1, 14) = substr(item.item, 1, 14)) LIMIT ?4",
+        "AND substr(call.item, 1, 14) = substr(item.item, 1, 14)) LIMIT ?",
         before,
         pipeline,
         tables.known(pipeline or ""),

@@ -238,8 +238,8 @@ def _add_up(new: Connection) -> None:
             (number,),
         ).fetchone()
         new.execute(
-            "UPDATE budget SET overrun = 1, reserved = ?1, purged = max(spent, ?2 + purged) - ?2, "
-            "spent = max(spent, ?2 + purged) WHERE id = ?3",
-            (reserved, spent, number),
+            "UPDATE budget SET overrun = 1, reserved = ?, purged = max(spent, ? + purged) - ?, "
+            "spent = max(spent, ? + purged) WHERE id = ?",
+            (reserved, spent, spent, spent, number),
         )
         new.execute("UPDATE budget SET overrun = spent + reserved > cap WHERE id = ?", (number,))

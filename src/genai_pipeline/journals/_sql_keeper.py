@@ -30,7 +30,7 @@ def runs(tables: Tables, pipeline: str | None, limit: int) -> list[RunSummary]:
     """Answer the latest runs."""
     rows = tables.all(
         "SELECT run, pipeline, fingerprint, version, began, ended, state, counts FROM run "
-        "WHERE ?1 IS NULL OR pipeline = ?2 ORDER BY run DESC LIMIT ?3",
+        "WHERE ? IS NULL OR pipeline = ? ORDER BY run DESC LIMIT ?",
         pipeline,
         tables.known(pipeline or ""),
         limit,
@@ -54,23 +54,21 @@ def _selected(tables: Tables, columns: str, which: Selector) -> list[Any]:
     def number(text: str | None) -> int | None:
         return None if text is None else tables.known(text)
 
+    conditions = {
+        "item.pipeline = ?": number(which.pipeline),
+        "ending.stage = ?": number(which.stage),
+        "ending.error = ?": number(which.error),
+        "ending.category = ?": number(which.category),
+        "item.ended >= ?": which.since,
+        "item.ended < ?": which.until,
+    }
+    asked = {sql: value for sql, value in conditions.items() if value is not None}
     rows = tables.all(
         f"SELECT item.key, {columns} FROM item LEFT JOIN ending USING (item) "  # noqa: S608
-        "WHERE item.state = ?1 AND item.latest "
-        "AND (?2 IS NULL OR item.pipeline = ?2) "
-        "AND (?3 IS NULL OR ending.stage = ?3) "
-        "AND (?4 IS NULL OR ending.error = ?4) "
-        "AND (?5 IS NULL OR ending.category = ?5) "
-        "AND (?6 IS NULL OR item.ended >= ?6) "
-        "AND (?7 IS NULL OR item.ended < ?7) "
+        f"WHERE {' AND '.join(('item.state = ? AND item.latest', *asked))} "
         "ORDER BY item.ended DESC, item.item",
         which.state,
-        number(which.pipeline),
-        number(which.stage),
-        number(which.error),
-        number(which.category),
-        which.since,
-        which.until,
+        *asked.values(),
     )
     keys = {encoded(key) for key in which.keys}
     return [row for row in rows if not keys or row[0] in keys]
@@ -125,7 +123,7 @@ def open_calls(tables: Tables, pipeline: str | None, limit: int) -> list[OpenCal
     rows = tables.all(
         "SELECT call, call.item, item.key, call.run, stage, provider, model, at, charged "
         "FROM call LEFT JOIN item USING (item) WHERE call.state = 'unknown' "
-        "AND (?1 IS NULL OR item.pipeline = ?2) ORDER BY call LIMIT ?3",
+        "AND (? IS NULL OR item.pipeline = ?) ORDER BY call LIMIT ?",
         pipeline,
         tables.known(pipeline or ""),
         limit,
