@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         events,
         journals,
         money,
+        parts,
         plugins,
         providers,
         resilience,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from genai_pipeline._plan import Plan
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
     from genai_pipeline.errors import (
@@ -146,6 +148,7 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "Tool",
     "Transient",
     "Truncated",
     "Usage",
@@ -167,6 +170,7 @@ __all__ = [
     "listen",
     "map",
     "money",
+    "parts",
     "plugins",
     "providers",
     "reduce",
@@ -192,6 +196,7 @@ _HOMES = {
     "_plan": "Plan",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
+    "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "

@@ -215,6 +215,8 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             request_id=response.request_id,
             raw_finish_reason=response.raw_finish_reason,
             attributes=response.attributes,
+            parts=response.parts,
+            logprobs=response.logprobs,
         )
 
     def _broken_off(self, what: str) -> StreamInterrupted:
@@ -285,4 +287,4 @@ class _Text:
             chunk = attrs.evolve(chunk, text=bare)
         if chunk.text:
             self._parts.append(chunk.text)
-        return chunk if chunk.text or chunk.attributes else None
+        return chunk if chunk.text or chunk.reasoning or chunk.tool_call else None
