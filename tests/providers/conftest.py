@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.chat import ChatServer
+from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
 
 
@@ -14,6 +15,13 @@ from tests.servers.llama import running_llama
 def chat() -> Iterator[ChatServer]:
     """Give a server of ours that behaves as its path says."""
     with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gemini() -> Iterator[GeminiServer]:
+    """Give a server of ours that speaks Gemini's API, as its path says."""
+    with GeminiServer() as server:
         yield server
 
 
