@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
 from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
@@ -15,6 +16,13 @@ from tests.servers.llama import running_llama
 def chat() -> Iterator[ChatServer]:
     """Give a server of ours that behaves as its path says."""
     with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bedrock() -> Iterator[BedrockServer]:
+    """Give a server of ours that speaks Bedrock's Converse API, as its path says."""
+    with BedrockServer() as server:
         yield server
 
 
