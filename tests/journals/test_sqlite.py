@@ -192,8 +192,8 @@ async def test_what_fails_in_a_commit_is_undone_alone(tmp_path: Path) -> None:
         await journal.claim(run, "first")
         assert journal._file is not None
 
-        def begin(tables: Tables) -> int:
-            return calls.begin_call(tables, intent("first"))
+        def begin(tables: Tables) -> Any:
+            return calls.begin_calls(tables, [intent("first")])[0]
 
         def fail(tables: Tables) -> None:
             tables.name("a word of the failed")

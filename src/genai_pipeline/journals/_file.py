@@ -19,9 +19,9 @@ from genai_pipeline.journals._connection import Connect, Connection, prepare
 from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
-from genai_pipeline.journals._operation import Operation
+from genai_pipeline.journals._operation import Bulk, Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
-from genai_pipeline.journals._recovery import Owner, commits, count_commit, leave, take_over
+from genai_pipeline.journals._recovery import Owner, commits, leave, number_commit, take_over
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._status import (
     JournalStatus,
@@ -186,20 +186,43 @@ class JournalFile:
             self.tables.remember()
             connection.execute("BEGIN IMMEDIATE")
             self._do_each(together)
-        number = count_commit(self.tables)
+        number_commit(self.tables, self.committed + 1)
         connection.execute("COMMIT")
-        self.committed, self.failures = number, 0
+        self.committed, self.failures = self.committed + 1, 0
         for operation in batch:
             if operation.kind == "alone":
                 self._do(operation)
 
     def _do_all(self, batch: Sequence[Operation]) -> bool:
         """Do all of *batch*; answer whether what failed in it had written nothing before."""
+        alike: dict[Bulk, list[Operation]] = {}
         for operation in batch:
+            if operation.bulk is not None:
+                # Whoever asked for one waits for it, so that of these none rests on another.
+                alike.setdefault(operation.bulk, []).append(operation)
+                continue
+            if not self._do_alike(alike):
+                return False
             before = self.tables.writes
             self._do(operation)
             if operation.error is not None and self.tables.writes != before:
                 return False
+        return self._do_alike(alike)
+
+    def _do_alike(self, alike: dict[Bulk, list[Operation]]) -> bool:
+        """Do what is of one kind at once, and forget it; answer whether that worked."""
+        while alike:
+            bulk, operations = alike.popitem()
+            try:
+                results = bulk(self.tables, [operation.given for operation in operations])
+            except Exception as error:
+                if is_fatal(error):
+                    raise
+                return False
+            for operation, result in zip(operations, results, strict=True):
+                failed = isinstance(result, Exception)
+                operation.error = result if failed else None
+                operation.result = None if failed else result
         return True
 
     def _do_each(self, batch: Sequence[Operation]) -> None:
@@ -216,7 +239,7 @@ class JournalFile:
     def _do(self, operation: Operation) -> None:
         operation.error = None
         try:
-            operation.result = operation.act(self.tables)
+            operation.result = operation.do(self.tables)
         except Exception as error:
             if is_fatal(error):
                 raise

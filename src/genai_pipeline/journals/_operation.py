@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from anyio.lowlevel import current_token
 
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["Desk", "Kind", "Operation"]
+__all__ = ["Bulk", "Desk", "Kind", "Operation"]
 
 Kind: TypeAlias = Literal["read", "write", "intent", "alone"]
 """
@@ -20,12 +20,20 @@ Kind: TypeAlias = Literal["read", "write", "intent", "alone"]
 cannot be part of a transaction, and changes nothing that is known.
 """
 
+Bulk: TypeAlias = Callable[[Tables, Sequence[Any]], Sequence[Any]]
+"""
+Does the same for each of several givens; answers what came of each: a result, or the error of this
+one alone, which has written nothing.
+"""
+
 
 @attrs.define(eq=False)
 class Operation:
     """Something to be done in one transaction with others; it may be done again if that fails."""
 
-    act: Callable[[Tables], Any]
+    act: Callable[[Tables], Any] | None
+    """What to do; `None` where it is *bulk* of *given*, which may be done for many at once."""
+
     kind: Kind = "write"
     tally: str | None = None
     """What to count it as in the status."""
@@ -36,10 +44,22 @@ class Operation:
     desk: Desk | None = None
     """Told when it is done."""
 
+    bulk: Bulk | None = None
+    given: Any = None
     event: Event | None = None
     result: Any = None
     error: BaseException | None = None
     done: bool = False
+
+    def do(self, tables: Tables) -> Any:
+        """Do it, alone."""
+        if self.bulk is None:
+            assert self.act is not None
+            return self.act(tables)
+        (result,) = self.bulk(tables, (self.given,))
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,7 @@ from genai_pipeline._lives import Life, left_behind
 from genai_pipeline.journals._sql_calls import apply
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["Owner", "count_commit", "leave", "take_over"]
+__all__ = ["Owner", "commits", "leave", "number_commit", "take_over"]
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +62,9 @@ def take_over(tables: Tables, owner: Owner) -> tuple[str, int]:
     over = "stopped" if before is None else "died"
     tables.do("UPDATE run SET state = ? WHERE state = 'running'", over)
     _set(tables, "owner", json.dumps(attrs.asdict(owner)))
-    return name, count_commit(tables)
+    number = commits(tables) + 1
+    number_commit(tables, number)
+    return name, number
 
 
 def leave(tables: Tables) -> None:
@@ -70,11 +72,9 @@ def leave(tables: Tables) -> None:
     tables.do("DELETE FROM meta WHERE name = 'owner'")
 
 
-def count_commit(tables: Tables) -> int:
-    """Count the commit that is being made: by it, lost ones and doubtful ones are found."""
-    number = commits(tables) + 1
+def number_commit(tables: Tables, number: int) -> None:
+    """Write the number of the commit being made: by it, lost ones and doubtful ones are found."""
     _set(tables, "commits", number)
-    return number
 
 
 def commits(tables: Tables) -> int:

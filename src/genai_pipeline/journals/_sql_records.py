@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from genai_pipeline._identity import Digests, item_id, record_id
+import attrs
+
+from genai_pipeline._identity import RECORD_BYTES, Digests, item_id, record_id
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
+    "EndedItem",
     "begin_run",
-    "claim",
     "claimed",
+    "claims",
     "counts",
     "encoded",
-    "end_item",
+    "end_items",
     "end_run",
     "finished",
     "life_of",
@@ -91,26 +95,56 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
     return dict(rows)
 
 
-def claim(tables: Tables, run: int, key: str) -> Claim:
-    """Take up a record for a run."""
-    pipeline, fingerprint = tables.run(run)
-    record = record_id(tables.spelled(pipeline), key)
-    item = item_id(record)
-    if tables.put(
-        "INSERT INTO item (item, latest, pipeline, key, state, run) "
-        "SELECT ?, 1, ?, ?, 'claimed', ? "
-        "WHERE NOT EXISTS (SELECT 1 FROM item WHERE item BETWEEN ? AND ?) RETURNING 1",
-        item,
-        pipeline,
-        encoded(key),
-        run,
-        *span(record),
-    ):
-        return Claim(item=item, state="claimed")
+def claims(tables: Tables, asked: Sequence[tuple[int, str]]) -> list[Claim | Exception]:
+    """Take up records, each for a run."""
+    records: list[bytes | Exception] = []
+    for run, key in asked:
+        try:
+            records.append(record_id(tables.spelled(tables.run(run)[0]), key))
+        except AccountingError as error:
+            records.append(error)
+    _admit(tables, asked, records)
+    taken: list[Claim | Exception] = []
+    for (run, key), record in zip(asked, records, strict=True):
+        if isinstance(record, Exception):
+            taken.append(record)
+        elif len(record) == RECORD_BYTES:
+            taken.append(_take_up(tables, run, key, record))
+        else:
+            taken.append(Claim(item=record, state="claimed"))
+    return taken
+
+
+def _admit(
+    tables: Tables, asked: Sequence[tuple[int, str]], records: list[bytes | Exception]
+) -> None:
+    """Insert the *records* that are new, and put the names of their items in their places."""
+    spans = [span(record) for record in records if isinstance(record, bytes)]
+    known = {
+        row[0]
+        for row in tables.among(
+            "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+            "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
+            spans,
+        )
+    }
+    rows: list[tuple[Any, ...]] = []
+    for place, record in enumerate(records):
+        if isinstance(record, Exception) or (item := item_id(record)) in known:
+            continue
+        run, key = asked[place]
+        known.add(item)
+        records[place] = item
+        rows.append((item, 1, tables.run(run)[0], encoded(key), "claimed", run))
+        tables.carried[item] = Life(state="claimed", run=run)
+    tables.do_rows("INSERT INTO item (item, latest, pipeline, key, state, run) {rows}", rows)
+
+
+def _take_up(tables: Tables, run: int, key: str, record: bytes) -> Claim:
     row = _latest(tables, record)
     assert row is not None
     item, reuses_from, life = row
-    taken = taken_up(life, run, tables.spelled(fingerprint))
+    taken = taken_up(life, run, tables.spelled(tables.run(run)[1]))
     if taken is None:
         # What another worker carries is not this one's.
         carried = life.state == "claimed"
@@ -122,6 +156,7 @@ def claim(tables: Tables, run: int, key: str) -> Claim:
 
 def unclaim(tables: Tables, item: bytes) -> None:
     """Undo the claim of a worker that was cancelled before it learned of it."""
+    tables.carried.pop(item, None)
     tables.do("UPDATE item SET state = 'ready' WHERE item = ? AND state = 'claimed'", item)
 
 
@@ -160,6 +195,14 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
     tables.do(
         "UPDATE item SET state = ?, run = ?, fingerprint = ?, resumes = ?, attempts = ?, "
         "environment = ?, crashes = ?, ended = coalesce(?, ended) WHERE item = ?",
+        *_columns(tables, life),
+        at,
+        item,
+    )
+
+
+def _columns(tables: Tables, life: Life) -> tuple[Any, ...]:
+    return (
         life.state,
         life.run,
         tables.word(life.fingerprint or None),
@@ -167,8 +210,6 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
         life.attempts,
         life.environment,
         life.crashes,
-        at,
-        item,
     )
 
 
@@ -207,29 +248,63 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     return found
 
 
-def end_item(
-    tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str | None] | None
-) -> None:
-    """Note how the carrying of a record ended; *letter* is its dead letter and its codec."""
-    row = tables.one(
-        f"SELECT EXISTS (SELECT 1 FROM ending WHERE ending.item = item.item), {_LIFE} "  # noqa: S608
-        "FROM item WHERE item = ?",
-        item,
+@attrs.frozen
+class EndedItem:
+    """How the carrying of a record ended, and its dead letter with the codec's name."""
+
+    item: bytes
+    end: ItemEnd
+    letter: tuple[bytes, str | None] | None = None
+
+
+def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
+    """Note how the carrying of records ended."""
+    told: list[Exception | None] = []
+    rows: list[tuple[Any, ...]] = []
+    for each in ends:
+        life = tables.carried.pop(each.item, None)
+        try:
+            if life is None:
+                _end_known(tables, each)
+            else:
+                _put_ending(tables, each)
+                rows.append(_end_row(tables, each, ended(life, each.end) or life))
+        except AccountingError as error:
+            told.append(error)
+        else:
+            told.append(None)
+    tables.do_rows(
+        "UPDATE item SET state = told.column2, run = told.column3, fingerprint = told.column4, "
+        "resumes = told.column5, attempts = told.column6, environment = told.column7, "
+        "crashes = told.column8, ended = told.column9 "
+        "FROM ({rows}) AS told WHERE item.item = told.column1",
+        rows,
     )
-    if row is None:
-        raise AccountingError(f"the journal knows no record {item.hex()}")
-    life = ended(_life(tables, row[1:]), end)
-    if life is None:
-        return
-    put_life(tables, item, life, end.at)
-    if row[0]:
+    return told
+
+
+def _end_row(tables: Tables, ended: EndedItem, life: Life) -> tuple[Any, ...]:
+    return (ended.item, *_columns(tables, life), ended.end.at)
+
+
+def _end_known(tables: Tables, ended_item: EndedItem) -> None:
+    """Note the end of a record that may have had one before."""
+    item, end = ended_item.item, ended_item.end
+    life = ended(life_of(tables, item), end)
+    if life is not None:
+        put_life(tables, item, life, end.at)
         tables.do("DELETE FROM ending WHERE item = ?", item)
-    body, codec = letter or (None, None)
+        _put_ending(tables, ended_item)
+
+
+def _put_ending(tables: Tables, ended: EndedItem) -> None:
+    """Write how a record ended that is not plainly done."""
+    end, (body, codec) = ended.end, ended.letter or (None, None)
     if (end.stage, end.error, end.category, end.message, body) != (None,) * 5:
         tables.do(
             "INSERT INTO ending (item, stage, error, category, message, letter, digest, codec) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            item,
+            ended.item,
             tables.word(end.stage),
             tables.word(end.error),
             tables.word(end.category),

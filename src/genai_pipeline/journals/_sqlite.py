@@ -164,17 +164,15 @@ class Sqlite(SqliteKeeper):
                 writer.crash()
 
     async def _ask(
-        self,
-        act: Callable[[Tables], Any],
-        kind: Kind = "write",
-        *,
-        tally: str | None = None,
-        size: int = 0,
-        undo: Callable[[Tables, Any], None] | None = None,
+        self, act: Callable[[Tables], Any], kind: Kind = "write", *, size: int = 0
+    ) -> Any:
+        return await self._do(Operation(act, kind, size=size))
+
+    async def _do(
+        self, operation: Operation, undo: Callable[[Tables, Any], None] | None = None
     ) -> Any:
         """Have something done; cancelled, it is done or not, unless *undo* undoes it."""
         writer = self._usable()
-        operation = Operation(act, kind, tally, size)
         if isinstance(writer, InlineWriter):
             await checkpoint()
             writer.submit(operation)
@@ -249,11 +247,9 @@ class Sqlite(SqliteKeeper):
             if claimed.state == "claimed":
                 records.unclaim(tables, claimed.item)
 
-        claimed: Claim = await self._ask(
-            lambda tables: records.claim(tables, run, key),
-            "intent",
-            tally="records.claimed",
-            undo=undo,
+        claimed: Claim = await self._do(
+            Operation(None, "intent", "records.claimed", bulk=records.claims, given=(run, key)),
+            undo,
         )
         return claimed
 
@@ -279,11 +275,9 @@ class Sqlite(SqliteKeeper):
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""
-        number: int = await self._ask(
-            lambda tables: calls.begin_call(tables, intent),
-            "intent",
-            tally="calls.inflight",
-            undo=calls.void,
+        number: int = await self._do(
+            Operation(None, "intent", "calls.inflight", bulk=calls.begin_calls, given=intent),
+            calls.void,
         )
         return number
 
@@ -293,10 +287,14 @@ class Sqlite(SqliteKeeper):
         if end.answer is not None:
             body, codec = encoded(self.codec, end.answer.body, f"answer {call}")
             kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
-        settled: Settled = await self._ask(
-            lambda tables: calls.end_call(tables, call, end, kept),
-            tally=f"calls.{end.state}",
-            size=0 if kept is None else len(kept.body),
+        settled: Settled = await self._do(
+            Operation(
+                None,
+                tally=f"calls.{end.state}",
+                size=0 if kept is None else len(kept.body),
+                bulk=calls.end_calls,
+                given=calls.EndedCall(call, end, kept),
+            )
         )
         return settled
 
@@ -311,10 +309,14 @@ class Sqlite(SqliteKeeper):
         letter = None
         if end.letter is not None:
             letter = encoded(self.codec, end.letter, f"letter {item.hex()}")
-        await self._ask(
-            lambda tables: records.end_item(tables, item, end, letter),
-            tally=f"records.{end.state}",
-            size=0 if letter is None else len(letter[0]),
+        await self._do(
+            Operation(
+                None,
+                tally=f"records.{end.state}",
+                size=0 if letter is None else len(letter[0]),
+                bulk=records.end_items,
+                given=records.EndedItem(item, end, letter),
+            )
         )
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:

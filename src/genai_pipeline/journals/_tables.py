@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import attrs
 
+from genai_pipeline._lives import Life
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals._connection import Connection
 
 __all__ = ["Tables", "readable"]
 
 _MOST_WORDS = 10_000
+_ROWS_AT_ONCE = (64, 16, 4, 1)  # few sizes, so that SQLite's statements are prepared once
 
 
 @attrs.define(eq=False)
@@ -23,6 +27,12 @@ class Tables:
     last_call: int = 0
     writes: int = 0
     """How often something was written, or tried to be."""
+
+    under_way: dict[int, tuple[int | None, str | None]] = attrs.field(factory=dict)
+    """Of calls in flight that were begun here: the hold, and the accounts as the row has them."""
+
+    carried: dict[bytes, Life] = attrs.field(factory=dict)
+    """Of records that were claimed here and had no end before: what decides on their way."""
 
     _runs: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     _words: dict[str, int] = attrs.field(factory=dict)
@@ -40,6 +50,8 @@ class Tables:
         self._words.clear()
         self._texts.clear()
         self._runs.clear()
+        self.under_way.clear()
+        self.carried.clear()
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """Answer the first row; `None` when there is none."""
@@ -59,10 +71,21 @@ class Tables:
         self.writes += 1
         self.connection.executemany(sql, parameters)
 
-    def put(self, sql: str, *parameters: Any) -> bool:
-        """Write a row that *sql* gives back, if its conditions hold; answer whether they did."""
-        found = bool(self.connection.execute(sql, parameters).fetchall())
-        self.writes += found
+    def do_rows(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """
+        Write *rows*, which stand where *sql* says ``{rows}``, in as few statements as can be.
+
+        Each statement is a turn in which the other threads have the interpreter, and may keep it.
+        """
+        for text, parameters in _pieces(sql, rows):
+            self.writes += 1
+            self.connection.execute(text, parameters)
+
+    def among(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Answer what *sql* finds of *rows*, which stand where it says ``{rows}``."""
+        found = []
+        for text, parameters in _pieces(sql, rows):
+            found += self.connection.execute(text, parameters).fetchall()
         return found
 
     def run(self, number: int) -> tuple[int, int]:
@@ -114,6 +137,22 @@ class Tables:
                 self._texts.clear()
             self._texts[number] = text
         return text
+
+
+def _pieces(sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterable[tuple[str, tuple[Any, ...]]]:
+    begin = 0
+    for size in _ROWS_AT_ONCE:
+        while len(rows) - begin >= size:
+            piece = rows[begin : begin + size]
+            begin += size
+            text = _with_rows(sql, size, len(piece[0]))
+            yield text, tuple(itertools.chain.from_iterable(piece))
+
+
+@functools.cache
+def _with_rows(sql: str, count: int, width: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return sql.replace("{rows}", f"VALUES {', '.join([row] * count)}")
 
 
 def readable(text: str | None) -> str | None:
