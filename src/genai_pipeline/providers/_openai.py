@@ -21,7 +21,7 @@ from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AuthenticationFailed, ConfigurationError, PipelineError
 from genai_pipeline.events import CallFinished, emit, listened
 from genai_pipeline.messages import Chunk, Request, Response, Usage
-from genai_pipeline.providers._chat_answer import Verdict, read_answer
+from genai_pipeline.providers._chat_answer import Verdict
 from genai_pipeline.providers._chat_request import chat_body
 from genai_pipeline.providers._chat_stream import Asking, ChatStream
 from genai_pipeline.providers._endpoint import (
@@ -34,7 +34,7 @@ from genai_pipeline.providers._endpoint import (
 )
 from genai_pipeline.providers._failures import failure_from, to_error
 from genai_pipeline.providers._http import Answer, HttpClient
-from genai_pipeline.providers._judgement import judge_chat, kept_headers
+from genai_pipeline.providers._judgement import ChatJudge, kept_headers
 from genai_pipeline.providers._retry_after import rate_limits, retry_after
 
 __all__ = ["OpenAI"]
@@ -205,18 +205,19 @@ class OpenAI(Composite):
     async def _call(self, request: Request) -> Verdict:
         target = self._target or self._target_from_environment()
         body = chat_body(request, model=self.model, limit_field=self._limit_name)
+        judge = ChatJudge()
         call = PaidCall(
             provider=self.name,
             model=self.model,
             request=request,
-            judge=judge_chat,
+            judge=judge,
             timeout=self.timeout,
             identity=("chat", self.base_url, self._limit_name),
         )
         answer = await paid(call, partial(self._send, target, body))
         if answer.status not in _SUCCESS:
             raise to_error(self._failure(answer, target), self._who)
-        verdict = read_answer(request, answer.body, answer.headers, self._who)
+        verdict = judge.read(request, answer, self._who)
         response = verdict.response
         if not response.model:
             response = attrs.evolve(response, model=self.model)
