@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_pipeline._journal import CallEnd, CallState
+from genai_pipeline._journal import CallEnd
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals import _sql_calls as calls
@@ -27,7 +27,7 @@ _KEYS = "abcdefghijklmnopqrst"
 _TABLES = ("run", "item", "ending", "call", "answer", "budget", "cap", "word")
 
 
-def _ends(state: CallState) -> st.SearchStrategy[CallEnd]:
+def _ends(state: Any) -> st.SearchStrategy[CallEnd]:
     if state == "answered":
         return st.builds(answered, st.sampled_from((0, 256)), st.integers(0, 20))
     return st.just(CallEnd(state=state, at=3.0, error="Refused"))

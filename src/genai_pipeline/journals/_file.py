@@ -131,11 +131,7 @@ class JournalFile:
 
     def carry_out(self, batch: Sequence[Operation]) -> None:
         """Do all of *batch*, each alone, and make it durable together."""
-        try:
-            self._carry_out(batch)
-        finally:
-            for operation in batch:
-                operation.done = True
+        self._carry_out(batch)
         for operation in batch:
             self._count(operation)
         self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)

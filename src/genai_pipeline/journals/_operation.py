@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from anyio import Event
-from anyio.lowlevel import current_token
 
+from genai_pipeline.journals._desk import Desk
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["Bulk", "Desk", "Kind", "Operation"]
+__all__ = ["Bulk", "Kind", "Operation"]
 
 Kind: TypeAlias = Literal["read", "write", "intent", "alone"]
 """
@@ -46,10 +44,13 @@ class Operation:
 
     bulk: Bulk | None = None
     given: Any = None
-    event: Event | None = None
     result: Any = None
     error: BaseException | None = None
-    done: bool = False
+    waiter: Any = None
+    """What the desk wakes."""
+
+    told: bool = False
+    """Whether the desk knows that it is done."""
 
     def do(self, tables: Tables) -> Any:
         """Do it, alone."""
@@ -61,27 +62,8 @@ class Operation:
             raise result
         return result
 
-
-@attrs.define(eq=False)
-class Desk:
-    """The event loop that waits for operations."""
-
-    _soon: Callable[..., object]
-
-    @classmethod
-    def here(cls) -> Desk:
-        """Make one for the event loop that is running."""
-        loop: Any = current_token().native_token
-        # What asyncio and trio call the same; anyio offers it only with waiting for the outcome.
-        return cls(getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon)
-
-    def ring(self, operations: Iterable[Operation]) -> None:
-        """Wake those who wait for *operations*; from any thread."""
-        with suppress(RuntimeError):  # the loop is gone, and nobody waits
-            self._soon(_wake, operations)
-
-
-def _wake(operations: Iterable[Operation]) -> None:
-    for operation in operations:
-        assert operation.event is not None
-        operation.event.set()
+    def outcome(self) -> Any:
+        """Answer what came of it, or raise that."""
+        if self.error is not None:
+            raise self.error
+        return self.result

@@ -9,8 +9,9 @@ from typing import Protocol
 
 import attrs
 
+from genai_pipeline.journals._desk import Desk
 from genai_pipeline.journals._file import JournalFile
-from genai_pipeline.journals._operation import Desk, Operation
+from genai_pipeline.journals._operation import Operation
 
 __all__ = ["InlineWriter", "ThreadWriter", "Writer"]
 
