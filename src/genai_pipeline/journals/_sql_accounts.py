@@ -9,6 +9,7 @@ import attrs
 
 from genai_pipeline._journal import BudgetUse, Intent
 from genai_pipeline._ledger import Account, Change, reserve
+from genai_pipeline.journals._bulk import RowKind
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["Accounts"]
@@ -19,8 +20,6 @@ class Accounts:
     """Accounts that several operations of one transaction change; written back by `write`."""
 
     tables: Tables
-    _known: dict[int, Account] = attrs.field(factory=dict)
-    _latest: dict[str, int] = attrs.field(factory=dict)
     _changed: set[int] = attrs.field(factory=set)
 
     def hold(self, intent: Intent) -> str | None:
@@ -60,40 +59,36 @@ class Accounts:
     def write(self) -> None:
         """Write what has changed."""
         for number in self._changed:
-            account = self._known[number]
-            self.tables.do(
-                "UPDATE budget SET cap = ?, reserved = ?, spent = ?, overrun = ? WHERE id = ?",
-                account.cap,
-                account.reserved,
-                account.spent,
-                int(account.left < 0),
-                number,
+            account = self.tables.accounts[number]
+            over = int(account.left < 0)
+            self.tables.note(
+                RowKind.ACCOUNT, number, account.cap, account.reserved, account.spent, over
             )
         self._changed.clear()
 
     def _put(self, number: int, account: Account) -> None:
-        self._known[number] = account
+        self.tables.accounts[number] = account
         self._changed.add(number)
 
     def _of(self, number: int) -> Account:
-        account = self._known.get(number)
+        account = self.tables.accounts.get(number)
         if account is None:
             row = self.tables.one(
                 "SELECT budget, window, cap, reserved, spent FROM budget WHERE id = ?", number
             )
-            account = self._known[number] = Account(*row)
+            account = self.tables.accounts[number] = Account(*row)
         return account
 
     def _found(self, use: BudgetUse) -> tuple[int | None, Account]:
         """Answer the account of a budget's latest window, which may not be there yet."""
-        number = self._latest.get(use.budget)
+        number = self.tables.latest_accounts.get(use.budget)
         if number is None:
             row = self.tables.one(
                 "SELECT id FROM budget WHERE budget = ? ORDER BY window DESC LIMIT 1", use.budget
             )
             number = None if row is None else row[0]
         if number is not None:
-            self._latest[use.budget] = number
+            self.tables.latest_accounts[use.budget] = number
             account = self._of(number)
             if account.window >= use.window:
                 return number, account
@@ -107,7 +102,7 @@ class Accounts:
             account.cap,
         )
         number: int = self.tables.one("SELECT last_insert_rowid()")[0]
-        self._latest[account.budget] = number
+        self.tables.latest_accounts[account.budget] = number
         return number
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 
 from genai_pipeline._journal import CallEnd, CallState, Intent, Settled
 from genai_pipeline._ledger import Account, Change, settle
 from genai_pipeline.errors import AccountingError, BudgetExhausted, StorageFailed
+from genai_pipeline.journals._bulk import RowKind
 from genai_pipeline.journals._sql_accounts import Accounts
 from genai_pipeline.journals._tables import Tables, readable
 from genai_pipeline.messages import Usage
@@ -57,7 +57,6 @@ def begin_calls(tables: Tables, intents: Sequence[Intent]) -> list[int | Excepti
     """Hold money for each call in every budget, or in none, and note the intents."""
     accounts = Accounts(tables)
     begun: list[int | Exception] = []
-    rows: list[tuple[Any, ...]] = []
     for intent in intents:
         try:
             tables.run(intent.run)
@@ -66,18 +65,8 @@ def begin_calls(tables: Tables, intents: Sequence[Intent]) -> list[int | Excepti
         except (AccountingError, BudgetExhausted) as error:
             begun.append(error)
         else:
-            number = tables.last_call + len(rows) + 1
-            begun.append(number)
-            rows.append(_row(tables, number, intent, budgets))
+            begun.append(_note_intent(tables, intent, budgets))
     accounts.write()
-    tables.do_rows(
-        "INSERT INTO call (call, item, run, key, state, stage, provider, model, labels, at, "
-        "deadline, hold, budgets) {rows}",
-        rows,
-    )
-    for row in rows:
-        tables.under_way[row[0]] = row[-2:]
-    tables.last_call += len(rows)
     return begun
 
 
@@ -86,23 +75,26 @@ def _known_item(tables: Tables, item: bytes) -> None:
         raise AccountingError(f"the journal knows no record {item.hex()}")
 
 
-def _row(tables: Tables, number: int, intent: Intent, budgets: str | None) -> tuple[Any, ...]:
+def _note_intent(tables: Tables, intent: Intent, budgets: str | None) -> int:
     labels = json.dumps(dict(intent.labels), sort_keys=True) if intent.labels else None
-    return (
+    named = (tables.name(intent.stage), tables.name(intent.provider), tables.name(intent.model))
+    number = tables.last_call = tables.last_call + 1
+    tables.under_way[number] = (intent.hold, budgets)
+    tables.note(
+        RowKind.INTENT,
         number,
         intent.item,
         intent.run,
         intent.key,
         "inflight",
-        tables.name(intent.stage),
-        tables.name(intent.provider),
-        tables.name(intent.model),
+        *named,
         tables.word(labels),
         intent.at,
         intent.deadline,
         intent.hold,
         budgets,
     )
+    return number
 
 
 @attrs.frozen
@@ -116,79 +108,50 @@ class EndedCall:
 
 def end_calls(tables: Tables, ended: Sequence[EndedCall]) -> list[Settled | Exception]:
     """Settle each call, once, and keep its answer."""
-    settling = _Settling(tables)
+    accounts = Accounts(tables)
     settled: list[Settled | Exception] = []
     for each in ended:
         try:
-            settled.append(settling.settle(each))
+            settled.append(_settle(tables, accounts, each))
         except AccountingError as error:
             settled.append(error)
-    settling.write()
+    accounts.write()
     return settled
 
 
-@attrs.define(eq=False)
-class _Settling:
-    """Calls that are being settled together."""
+def _settle(tables: Tables, accounts: Accounts, ended: EndedCall) -> Settled:
+    call, end = ended.call, ended.end
+    state, hold, charged, budgets = _known_call(tables, call)
+    change = settle(state, hold, charged, end)
+    if change is None:
+        change = Change(state, charged, 0, 0)
+    else:
+        _note_end(tables, call, change, end)
+        if ended.kept is not None:
+            _note_answer(tables, call, ended.kept)
+        accounts.move(budgets, change)
+    return _settled(accounts.of(budgets), change, hold)
 
-    tables: Tables
-    accounts: Accounts = attrs.field(
-        init=False, default=attrs.Factory(lambda self: Accounts(self.tables), takes_self=True)
+
+def _known_call(tables: Tables, call: int) -> tuple[CallState, int | None, int, str | None]:
+    known = tables.under_way.pop(call, None)
+    if known is not None:
+        return "inflight", known[0], 0, known[1]
+    row: tuple[CallState, int | None, int, str | None] | None = tables.one(
+        "SELECT state, hold, charged, budgets FROM call WHERE call = ?", call
     )
-    ends: dict[int, tuple[Any, ...]] = attrs.field(factory=dict)
-    answers: list[tuple[Any, ...]] = attrs.field(factory=list)
-
-    def settle(self, ended: EndedCall) -> Settled:
-        call, end = ended.call, ended.end
-        if call in self.ends:
-            self.write()
-        state, hold, charged, budgets = self._state(call)
-        change = settle(state, hold, charged, end)
-        if change is None:
-            change = Change(state, charged, 0, 0)
-        else:
-            self.ends[call] = _end_row(self.tables, call, change, end)
-            if ended.kept is not None:
-                self.answers.append(_answer_row(call, ended.kept))
-            self.accounts.move(budgets, change)
-        return _settled(self.accounts.of(budgets), change, hold)
-
-    def _state(self, call: int) -> tuple[CallState, int | None, int, str | None]:
-        known = self.tables.under_way.pop(call, None)
-        if known is not None:
-            return "inflight", known[0], 0, known[1]
-        row: tuple[CallState, int | None, int, str | None] | None = self.tables.one(
-            "SELECT state, hold, charged, budgets FROM call WHERE call = ?", call
-        )
-        if row is None:
-            raise AccountingError(f"the journal knows no call {call}")
-        return row
-
-    def write(self) -> None:
-        self.tables.do_rows(
-            "UPDATE call SET state = told.column2, charged = told.column3, ended = told.column4, "
-            "cost = told.column5, error = told.column6, request_id = told.column7, "
-            "input_tokens = told.column8, output_tokens = told.column9, "
-            "cached_tokens = told.column10, cache_write_tokens = told.column11, "
-            "reasoning_tokens = told.column12 "
-            "FROM ({rows}) AS told WHERE call.call = told.column1",
-            list(self.ends.values()),
-        )
-        self.tables.do_rows(
-            "INSERT OR REPLACE INTO answer (call, status, headers, body, digest, codec) {rows}",
-            self.answers,
-        )
-        self.accounts.write()
-        self.ends.clear()
-        self.answers.clear()
+    if row is None:
+        raise AccountingError(f"the journal knows no call {call}")
+    return row
 
 
 _UNUSED = Usage()
 
 
-def _end_row(tables: Tables, call: int, change: Change, end: CallEnd) -> tuple[Any, ...]:
+def _note_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
     usage = end.usage or _UNUSED
-    return (
+    tables.note(
+        RowKind.CALL_END,
         call,
         change.state,
         change.charged,
@@ -204,10 +167,10 @@ def _end_row(tables: Tables, call: int, change: Change, end: CallEnd) -> tuple[A
     )
 
 
-def _answer_row(call: int, kept: KeptAnswer) -> tuple[Any, ...]:
+def _note_answer(tables: Tables, call: int, kept: KeptAnswer) -> None:
     headers = kept.headers_text
     digest = digest_of(kept.status, headers, kept.body)
-    return (call, kept.status, headers, kept.body, digest, kept.codec)
+    tables.note(RowKind.ANSWER, call, kept.status, headers, kept.body, digest, kept.codec)
 
 
 def _settled(accounts: Sequence[Account], change: Change, hold: int | None) -> Settled:

@@ -9,10 +9,11 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline._identity import RECORD_BYTES, Digests, item_id, record_id
+from genai_pipeline._identity import Digests, item_id, record_id
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals._bulk import RowKind
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
@@ -97,47 +98,41 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
 
 def claims(tables: Tables, asked: Sequence[tuple[int, str]]) -> list[Claim | Exception]:
     """Take up records, each for a run."""
-    records: list[bytes | Exception] = []
+    known = _known(tables, asked) if tables.wary else set[bytes]()
+    taken: list[Claim | Exception] = []
     for run, key in asked:
         try:
-            records.append(record_id(tables.spelled(tables.run(run)[0]), key))
+            pipeline, _ = tables.run(run)
         except AccountingError as error:
-            records.append(error)
-    _admit(tables, asked, records)
-    taken: list[Claim | Exception] = []
-    for (run, key), record in zip(asked, records, strict=True):
-        if isinstance(record, Exception):
-            taken.append(record)
-        elif len(record) == RECORD_BYTES:
+            taken.append(error)
+            continue
+        record = record_id(tables.spelled(pipeline), key)
+        item, last = span(record)
+        if item in known:
             taken.append(_take_up(tables, run, key, record))
-        else:
-            taken.append(Claim(item=record, state="claimed"))
+            continue
+        # Most records are new. One that is not makes the whole batch fail, and be wary.
+        tables.note(RowKind.CLAIM, item, pipeline, encoded(key), "claimed", run, last)
+        tables.carried[item] = Life(state="claimed", run=run)
+        known.add(item)
+        taken.append(Claim(item=item, state="claimed"))
     return taken
 
 
-def _admit(
-    tables: Tables, asked: Sequence[tuple[int, str]], records: list[bytes | Exception]
-) -> None:
-    """Insert the *records* that are new, and put the names of their items in their places."""
-    spans = [span(record) for record in records if isinstance(record, bytes)]
-    known = {
-        row[0]
-        for row in tables.among(
-            "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
-            "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
-            spans,
-        )
-    }
-    rows: list[tuple[Any, ...]] = []
-    for place, record in enumerate(records):
-        if isinstance(record, Exception) or (item := item_id(record)) in known:
-            continue
-        run, key = asked[place]
-        known.add(item)
-        records[place] = item
-        rows.append((item, 1, tables.run(run)[0], encoded(key), "claimed", run))
-        tables.carried[item] = Life(state="claimed", run=run)
-    tables.do_rows("INSERT INTO item (item, latest, pipeline, key, state, run) {rows}", rows)
+def _known(tables: Tables, asked: Sequence[tuple[int, str]]) -> set[bytes]:
+    """Answer the items, in their first generation, of the records that are known."""
+    pipelines = {run: tables.one("SELECT pipeline FROM run WHERE run = ?", run) for run, _ in asked}
+    spans = [
+        span(record_id(tables.spelled(pipelines[run][0]), key))
+        for run, key in asked
+        if pipelines[run] is not None
+    ]
+    found = tables.among(
+        "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+        "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
+        spans,
+    )
+    return {row[0] for row in found}
 
 
 def _take_up(tables: Tables, run: int, key: str, record: bytes) -> Claim:
@@ -260,7 +255,6 @@ class EndedItem:
 def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
     """Note how the carrying of records ended."""
     told: list[Exception | None] = []
-    rows: list[tuple[Any, ...]] = []
     for each in ends:
         life = tables.carried.pop(each.item, None)
         try:
@@ -268,23 +262,13 @@ def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | Non
                 _end_known(tables, each)
             else:
                 _put_ending(tables, each)
-                rows.append(_end_row(tables, each, ended(life, each.end) or life))
+                columns = _columns(tables, ended(life, each.end) or life)
+                tables.note(RowKind.ITEM_END, each.item, *columns, each.end.at)
         except AccountingError as error:
             told.append(error)
         else:
             told.append(None)
-    tables.do_rows(
-        "UPDATE item SET state = told.column2, run = told.column3, fingerprint = told.column4, "
-        "resumes = told.column5, attempts = told.column6, environment = told.column7, "
-        "crashes = told.column8, ended = told.column9 "
-        "FROM ({rows}) AS told WHERE item.item = told.column1",
-        rows,
-    )
     return told
-
-
-def _end_row(tables: Tables, ended: EndedItem, life: Life) -> tuple[Any, ...]:
-    return (ended.item, *_columns(tables, life), ended.end.at)
 
 
 def _end_known(tables: Tables, ended_item: EndedItem) -> None:

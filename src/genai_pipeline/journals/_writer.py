@@ -104,7 +104,10 @@ class ThreadWriter:
         while not last:
             batch, last = self._next()
             if batch:
-                self.file.carry_out(batch)
+                try:
+                    self.file.carry_out(batch)
+                except BaseException as error:  # noqa: BLE001 - those who wait are told
+                    self.file.give_up(batch, error)
                 _ring(batch)
             elif not last:
                 self.file.rest()
