@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._canonical import canonical, digest_of_text, json_copy
 from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline.errors import ConfigurationError, StreamInterrupted
 
@@ -156,9 +156,8 @@ class Request:
             value = getattr(self, name)
             if value != default:
                 given[name] = value
-        plain = json_copy(given, where="Request")
-        plain["messages"] = [[message.role, message.content] for message in self.messages]
-        return digest(plain)
+        messages = [[message.role, message.content] for message in self.messages]
+        return digest_of_text(canonical(json_copy(given, where="Request"), messages=messages))
 
 
 @functools.cache

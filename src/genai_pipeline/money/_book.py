@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Self, TypeAlias
 
@@ -277,6 +277,7 @@ def _writes_free(price: Price) -> bool:
     return not any(rates.output for rates in (price, *price.above.values()))
 
 
+@lru_cache(maxsize=100)
 def _no_price(provider: str, model: str, day: date) -> str:
     return (
         f"no price is known for {model!r} of {provider!r} on {day}; give one: "
