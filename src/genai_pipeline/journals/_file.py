@@ -142,6 +142,14 @@ class JournalFile:
         self._carry_out(batch)
         for operation in batch:
             self._count(operation)
+
+    def tidy(self) -> None:
+        """Write the log back if it is full, and tell the status; what was done is durable."""
+        if self.stopped is None:
+            try:
+                self._checkpoint()
+            except sqlite3.Error as error:
+                self._mend([], error)
         self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)
 
     def _carry_out(self, batch: Sequence[Operation]) -> None:
@@ -151,7 +159,6 @@ class JournalFile:
         batch = self._admitted(batch)
         try:
             self._commit(batch)
-            self._checkpoint()
         except (sqlite3.Error, StorageFailed) as error:
             self._mend(batch, error)
         except BaseException as error:
