@@ -121,7 +121,8 @@ def claims(tables: Tables, asked: Sequence[tuple[int, str]]) -> list[Claim | Exc
 
 def _known(tables: Tables, asked: Sequence[tuple[int, str]]) -> set[bytes]:
     """Answer the items, in their first generation, of the records that are known."""
-    pipelines = {run: tables.one("SELECT pipeline FROM run WHERE run = ?", run) for run, _ in asked}
+    runs = {run for run, _ in asked}
+    pipelines = {run: tables.one("SELECT pipeline FROM run WHERE run = ?", run) for run in runs}
     spans = [
         span(record_id(tables.spelled(pipelines[run][0]), key))
         for run, key in asked

@@ -157,6 +157,7 @@ class Sqlite(SqliteKeeper):
             if self._users == 0 and self._writer is not None:
                 writer, self._writer, self._users = self._writer, None, 0
                 writer.stop()
+                self._desks = Desks()  # the event loops can go
 
     def crash(self) -> None:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
