@@ -131,7 +131,7 @@ class RunJournal:
                 short = await self._try_to_begin(intent)
                 if isinstance(short, int):
                     return short
-                if waited not in {None, short}:
+                if waited is not None and waited != short:
                     self._lines.next(waited)
                 await self._lines.wait(short, again=short == waited)
                 waited = short
