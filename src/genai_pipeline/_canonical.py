@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["Json", "canonical", "digest", "digest_of_text", "json_copy"]
+__all__ = ["Json", "canonical", "digest", "json_copy"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -67,22 +67,12 @@ def digest(value: Json) -> str:
     Keys are sorted, and a float with an integral value counts as that integer, as in JSON
     itself, so that ``1`` and ``1.0`` are one value.
     """
-    return digest_of_text(canonical(value))
+    return hashlib.blake2b(canonical(value).encode("ascii"), digest_size=16).hexdigest()
 
 
-def digest_of_text(text: str) -> str:
-    """Answer the `digest` of the value whose `canonical` text is given."""
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
-
-
-def canonical(value: Json, **plain: Any) -> str:
-    """
-    Answer the text that `digest` is taken of; ASCII.
-
-    *plain* are further entries of the mapping *value*, which hold no floats and are not looked at.
-    """
-    told = _integral(value)
-    text: str = _encode({**told, **plain} if plain else told)
+def canonical(value: Json) -> str:
+    """Answer the text that `digest` is taken of; ASCII."""
+    text: str = _encode(_integral(value))
     return text
 
 
