@@ -26,7 +26,8 @@ POINTS = (
     *("death at settle", "death after at settle", "death at provider", "death at a time"),
     *("death at freeze_group", "death after at freeze_group"),
     *("cancel at a time", "stop at a time", "clock back at a time", "clock on at a time"),
-    *("401", "429", "500", "lost", "timeout", "unsent", "disk"),
+    *("401", "429", "500", "lost", "timeout", "unsent", "disk", "power cut"),
+    *("power cut at a write", "power cut at a sync", "power cut while it was written"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
