@@ -31,12 +31,7 @@ async def look_back(world: World, journal: Any) -> None:
     if world.disk is not None:
         for problem in await journal.check():
             world.wrong(f"O11: {problem}")
-    for line in await journal.budgets():
-        if line.reserved:
-            world.wrong("O4: money is held for no call")
-    unknown = {call.call for call in await journal.open_calls(limit=10_000)}
-    if len(unknown - world.begun) > world.lost_calls:
-        world.wrong(f"O4: nobody made the calls {unknown - world.begun}")
+    await _look_at_money(world, journal)
     for prompt, times in world.billed.items():
         if times > 1 + world.unkept[prompt]:
             world.wrong(f"O3: {prompt} is billed {times} times")
@@ -49,6 +44,15 @@ async def _resolve_doubts(world: World, journal: Any) -> None:
         with suppress(StorageFailed):
             await journal.answer(call)
             world.find_answer(prompt)
+
+
+async def _look_at_money(world: World, journal: Any) -> None:
+    for line in await journal.budgets():
+        if line.reserved:
+            world.wrong("O4: money is held for no call")
+    unknown = {call.call for call in await journal.open_calls(limit=10_000)}
+    if len(unknown - world.begun) > world.lost_calls:
+        world.wrong(f"O4: nobody made the calls {unknown - world.begun}")
 
 
 def _look_at_faults(world: World, key: str, claim: Claim) -> None:
