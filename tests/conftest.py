@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from genai_pipeline.testing import FakeClock
 
+pytest_plugins = ["tests.canary"]
+
 # How long an example takes tells how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -15,6 +15,7 @@ import anyio
 import genai_pipeline as gp
 from genai_pipeline._journal import CallEnd, Intent, ItemEnd, Settled
 from genai_pipeline.journals import Sqlite
+from tests import canary
 from tests.journaled.mortal_points import RECORDS
 
 FOLDER, PORT, SHAPE = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -75,7 +76,7 @@ model = gp.wrap(call, gp.Journaled(provider="double", model="double"))
 
 async def ask(value: Any) -> Any:
     """Make one call."""
-    return (await model(gp.Request(json.dumps(value)))).text
+    return (await model(gp.Request(json.dumps(value), system=canary.PROMPT))).text
 
 
 async def thrice(value: Any) -> Any:
