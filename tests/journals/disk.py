@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import apsw
 import attrs
 
-__all__ = ["Change", "Disk", "PowerCuts"]
+__all__ = ["Change", "Connection", "Disk", "PowerCuts"]
 
 SECTOR = 512
 
@@ -49,7 +49,7 @@ class Disk:
         """Open *path* on this disk, by an interface like `sqlite3`'s."""
         if self._vfs is None:
             self._vfs = _Vfs(self, f"disk {next(_numbers)}")
-        return _Connection(self._vfs.name, str(path))
+        return Connection(self._vfs.name, str(path))
 
     def change(self, kind: str, name: str, place: int = 0, data: bytes = b"") -> None:
         """Do something to a file, unless there is trouble."""
@@ -229,7 +229,7 @@ _CODES = {
 }
 
 
-class _Connection:
+class Connection:
     """An apsw connection with the face of one of `sqlite3`."""
 
     def __init__(self, vfs: str, path: str) -> None:
