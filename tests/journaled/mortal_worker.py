@@ -198,7 +198,7 @@ class Sink:
         await self._files.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:
-        await self._files.__aexit__(*error)
+        await self._files.__aexit__(*error)  # type: ignore[arg-type]
 
     async def __call__(self, record: gp.Record[Any]) -> None:
         DEATH.come_by("before the sink")
