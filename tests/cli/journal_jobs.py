@@ -89,13 +89,13 @@ def write_jobs(folder: Path) -> None:
     (folder / "paid.py").write_text(_JOBS)
 
 
-def killed(folder: Path) -> None:
+def killed(folder: Path, **changes: str) -> None:
     """Run the pipeline in *folder* until it dies in the middle of a call that was billed."""
     write_jobs(folder)
     done = subprocess.run(
         [sys.executable, "-m", "genai_pipeline", "run", "paid.py:pipeline", "-q"],
         cwd=folder,
-        env=environment(DIES_AT="number 13"),
+        env=environment(DIES_AT="number 13", **changes),
         capture_output=True,
         timeout=60,
         check=False,

@@ -83,7 +83,7 @@ def main() -> int:
     for first in range(given.first, given.first + given.worlds, 1000):
         last = min(first + 1000, given.first + given.worlds)
         wrong, reached = sweep(range(first, last))
-        print(*wrong, sep="\n", flush=True)
+        print(*wrong, f"worlds {first} to {last - 1}: {len(wrong)} wrong", sep="\n", flush=True)
         failed, total = failed or bool(wrong), total + reached
     print(*(f"{total[point]:8} {point}" for point in sorted(total)), sep="\n")
     never = [point for point in POINTS if not total[point]] if given.worlds >= 500 else []
