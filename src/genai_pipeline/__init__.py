@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         events,
         journals,
         money,
+        parts,
         plugins,
         providers,
         resilience,
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
+    from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
     from genai_pipeline.errors import (
@@ -135,6 +138,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RunFailed",
+    "Secret",
     "Sink",
     "Source",
     "Sqlite",
@@ -146,6 +150,7 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "Tool",
     "Transient",
     "Truncated",
     "Usage",
@@ -167,6 +172,7 @@ __all__ = [
     "listen",
     "map",
     "money",
+    "parts",
     "plugins",
     "providers",
     "reduce",
@@ -190,8 +196,10 @@ _HOMES = {
     "_gather": "gather reduce",
     "_order": "in_order",
     "_plan": "Plan",
+    "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
+    "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
