@@ -53,13 +53,14 @@ def draw(source: random.Random) -> WorldPlan:
     """Draw a world; from a Random that Hypothesis made, it shrinks."""
     shape = source.choice(SHAPES)
     records = source.randint(1, 5)
-    faults = tuple(_fault(source, shape) for _ in range(source.randint(0, 4)))
+    in_file = source.random() < 0.5
+    faults = tuple(_fault(source, shape, in_file) for _ in range(source.randint(0, 4)))
     return WorldPlan(
         seed=source.randrange(1 << 32),
         shape=shape,
         records=records,
         bad=frozenset(n for n in range(records) if shape != "gathered" and source.random() < 0.08),
-        in_file=source.random() < 0.3,
+        in_file=in_file,
         max_in_flight=source.randint(1, 4),
         retry=source.random() < 0.7,
         cap=source.randint(100_000, 1_000_000) if source.random() < 0.6 else None,
@@ -67,7 +68,7 @@ def draw(source: random.Random) -> WorldPlan:
     )
 
 
-def _fault(source: random.Random, shape: str) -> Fault:
+def _fault(source: random.Random, shape: str, in_file: bool) -> Fault:
     if source.random() < 0.25:
         return Fault("time", source.randint(0, 8), source.choice(TIMED))
     port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)
@@ -75,5 +76,5 @@ def _fault(source: random.Random, shape: str) -> Fault:
     if port == "provider":
         kinds = [*PROVIDER, "death"]
     elif port in JOURNAL:
-        kinds.append("disk")
+        kinds += ["disk", "power cut", "power cut"] if in_file else ["disk"]
     return Fault(port, source.randint(1, 3 if port in GROUPS else 8), source.choice(kinds))

@@ -54,6 +54,8 @@ def _asking(life: Life) -> Callable[[str, list[int], int], Awaitable[None]]:
             life.check()
             if answer.attributes.get("replayed"):
                 world.saw("replayed")
+                if prompt not in world.prompts:
+                    world.find_answer(prompt)
             if answer.text != f"re {prompt}":
                 world.wrong(f"O2: {answer.text} is no answer to {prompt}")
             if prompt not in world.prompts:

@@ -26,7 +26,8 @@ POINTS = (
     *("death at settle", "death after at settle", "death at provider", "death at a time"),
     *("death at freeze_group", "death after at freeze_group"),
     *("cancel at a time", "stop at a time", "clock back at a time", "clock on at a time"),
-    *("401", "429", "500", "lost", "timeout", "unsent", "disk"),
+    *("401", "429", "500", "lost", "timeout", "unsent", "disk", "power cut"),
+    *("power cut at a write", "power cut at a sync", "power cut while it was written"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
@@ -82,7 +83,7 @@ def main() -> int:
     for first in range(given.first, given.first + given.worlds, 1000):
         last = min(first + 1000, given.first + given.worlds)
         wrong, reached = sweep(range(first, last))
-        print(*wrong, sep="\n", flush=True)
+        print(*wrong, f"worlds {first} to {last - 1}: {len(wrong)} wrong", sep="\n", flush=True)
         failed, total = failed or bool(wrong), total + reached
     print(*(f"{total[point]:8} {point}" for point in sorted(total)), sep="\n")
     never = [point for point in POINTS if not total[point]] if given.worlds >= 500 else []

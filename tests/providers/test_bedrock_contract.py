@@ -7,6 +7,7 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline.providers import AwsCredentials, Bedrock
 from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from tests import canary
 from tests.servers.bedrock import KEY_ID, SECRET, TOKEN, BedrockServer
 
 MODEL = "example.model-v1:0"
@@ -20,10 +21,14 @@ class TestBearer(ProviderContract):
         self.server = bedrock
 
     def make(self) -> gp.Provider:
-        return Bedrock(MODEL, base_url=self.server.url("ok"), api_key="bedrock-api-key-secret")
+        return Bedrock(
+            MODEL, base_url=self.server.url("ok"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def make_failing(self) -> gp.Provider:
-        return Bedrock(MODEL, base_url=self.server.url("500"), api_key="bedrock-api-key-secret")
+        return Bedrock(
+            MODEL, base_url=self.server.url("500"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def belongs(self, request: gp.Request, response: gp.Response) -> bool:
         return response.text == f"you said: {request.prompt}"

@@ -12,17 +12,19 @@ from genai_pipeline import errors, parts
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import OpenAI
 from genai_pipeline.testing import FakeClock, StreamingProviderContract
+from tests import canary
 from tests.servers.chat import ChatServer
 from tests.servers.chat import http as answer
 from tests.servers.chat_streams import WORDS, chunk, event
 
 pytestmark = pytest.mark.anyio
-REQUEST = gp.Request("hello there")
+REQUEST = gp.Request("hello there", system=canary.PROMPT)
 
 
 def model(chat: ChatServer, way: str, **options: Any) -> OpenAI:
     """Answer a provider whose server answers in this *way*."""
-    return OpenAI("m", base_url=chat.url(way), **options)
+    secrets = {"api_key": canary.KEY, "headers": canary.HEADERS}
+    return OpenAI("m", base_url=chat.url(way), **{**secrets, **options})
 
 
 async def read(provider: OpenAI, request: gp.Request = REQUEST) -> list[gp.Chunk]:
@@ -47,7 +49,9 @@ class TestOpenAIStream(StreamingProviderContract):
     @pytest.fixture(autouse=True)
     def _server(self, chat: ChatServer) -> None:
         self.server = chat
-        self.model = OpenAI("m", base_url=chat.url("ok"), api_key="sk-secret")
+        self.model = OpenAI(
+            "m", base_url=chat.url("ok"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def make(self) -> gp.StreamingProvider:
         return self.model.stream

@@ -7,6 +7,7 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline.providers import Gemini
 from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from tests import canary
 from tests.servers.gemini import GeminiServer
 
 
@@ -18,7 +19,12 @@ class TestGemini(ProviderContract):
         self.server = gemini
 
     def make(self) -> gp.Provider:
-        return Gemini("gemini-3-flash", base_url=self.server.url("ok"), api_key="AIza-secret")
+        return Gemini(
+            "gemini-3-flash",
+            base_url=self.server.url("ok"),
+            api_key=canary.KEY,
+            headers=canary.HEADERS,
+        )
 
     def make_failing(self) -> gp.Provider:
         return Gemini("gemini-3-flash", base_url=self.server.url("500"))
@@ -49,7 +55,12 @@ class TestGeminiStream(StreamingProviderContract):
         self.model = self.model_of("ok")
 
     def model_of(self, way: str) -> Gemini:
-        return Gemini("gemini-3-flash", base_url=self.server.url(way), api_key="AIza-secret")
+        return Gemini(
+            "gemini-3-flash",
+            base_url=self.server.url(way),
+            api_key=canary.KEY,
+            headers=canary.HEADERS,
+        )
 
     def make(self) -> gp.StreamingProvider:
         return self.model.stream

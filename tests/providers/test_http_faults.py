@@ -25,16 +25,18 @@ from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
 from genai_pipeline.providers._target import Target
 from genai_pipeline.testing import FakeClock
+from tests import canary
 from tests.servers.chat import ChatServer, completion
 from tests.servers.chat import http as answer
 
 pytestmark = pytest.mark.anyio
-REQUEST = gp.Request("hello")
+REQUEST = gp.Request("hello", system=canary.PROMPT)
 
 
 def model(chat: ChatServer, way: str, **options: Any) -> OpenAI:
     """Answer a provider whose server answers in this *way*."""
-    return OpenAI("m", base_url=chat.url(way), **options)
+    secrets = {"api_key": canary.KEY, "headers": canary.HEADERS}
+    return OpenAI("m", base_url=chat.url(way), **{**secrets, **options})
 
 
 @pytest.mark.parametrize(

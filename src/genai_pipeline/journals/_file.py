@@ -366,6 +366,7 @@ class JournalFile:
 
     def crash(self) -> None:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
+        self.stopped = StorageFailed(f"the journal {self.path} has crashed")
         self._close_connection()
         self.lock.drop()
 
