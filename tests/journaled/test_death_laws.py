@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,8 @@ from .worlds import (
     World,
     models_of,
 )
+
+pytestmark = pytest.mark.timeout(300)  # of each, hundreds of examples over a file
 
 
 @attrs.frozen
