@@ -33,7 +33,16 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_shared",
                 "_sqlite_errors",
             ),
-            *("messages", "records", "types", "walk"),
+            *(
+                "_part_forms",
+                "_request_options",
+                "messages",
+                "parts",
+                "records",
+                "_tools",
+                "types",
+                "walk",
+            ),
         }
     ),
     frozenset(

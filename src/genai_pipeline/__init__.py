@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         events,
         journals,
         money,
+        parts,
         plugins,
         providers,
         resilience,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
     from genai_pipeline.errors import (
@@ -148,6 +150,7 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "Tool",
     "Transient",
     "Truncated",
     "Usage",
@@ -169,6 +172,7 @@ __all__ = [
     "listen",
     "map",
     "money",
+    "parts",
     "plugins",
     "providers",
     "reduce",
@@ -195,6 +199,7 @@ _HOMES = {
     "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
+    "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "

@@ -221,6 +221,8 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
             request_id=response.request_id,
             raw_finish_reason=response.raw_finish_reason,
             attributes=response.attributes,
+            parts=response.parts,
+            logprobs=response.logprobs,
         )
 
     def _broken_off(self, what: str) -> StreamInterrupted:
@@ -289,4 +291,4 @@ class _Text:
             chunk = attrs.evolve(chunk, text=bare)
         if chunk.text:
             self._parts.append(chunk.text)
-        return chunk if chunk.text or chunk.attributes else None
+        return chunk if chunk.text or chunk.reasoning or chunk.tool_call else None
