@@ -8,12 +8,20 @@ import pytest
 
 from tests.servers.chat import ChatServer
 from tests.servers.llama import running_llama
+from tests.servers.messages import MessagesServer
 
 
 @pytest.fixture(scope="session")
 def chat() -> Iterator[ChatServer]:
     """Give a server of ours that behaves as its path says."""
     with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def claude() -> Iterator[MessagesServer]:
+    """Give a server of ours that speaks Anthropic's Messages API, as its path says."""
+    with MessagesServer() as server:
         yield server
 
 

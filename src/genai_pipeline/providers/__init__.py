@@ -10,12 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._anthropic import Anthropic
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
 
-__all__ = ["Local", "OpenAI"]
+__all__ = ["Anthropic", "Local", "OpenAI"]
 
-_MODULES = {"Local": "_local", "OpenAI": "_openai"}
+_MODULES = {"Anthropic": "_anthropic", "Local": "_local", "OpenAI": "_openai"}
 
 
 def __getattr__(name: str) -> Any:
