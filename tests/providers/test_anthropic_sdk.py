@@ -206,8 +206,12 @@ async def test_a_call_is_the_sdks(
 
 
 async def test_headers_are_the_sdks(claude: MessagesServer) -> None:
-    """Version and type are the SDK's; the key is in the header that each version and cloud takes."""
-    arguments: Any = {"model": "claude-opus-5", "max_tokens": 64, "messages": REQUESTS[0][1]["messages"]}
+    """Version and type are the SDK's; the key goes where each version and cloud takes it."""
+    arguments: Any = {
+        "model": "claude-opus-5",
+        "max_tokens": 64,
+        "messages": REQUESTS[0][1]["messages"],
+    }
     theirs, _ = await asked(claude, lambda client: client.messages.create(**arguments))
     await ours(claude)(gp.Request("hi"))
     expected = headers_of(theirs)

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._anthropic import Anthropic
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
+    from genai_pipeline.providers._sdk_clients import from_anthropic, from_openai
 
-__all__ = ["Anthropic", "Local", "OpenAI"]
+__all__ = ["Anthropic", "Local", "OpenAI", "from_anthropic", "from_openai"]
 
-_MODULES = {"Anthropic": "_anthropic", "Local": "_local", "OpenAI": "_openai"}
+_MODULES = {
+    "Anthropic": "_anthropic",
+    "Local": "_local",
+    "OpenAI": "_openai",
+    "from_anthropic": "_sdk_clients",
+    "from_openai": "_sdk_clients",
+}
 
 
 def __getattr__(name: str) -> Any:
