@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.chat import ChatServer
+from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
 from tests.servers.messages import MessagesServer
 
@@ -22,6 +23,13 @@ def chat() -> Iterator[ChatServer]:
 def claude() -> Iterator[MessagesServer]:
     """Give a server of ours that speaks Anthropic's Messages API, as its path says."""
     with MessagesServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gemini() -> Iterator[GeminiServer]:
+    """Give a server of ours that speaks Gemini's API, as its path says."""
+    with GeminiServer() as server:
         yield server
 
 

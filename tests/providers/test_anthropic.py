@@ -218,7 +218,7 @@ async def test_thoughts_and_calls_are_streamed(claude: MessagesServer) -> None:
     assert "".join(call.arguments for call in calls) == '{"city": "Bern"}'
     assert chunks[-1].parts == (
         parts.Reasoning("Hm, so.", signature="c2ln"),
-        parts.ToolCall("weather", '{"city": "Bern"}', id="toolu_1"),
+        parts.ToolCall("weather", '{"city":"Bern"}', id="toolu_1"),
     )
 
 
@@ -253,9 +253,9 @@ async def test_a_refusal_is_raised_and_counted(claude: MessagesServer) -> None:
     provider = say(claude, message("I", stop_reason="refusal", stop_details=details))
     told: list[Any] = []
     with gp.listen(told.append):
-        with pytest.raises(errors.Refused, match=r"the model refused \(bio\): Not that\."):
+        with pytest.raises(errors.Refused, match=r"the model refused: bio: Not that\."):
             await provider(REQUEST)
-        with pytest.raises(errors.Refused, match=r"the model refused \(bio\): Not that\."):
+        with pytest.raises(errors.Refused, match=r"the model refused: bio: Not that\."):
             await read(provider)
     assert [(each.error, each.input_tokens) for each in told] == [("Refused", 17)] * 2
 

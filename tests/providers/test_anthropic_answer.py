@@ -58,7 +58,7 @@ def test_all_of_an_answer_is_in_its_parts() -> None:
         parts.Reasoning("Hm.", signature="c2ln"),
         parts.Reasoning(signature="aGlkZGVu", hidden=True),
         parts.Text("Let me see."),
-        parts.ToolCall("weather", '{"city": "Bern"}', id="toolu_1"),
+        parts.ToolCall("weather", '{"city":"Bern"}', id="toolu_1"),
     )
     assert (answer.text, answer.reasoning) == ("Let me see.", "Hm.")
     assert answer.finish_reason == "tool"
@@ -145,9 +145,9 @@ def test_a_refusal_says_why() -> None:
     verdict = read(message("I ", stop_reason="refusal", stop_details=details))
     assert isinstance(verdict.error, errors.Refused)
     assert str(verdict.error) == (
-        "anthropic 'm': the model refused (cyber): Not that. (request msg_1)"
+        "anthropic 'm': the model refused: cyber: Not that. (request msg_1)"
     )
-    assert verdict.error.explanation == "Not that."
+    assert verdict.error.explanation == "cyber: Not that."
     assert verdict.response.usage.input_tokens == 17
     assert verdict.response.attributes["stop_details"] == details
     bare = read(message(stop_reason="refusal", stop_details=None)).error

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genai_pipeline.providers._anthropic import Anthropic
+    from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
     from genai_pipeline.providers._sdk_clients import from_anthropic, from_openai
 
-__all__ = ["Anthropic", "Local", "OpenAI", "from_anthropic", "from_openai"]
+__all__ = ["Anthropic", "Gemini", "Local", "OpenAI", "from_anthropic", "from_openai"]
 
 _MODULES = {
     "Anthropic": "_anthropic",
+    "Gemini": "_gemini",
     "Local": "_local",
     "OpenAI": "_openai",
     "from_anthropic": "_sdk_clients",

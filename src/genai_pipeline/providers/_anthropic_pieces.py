@@ -9,6 +9,7 @@ from typing import Any
 from genai_pipeline.messages import Chunk, Usage
 from genai_pipeline.parts import ToolCall
 from genai_pipeline.providers._anthropic_answer import usage_of
+from genai_pipeline.providers._document import as_dict, as_text
 
 __all__ = ["MessagePieces"]
 
@@ -47,19 +48,19 @@ class MessagePieces:
         """Answer the chunk to hand on for *document*, the event called *name*, if it has one."""
         kind = document.get("type", name)
         if kind == "message_start":
-            message = _dict(document.get("message"))
+            message = as_dict(document.get("message"))
             self._message.update(message)
             self._count(message.get("usage"))
         elif kind == "message_delta":
-            told = {key: value for key, value in _dict(document.get("delta")).items() if value}
+            told = {key: value for key, value in as_dict(document.get("delta")).items() if value}
             self._message.update(told)
             self._count(document.get("usage"))
         elif kind == "content_block_start":
-            self._blocks[_index(document)] = block = _Block(_dict(document.get("content_block")))
+            self._blocks[_index(document)] = block = _Block(as_dict(document.get("content_block")))
             return block.seen()
         elif kind == "content_block_delta":
             block = self._blocks.setdefault(_index(document), _Block({}))
-            return block.take(_dict(document.get("delta")))
+            return block.take(as_dict(document.get("delta")))
         return None
 
     def document(self) -> dict[str, Any]:
@@ -93,18 +94,18 @@ class _Block:
         kind = self._begun.get("type")
         if kind == "tool_use":
             return Chunk(tool_call=self._call(""))
-        text, thought = _text(self._begun.get("text")), _text(self._begun.get("thinking"))
+        text, thought = as_text(self._begun.get("text")), as_text(self._begun.get("thinking"))
         if kind == "text" and text:
             return Chunk(text)
         return Chunk(reasoning=thought) if kind == "thinking" and thought else None
 
     def take(self, delta: dict[str, Any]) -> Chunk | None:
         """Answer what *delta* brings to see."""
-        kind = _text(delta.get("type"))
+        kind = as_text(delta.get("type"))
         if kind == "citations_delta":
             self._citations.append(delta.get("citation"))
         field = _FIELDS.get(kind)
-        piece = "" if field is None else _text(delta.get(field))
+        piece = "" if field is None else as_text(delta.get(field))
         if field is None or not piece:
             return None
         self._grown.setdefault(field, []).append(piece)
@@ -124,13 +125,13 @@ class _Block:
             if field == "partial_json":
                 block["input"] = _object(grown)
             else:
-                block[field] = _text(block.get(field)) + grown
+                block[field] = as_text(block.get(field)) + grown
         if self._citations:
             block["citations"] = [*(block.get("citations") or ()), *self._citations]
         return block
 
     def _call(self, piece: str) -> ToolCall:
-        name, call_id = _text(self._begun.get("name")), _text(self._begun.get("id"))
+        name, call_id = as_text(self._begun.get("name")), as_text(self._begun.get("id"))
         return ToolCall(name, piece, id=call_id)
 
 
@@ -146,11 +147,3 @@ def _object(text: str) -> Any:
 def _index(document: Mapping[str, Any]) -> int:
     index = document.get("index")
     return index if type(index) is int else 0
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
