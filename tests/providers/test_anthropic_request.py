@@ -369,9 +369,40 @@ def test_what_has_its_own_field_does_not(name: str) -> None:
     assert f"extra[{name!r}]" in refusal(gp.Request("x", extra={name: 1}), old)
 
 
-def test_what_is_set_is_not_overridden() -> None:
-    """An output format and one by ``extra`` are one too many."""
-    request = gp.Request("x", labels=["a", "b"], extra={"output_config": {"effort": "low"}})
+def test_what_is_new_joins_what_is_set() -> None:
+    """Tools of the server, and further keys of thinking and output, stand beside ours."""
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    request = gp.Request(
+        "x",
+        tools=[WEATHER],
+        reasoning_effort="low",
+        extra={
+            "tools": [search],
+            "thinking": {"display": "summarized"},
+            "output_config": {"format": {"type": "json_schema", "schema": {}}},
+        },
+    )
+    body = sent(request)
+    assert [tool["name"] for tool in body["tools"]] == ["weather", "web_search"]
+    assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+    assert body["output_config"] == {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"thinking": {"type": "disabled"}},
+        {"output_config": {"effort": "high"}},
+        {"output_config": None},
+        {"tools": {}},
+    ],
+)
+def test_what_is_set_is_not_overridden(extra: dict[str, Any]) -> None:
+    """A key that is set already, or another kind of value, is one too many."""
+    request = gp.Request("x", tools=[WEATHER], reasoning_effort="low", extra=extra)
     assert "would override" in refusal(request)
 
 

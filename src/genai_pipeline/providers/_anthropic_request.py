@@ -36,6 +36,7 @@ _OPTIONS = (
 _PARTS = (Text, Image, File, ToolCall, ToolResult, Reasoning)
 _SAMPLING = ("temperature", "top_p", "top_k")
 _OWN_FIELDS = frozenset({"max_tokens", "stop_sequences", "stream", "temperature", "top_p"})
+_JOINED = frozenset({"output_config", "thinking", "tools"})
 _UNCOUNTED = frozenset(
     {
         *("container", "diagnostics", "inference_geo", "max_tokens", "metadata", "service_tier"),
@@ -149,8 +150,22 @@ class MessageForm:
             )
 
     def _with_extra(self, body: dict[str, Any], request: Request, who: str) -> dict[str, Any]:
-        refuse_extra(request, who, taken=_OWN_FIELDS | body.keys())
-        return {**body, **request.extra}
+        joined = {
+            name: both
+            for name in _JOINED & body.keys() & request.extra.keys()
+            if (both := _together(body[name], request.extra[name])) is not None
+        }
+        refuse_extra(request, who, taken=_OWN_FIELDS | (body.keys() - joined.keys()))
+        return {**body, **request.extra, **joined}
+
+
+def _together(ours: Any, extra: Any) -> Any:
+    """Answer both in one, if they are of one kind and no key is in both; else `None`."""
+    if isinstance(ours, list) and isinstance(extra, list):
+        return [*ours, *extra]
+    if isinstance(ours, dict) and isinstance(extra, dict) and not ours.keys() & extra.keys():
+        return {**ours, **extra}
+    return None
 
 
 def _mark(body: dict[str, Any], marker: Mapping[str, str]) -> None:
