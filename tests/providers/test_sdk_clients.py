@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import subprocess
 import sys
@@ -74,6 +75,16 @@ class TestFromOpenAI(ProviderContract):
 
     def belongs(self, request: gp.Request, response: gp.Response) -> bool:
         return response.text == f"you said: {request.prompt}"
+
+    # With older versions of anyio, what the SDKs stand on forgets a socket where it is cancelled
+    # in the middle of opening one.
+    @pytest.mark.filterwarnings(
+        "ignore:.*([sS]ocket|Transport):pytest.PytestUnraisableExceptionWarning"
+    )
+    async def test_cancellation_passes_through_everywhere(self) -> None:
+        """A call that is cancelled at any of its awaits ends, and the next one is answered."""
+        await super().test_cancellation_passes_through_everywhere()
+        gc.collect()
 
 
 class TestFromAnthropic(TestFromOpenAI):
@@ -250,6 +261,67 @@ async def test_each_failure_is_one_of_ours(
     if way == "429":
         assert isinstance(error, errors.RateLimited)
         assert error.retry_after == 7
+
+
+def _raised(kind: type[Exception], cause: str | None = None) -> Exception:
+    """Answer an error of *kind*, raised because of one that is called *cause*."""
+    error = kind("said so")
+    if cause is not None:
+        error.__cause__ = type(cause, (Exception,), {})("no way")
+    return error
+
+
+def _named(*names: str) -> type[Exception]:
+    """Answer a class of errors that descends from classes of these *names*, the last first."""
+    kind: type[Exception] = Exception
+    for name in reversed(names):
+        kind = type(name, (kind,), {})
+    return kind
+
+
+TIMEOUT = _named("APITimeoutError", "APIConnectionError", "OpenAIError")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (_raised(TIMEOUT), errors.AttemptTimeout, "the client raised APITimeoutError: said so"),
+        (_raised(TIMEOUT, "ReadTimeout"), errors.AttemptTimeout, "(ReadTimeout: no way)"),
+        (_raised(TIMEOUT, "ConnectTimeout"), errors.ConnectionFailed, "ConnectTimeout"),
+        (_raised(TIMEOUT, "PoolTimeout"), errors.BulkheadFull, "every connection of the client"),
+        (_raised(_named("RetryableError", "AnthropicError")), errors.ConnectionFailed, "said so"),
+        (_raised(ConnectionResetError), errors.ConnectionFailed, "ConnectionResetError"),
+        (_raised(_named("CredentialsError", "AnthropicError")), errors.AuthenticationFailed, ""),
+        (_raised(_named("OpenAIError")), gp.ConfigurationError, "the client raised OpenAIError"),
+        (_raised(TypeError), gp.ConfigurationError, "the client raised TypeError: said so"),
+        (_raised(KeyError), errors.Permanent, "the client raised KeyError"),
+        (errors.RateLimited("ours"), errors.RateLimited, "ours"),
+    ],
+)
+async def test_what_a_client_raises_has_a_meaning(
+    error: Exception, kind: type[errors.PipelineError], words: str
+) -> None:
+    """By the names of the SDKs' classes, and of what they stand on, each error is one of ours."""
+
+    class Completions:
+        @property
+        def with_raw_response(self) -> Completions:
+            return self
+
+        async def create(self, **_: Any) -> Any:
+            raise error
+
+    class Client(Bare):
+        class chat:  # noqa: N801 - the SDK's own word
+            completions = Completions()
+
+    with pytest.raises(errors.PipelineError) as caught:
+        await from_openai(Client(), "m")(REQUEST)
+    assert type(caught.value) is kind
+    assert words in str(caught.value)
+    assert caught.value.__context__ is None or caught.value is error
+    if isinstance(caught.value, errors.ConnectionFailed):
+        assert caught.value.sent == ("ConnectTimeout" not in words)
 
 
 async def test_a_server_that_is_not_there_has_seen_nothing(chat: ChatServer) -> None:
