@@ -18,6 +18,7 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline import errors
+from genai_pipeline.events import CallFinished
 from genai_pipeline.journals import Memory
 from genai_pipeline.providers import Anthropic, OpenAI, from_anthropic, from_openai
 from genai_pipeline.testing import ProviderContract
@@ -355,6 +356,19 @@ async def test_what_anthropic_says_is_read(claude: MessagesServer) -> None:
         response = await from_anthropic(client, "m")(REQUEST)
     assert response.usage.input_tokens == 17
     assert (response.finish_reason, response.request_id) == ("stop", "req_1")
+
+
+async def test_it_is_known_by_name_and_model(claude: MessagesServer) -> None:
+    """Policies, reports and reprs say what it is, and show no key."""
+    async with claude_at(claude.url("ok")) as client:
+        model = from_anthropic(client, "claude-opus-5", name="house")
+        assert (model.name, model.model) == ("house", "claude-opus-5")
+        assert "claude-opus-5" in repr(model)
+        assert CANARY not in repr(model)
+        told: list[Any] = []
+        with gp.listen(told.append):
+            await gp.resilient(model)(REQUEST)
+    assert "house" in [event.provider for event in told if isinstance(event, CallFinished)]
 
 
 async def test_a_cancelled_call_hangs_up(chat: ChatServer) -> None:

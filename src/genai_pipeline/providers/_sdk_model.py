@@ -43,6 +43,16 @@ class SdkModel:
     max_output_tokens: int | None = None
     """The output limit of requests that have none."""
 
+    @property
+    def name(self) -> str:
+        """What events, errors and reports call the provider."""
+        return self.calling.name
+
+    @property
+    def model(self) -> str:
+        """The name of the model, as the server knows it."""
+        return self.calling.model
+
     async def __call__(self, request: Request) -> Response:
         """
         Answer *request* with one call of the client.
