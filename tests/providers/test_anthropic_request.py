@@ -366,7 +366,8 @@ def test_what_is_new_passes_through() -> None:
 def test_what_has_its_own_field_does_not(name: str) -> None:
     """A field of the request cannot be gone round by ``extra``."""
     old = form("claude-sonnet-4-5", version="2023-06-01")
-    assert f"extra[{name!r}]" in refusal(gp.Request("x", extra={name: 1}), old)
+    for value in (1, "hot"):
+        assert f"extra[{name!r}]" in refusal(gp.Request("x", extra={name: value}), old)
 
 
 def test_what_is_new_joins_what_is_set() -> None:

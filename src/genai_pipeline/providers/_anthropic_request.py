@@ -34,13 +34,12 @@ _OPTIONS = (
     *("tool_choice", "tools", "top_p"),
 )
 _PARTS = (Text, Image, File, ToolCall, ToolResult, Reasoning)
-_SAMPLING = ("temperature", "top_p", "top_k")
 _OWN_FIELDS = frozenset({"max_tokens", "stop_sequences", "stream", "temperature", "top_p"})
 _JOINED = frozenset({"output_config", "thinking", "tools"})
 _UNCOUNTED = frozenset(
     {
         *("container", "diagnostics", "inference_geo", "max_tokens", "metadata", "service_tier"),
-        *("stop_sequences", "stream", *_SAMPLING),
+        *("stop_sequences", "stream", "temperature", "top_k", "top_p"),
     }
 )
 _MARKABLE = frozenset({"text", "image", "document", "tool_use", "tool_result"})
@@ -103,9 +102,9 @@ class MessageForm:
     def _sampling(self, request: Request, who: str) -> dict[str, Any]:
         given = {"temperature": request.temperature, "top_p": request.top_p}
         given = {name: value for name, value in given.items() if value is not None}
-        for name, value in {**request.extra, **given}.items():
-            if name in _SAMPLING:
-                self._check_sampling(name, value, who)
+        extra = {name: value for name, value in request.extra.items() if name == "top_k"}
+        for name, value in {**given, **extra}.items():
+            self._check_sampling(name, value, who)
         return given
 
     def _check_sampling(self, name: str, value: Any, who: str) -> None:
