@@ -32,7 +32,9 @@ class Calling:
     who: str
     """Begins the message of each error."""
 
-    base_url: str
+    place: str
+    """What tells this model from others of its name, for a journal: a base URL."""
+
     dialect: Dialect
     to_error: Callable[[RawAnswer], PipelineError] = attrs.field(repr=False)
     """Answers what an answer means that is no success."""
@@ -87,5 +89,5 @@ class Calling:
             request=request,
             judge=partial(judge, self.dialect),
             timeout=self.timeout,
-            identity=(kind, self.base_url, *rest),
+            identity=(kind, self.place, *rest),
         )

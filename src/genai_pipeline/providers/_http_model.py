@@ -41,7 +41,7 @@ class HttpModel(HttpOptions):
             name=self.name,
             model=self.model,
             who=self._caller.who,
-            base_url=self.base_url,
+            place=self._place(),
             dialect=self._dialect,
             to_error=self._caller.to_error,
             timeout=self.timeout,
@@ -55,6 +55,10 @@ class HttpModel(HttpOptions):
     def _speaks(self) -> Dialect:
         """Answer the dialect of the API; called once, when the options are checked."""
         raise NotImplementedError
+
+    def _place(self) -> str:
+        """Answer what tells this model from others of its name, for a journal."""
+        return self.base_url
 
     def _failures(self) -> FailureFormat:
         return self._dialect.failures

@@ -160,7 +160,7 @@ def _calling(
         name=name,
         model=model,
         who=told,
-        base_url=_url(client),
+        place=_url(client),
         dialect=dialect,
         to_error=partial(_to_error, dialect.failures, told, clock),
         timeout=timeout,

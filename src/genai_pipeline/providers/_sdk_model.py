@@ -95,4 +95,4 @@ class SdkModel:
         """Answer what blots out the client's keys, as they are now."""
         keys = [getattr(self.client, name, None) for name in _KEYS]
         texts = (key if isinstance(key, str) else None for key in keys)
-        return Target(self.calling.base_url, (), secrets=secrets_in(texts))
+        return Target(self.calling.place, (), secrets=secrets_in(texts))
