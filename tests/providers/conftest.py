@@ -10,6 +10,7 @@ from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
 from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
+from tests.servers.messages import MessagesServer
 from tests.servers.ollama import OllamaServer
 
 
@@ -17,6 +18,13 @@ from tests.servers.ollama import OllamaServer
 def chat() -> Iterator[ChatServer]:
     """Give a server of ours that behaves as its path says."""
     with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def claude() -> Iterator[MessagesServer]:
+    """Give a server of ours that speaks Anthropic's Messages API, as its path says."""
+    with MessagesServer() as server:
         yield server
 
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._anthropic import Anthropic
     from genai_pipeline.providers._aws_credentials import AwsCredentials
     from genai_pipeline.providers._bedrock import Bedrock
     from genai_pipeline.providers._gemini import Gemini
@@ -17,10 +18,23 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
+    from genai_pipeline.providers._sdk_clients import from_anthropic, from_openai
 
-__all__ = ["AwsCredentials", "Bedrock", "Gemini", "LlamaCpp", "Local", "Ollama", "OpenAI"]
+__all__ = [
+    "Anthropic",
+    "AwsCredentials",
+    "Bedrock",
+    "Gemini",
+    "LlamaCpp",
+    "Local",
+    "Ollama",
+    "OpenAI",
+    "from_anthropic",
+    "from_openai",
+]
 
 _MODULES = {
+    "Anthropic": "_anthropic",
     "AwsCredentials": "_aws_credentials",
     "Bedrock": "_bedrock",
     "Gemini": "_gemini",
@@ -28,6 +42,8 @@ _MODULES = {
     "Local": "_local",
     "Ollama": "_ollama",
     "OpenAI": "_openai",
+    "from_anthropic": "_sdk_clients",
+    "from_openai": "_sdk_clients",
 }
 
 

@@ -9,11 +9,10 @@ from typing import ClassVar
 
 import attrs
 
-from genai_pipeline._paid import PaidCall, paid
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._answer_stream import AnswerStream
-from genai_pipeline.providers._caller import SUCCESS
-from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
+from genai_pipeline.providers._calling import Calling
+from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
 from genai_pipeline.providers._telling import tell
@@ -34,6 +33,21 @@ class HttpModel(HttpOptions):
     records_calls: ClassVar[bool] = True
 
     _dialect: Dialect = attrs.field(init=False, repr=False)
+    _calling: Calling = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        HttpOptions.__attrs_post_init__(self)
+        calling = Calling(
+            name=self.name,
+            model=self.model,
+            who=self._caller.who,
+            place=self._place(),
+            dialect=self._dialect,
+            to_error=self._caller.to_error,
+            timeout=self.timeout,
+            clock=self.clock,
+        )
+        object.__setattr__(self, "_calling", calling)
 
     def _ready(self) -> None:
         object.__setattr__(self, "_dialect", self._speaks())
@@ -58,21 +72,8 @@ class HttpModel(HttpOptions):
         `AuthenticationFailed`, `QuotaExhausted` and `ConfigurationError` for what would fail
         each record alike.
         """
-        began = self.clock.now()
-        verdict = Verdict(Response(""))
-        failure: str | None = "Cancelled"
-        try:
-            verdict = await self._call(request)
-            failure = None if verdict.error is None else type(verdict.error).__name__
-        except Exception as error:
-            failure = type(error).__name__
-            raise
-        finally:
-            seconds = self.clock.now() - began
-            tell(self.name, self.model, verdict.response, failure, seconds=seconds)
-        if verdict.error is not None:
-            raise verdict.error
-        return verdict.response
+        send = partial(self._caller.send, self._dialect.path(streamed=False))
+        return await self._calling.answer(request, send)
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """
@@ -89,27 +90,3 @@ class HttpModel(HttpOptions):
         """
         told = partial(tell, self.name, self.model)
         return AnswerStream(self._caller, self._dialect, request, model=self.model, tell=told)
-
-    async def _call(self, request: Request) -> Verdict:
-        dialect, caller = self._dialect, self._caller
-        body = dialect.body(request, streamed=False)
-        kind, *rest = dialect.identity()
-        call = PaidCall(
-            provider=self.name,
-            model=self.model,
-            request=request,
-            judge=partial(judge, dialect),
-            timeout=self.timeout,
-            identity=(kind, self._place(), *rest),
-        )
-        answer = await paid(call, partial(caller.send, dialect.path(streamed=False), body))
-        if answer.status not in SUCCESS:
-            raise caller.to_error(answer)
-        verdict = read_body(dialect, request, answer, caller.who)
-        response = verdict.response
-        if not response.model:
-            response = attrs.evolve(response, model=self.model)
-        if answer.replayed:
-            told = {**response.attributes, "replayed": True}
-            response = attrs.evolve(response, attributes=told)
-        return attrs.evolve(verdict, response=response)
