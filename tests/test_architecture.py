@@ -33,6 +33,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *(
                 "_part_forms",
                 "_request_options",
+                "embeddings",
                 "messages",
                 "parts",
                 "records",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genai_pipeline import (
+        embeddings,
         errors,
         events,
         journals,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
+    from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
     from genai_pipeline.errors import (
         ConfigurationError,
         DataError,
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
         resilient_stream,
     )
     from genai_pipeline.types import (
+        Embedder,
         Handler,
         Middleware,
         Provider,
@@ -113,6 +116,9 @@ __all__ = [
     "DeadlineExceeded",
     "Degrade",
     "Delivery",
+    "Embedder",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Fallback",
     "Handler",
     "Hedge",
@@ -158,6 +164,7 @@ __all__ = [
     "chain",
     "current_record",
     "describe",
+    "embeddings",
     "emit",
     "errors",
     "events",
@@ -199,6 +206,7 @@ _HOMES = {
     "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
+    "embeddings": "EmbeddingRequest EmbeddingResponse",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
@@ -211,7 +219,7 @@ _HOMES = {
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
     "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
     "Timeout cache_only resilient resilient_stream",
-    "types": "Handler Middleware Provider Sink Source Stage Store StreamingProvider",
+    "types": "Embedder Handler Middleware Provider Sink Source Stage Store StreamingProvider",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""
