@@ -11,7 +11,17 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Message, Request
 from genai_pipeline.parts import Audio, File, Image, Part, Text, ToolCall, ToolResult
 
-__all__ = ["chat_choice", "chat_messages", "chat_tools", "data_url"]
+__all__ = [
+    "base64_of",
+    "call_id_of",
+    "chat_choice",
+    "chat_messages",
+    "chat_tools",
+    "data_url",
+    "image_url",
+]
+
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 _SOUNDS = {
     "audio/wav": "wav",
@@ -49,7 +59,41 @@ def chat_choice(choice: str) -> str | dict[str, Any]:
 
 def data_url(data: bytes, media_type: str) -> str:
     """Answer *data* as an address that holds it."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{media_type};base64,{base64_of(data)}"
+
+
+def base64_of(data: bytes) -> str:
+    """Answer *data* as text."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def image_url(part: Image) -> str:
+    """Answer where the picture is; raises `ConfigurationError` for what OpenAI cannot read."""
+    if part.data is not None:
+        if part.media_type not in _IMAGES:
+            raise ConfigurationError(
+                f"Image: media_type={part.media_type!r}; this API takes "
+                f"{', '.join(sorted(_IMAGES))}"
+            )
+        return data_url(part.data, part.media_type)
+    url = part.url or ""
+    if url.partition("://")[0] not in {"https", "http"}:
+        raise ConfigurationError(
+            f"Image: url={url!r}; this API reads https:// and http:// alone, give data="
+        )
+    return url
+
+
+def call_id_of(part: ToolCall | ToolResult) -> str:
+    """Answer the id that joins a call and its result; raises `ConfigurationError` for none."""
+    call_id = part.id if isinstance(part, ToolCall) else part.call_id
+    if not call_id:
+        raise ConfigurationError(
+            f"{type(part).__name__}: {part.name!r} has no id, by which this API joins calls and "
+            "results; keep the id of the call (ToolResult.to(call, …)), or give one of your own "
+            "to both"
+        )
+    return call_id
 
 
 def _messages(message: Message) -> list[dict[str, Any]]:
@@ -68,7 +112,7 @@ def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
         {
-            "id": part.id,
+            "id": call_id_of(part),
             "type": "function",
             "function": {"name": part.name, "arguments": part.arguments},
         }
@@ -80,16 +124,15 @@ def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
 
 
 def _result(part: ToolResult) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+    return {"role": "tool", "tool_call_id": call_id_of(part), "content": part.content}
 
 
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Image):
-        url = part.url or data_url(part.data or b"", part.media_type)
         detail = {} if part.detail is None else {"detail": part.detail}
-        return {"type": "image_url", "image_url": {"url": url, **detail}}
+        return {"type": "image_url", "image_url": {"url": image_url(part), **detail}}
     if isinstance(part, Audio):
         return {"type": "input_audio", "input_audio": _sound(part)}
     assert isinstance(part, File)
@@ -102,7 +145,7 @@ def _sound(part: Audio) -> dict[str, str]:
         raise ConfigurationError(
             f"Audio: media_type={part.media_type!r}; this API takes {', '.join(_SOUNDS)}"
         )
-    return {"data": base64.b64encode(part.data).decode("ascii"), "format": form}
+    return {"data": base64_of(part.data), "format": form}
 
 
 def _file(part: File) -> dict[str, str]:
