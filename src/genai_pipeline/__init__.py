@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
+    from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._tools import Tool
@@ -143,6 +144,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RunFailed",
+    "Secret",
     "Sink",
     "Source",
     "Sqlite",
@@ -201,6 +203,7 @@ _HOMES = {
     "_gather": "gather reduce",
     "_order": "in_order",
     "_plan": "Plan",
+    "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_tools": "Tool",

@@ -15,8 +15,9 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.messages import TokenLogprob
 from genai_pipeline.parts import Reasoning, Text
-from genai_pipeline.providers._chat_answer import Verdict, read_answer
 from genai_pipeline.providers._chat_request import chat_body
+from genai_pipeline.providers._dialect import Verdict
+from tests.providers.chat_answers import read_answer
 from tests.servers.chat import completion
 
 FREE = gp.Request("q")

@@ -234,7 +234,7 @@ async def test_a_place_is_free_again_however_it_ends(chat: ChatServer) -> None:
     async with gp.wrap(fresh):
         for way in ways * 2:
             other = model(chat, way, max_connections=1)
-            object.__setattr__(other, "_client", fresh._client)
+            object.__setattr__(other._caller, "client", fresh._caller.client)
             try:
                 async with other.stream(REQUEST) as chunks:
                     async for each in chunks:

@@ -72,6 +72,7 @@ class Exchange:
     target: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -316,9 +317,9 @@ class ChatServer:
         headers = {name.lower(): value.strip() for name, _, value in pairs}
         while len(body) < int(headers.get("content-length", 0)):
             body += await stream.receive()
-        target = first.split(" ")[1]
+        method, target = first.split(" ")[:2]
         path = target.partition("//")[2].partition("/")[2] if "//" in target else target[1:]
-        exchange = Exchange(self, stream, target, headers, body)
+        exchange = Exchange(self, stream, target, headers, body, method)
         self.seen.append(exchange)
         way = path.split("/")[0]
         if way in self.answers:

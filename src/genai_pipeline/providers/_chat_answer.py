@@ -1,8 +1,7 @@
-"""The JSON body of a Chat Completions answer as a `Response`, or the error that it means."""
+"""The document of a Chat Completions answer as a `Response`, or the error that it means."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -14,10 +13,12 @@ from genai_pipeline.errors import InvalidAnswer, PipelineError, Refused, Truncat
 from genai_pipeline.messages import FinishReason, Request, Response, TokenLogprob, Usage
 from genai_pipeline.parts import Part, Reasoning, Text, ToolCall
 from genai_pipeline.providers._answers import as_json, as_label
-from genai_pipeline.providers._failures import failure_in, to_error
+from genai_pipeline.providers._dialect import Verdict
+from genai_pipeline.providers._error_body import failure_in
+from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["Verdict", "content_of", "read_answer", "read_document", "reasoning_of", "usage_of"]
+__all__ = ["content_of", "read_document", "reasoning_of", "usage_of"]
 
 _FINISH: dict[str, FinishReason] = {
     "": "stop",
@@ -37,29 +38,6 @@ _FINISH: dict[str, FinishReason] = {
 _KEPT = ("service_tier", "system_fingerprint")
 _MAX_TOKENS = 2**53
 _NOTHING_USED = Usage()
-
-
-@attrs.frozen
-class Verdict:
-    """What came of a call: a response, and the error to raise in its stead, if any."""
-
-    response: Response
-    """Also beside an error: what was used must be counted."""
-
-    error: PipelineError | None = None
-
-
-def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: str) -> Verdict:
-    """
-    Answer what *body*, sent with a status of success, means for *request*.
-
-    *who* begins the message of each error. Never raises.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return _nothing(_not_json(body, headers, who), headers.get("x-request-id"))
-    return read_document(request, document, headers, who)
 
 
 def read_document(
@@ -253,14 +231,6 @@ def _status_in(error: object) -> int:
         code = int(code)
     fine = isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599  # noqa: PLR2004
     return code if fine and isinstance(code, int) else 500
-
-
-def _not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer:
-    if not body.strip():
-        return InvalidAnswer(f"{who}: the answer is empty")
-    kind = headers.get("content-type", "no content type")[:80]
-    begins = " ".join(body[:400].decode("utf-8", "replace").split())[:100]
-    return InvalidAnswer(f"{who}: the answer is no JSON ({kind}); it begins {begins!r}")
 
 
 def _nothing(error: PipelineError, request_id: str | None, usage: Usage | None = None) -> Verdict:

@@ -15,13 +15,13 @@ _HEAD = ("id", "model", "service_tier", "system_fingerprint")
 _JOINED = ("refusal", "reasoning", "reasoning_content")
 
 
-def error_in(document: Mapping[str, Any], name: bytes) -> object:
+def error_in(document: Mapping[str, Any], name: str) -> object:
     """Answer the error that an event tells of, if it does: in OpenAI's form or one of others."""
     error = document.get("error") or _first(document.get("choices")).get("error")
     if error:
         return error
     # An event of that name, or vLLM's older form, holds the error bare.
-    return document if name == b"error" or document.get("object") == "error" else None
+    return document if name == "error" or document.get("object") == "error" else None
 
 
 class ChatPieces:
@@ -51,19 +51,19 @@ class ChatPieces:
         """What was used so far, as far as the server told."""
         return None if self._usage is None else usage_of(self._usage)
 
-    def take(self, document: Mapping[str, Any]) -> Chunk | None:
+    def take(self, document: Mapping[str, Any], name: str = "", /) -> Chunk | None:  # noqa: ARG002
         """Answer the chunk to hand on for *document*, if it brings anything to see."""
-        for name in _HEAD:
-            if document.get(name):
-                self._head.setdefault(name, document[name])
+        for each in _HEAD:
+            if document.get(each):
+                self._head.setdefault(each, document[each])
         if isinstance(document.get("usage"), dict):
             self._usage = document["usage"]
         choice = _first(document.get("choices"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self._finish_reason = reason or self._finish_reason
-        for name, told in _dict(choice.get("logprobs")).items():
-            self._logprobs.setdefault(name, []).extend(_list(told))
+        for each, told in _dict(choice.get("logprobs")).items():
+            self._logprobs.setdefault(each, []).extend(_list(told))
         return self._take_delta(_dict(choice.get("delta")))
 
     def document(self) -> dict[str, Any]:

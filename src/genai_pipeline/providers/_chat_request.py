@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from genai_pipeline._canonical import digest, json_copy
@@ -10,6 +9,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._answers import is_strict, label_schema, schema_name
 from genai_pipeline.providers._chat_messages import chat_choice, chat_messages, chat_tools
+from genai_pipeline.providers._json import json_bytes
 
 __all__ = ["chat_body"]
 
@@ -40,10 +40,7 @@ def chat_body(request: Request, *, model: str, limit_field: str, streamed: bool 
     if request.extra:
         _check_extra(request, body)
         body.update(request.extra)
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
-        return json.dumps(body, separators=(",", ":")).encode()
+    return json_bytes(body)
 
 
 def _options(request: Request) -> dict[str, Any]:

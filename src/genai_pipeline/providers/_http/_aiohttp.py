@@ -14,8 +14,8 @@ from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["AiohttpWire"]
 
@@ -33,14 +33,14 @@ class AiohttpWire:
         aiohttp.InvalidURL,
     )
 
-    def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
+    def __init__(self, client: HttpClient, context: ssl.SSLContext, proxy: str | None) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=client.max_connections, ssl=context, keepalive_timeout=KEEPALIVE
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            proxy=client.proxy,
+            proxy=proxy,
             # The session in front has a clock of its own for all that comes after.
             timeout=aiohttp.ClientTimeout(connect=client.connect_timeout),
             trust_env=False,
@@ -48,10 +48,11 @@ class AiohttpWire:
         self._headers = functools.lru_cache(maxsize=16)(_headers)
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
-        response = await self._session.post(
+        """Send *body* to *target*, and wait for the head of the answer."""
+        response = await self._session.request(
+            target.method,
             target.url,
-            data=body if len(body) <= _LARGE else io.BytesIO(body),
+            data=(body if len(body) <= _LARGE else io.BytesIO(body)) or None,
             headers=self._headers(target),
             allow_redirects=False,
         )
