@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
+    from genai_pipeline.providers._openai_responses import OpenAIResponses
 
-__all__ = ["Local", "OpenAI"]
+__all__ = ["Local", "OpenAI", "OpenAIResponses"]
 
-_MODULES = {"Local": "_local", "OpenAI": "_openai"}
+_MODULES = {
+    "Local": "_local",
+    "OpenAI": "_openai",
+    "OpenAIResponses": "_openai_responses",
+}
 
 
 def __getattr__(name: str) -> Any:

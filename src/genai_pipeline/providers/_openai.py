@@ -12,10 +12,9 @@ from genai_pipeline._secret import Secret
 from genai_pipeline.providers._chat_dialect import ChatDialect
 from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._http_model import HttpModel
+from genai_pipeline.providers._openai_hosts import BASE_URL, is_openai, openai_key
 
 __all__ = ["OpenAI"]
-
-_KEY = "OPENAI_API_KEY"
 
 
 def _limit_field(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
@@ -43,7 +42,7 @@ class OpenAI(HttpModel):
     came, before they are read.
     """
 
-    base_url: str = attrs.field(default="https://api.openai.com/v1", kw_only=True)
+    base_url: str = attrs.field(default=BASE_URL, kw_only=True)
     """Everything before ``/chat/completions``. ``https``, or ``http`` to this very machine."""
 
     limit_field: Literal["max_completion_tokens", "max_tokens"] | None = attrs.field(
@@ -62,13 +61,10 @@ class OpenAI(HttpModel):
         return ChatDialect(self.model, self._limit_name())
 
     def _default_key(self) -> Secret | None:
-        return Secret.from_env(_KEY) if self._is_openai() else None
-
-    def _is_openai(self) -> bool:
-        return host_of(self.base_url).endswith("api.openai.com")
+        return openai_key(self.base_url)
 
     def _limit_name(self) -> str:
         if self.limit_field is not None:
             return self.limit_field
         azure = host_of(self.base_url).endswith(".openai.azure.com")
-        return "max_completion_tokens" if self._is_openai() or azure else "max_tokens"
+        return "max_completion_tokens" if is_openai(self.base_url) or azure else "max_tokens"
