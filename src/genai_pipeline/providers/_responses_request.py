@@ -127,9 +127,10 @@ def _with_extra(request: Request, body: dict[str, Any], who: str) -> dict[str, A
 def _joined(ours: Any, extra: Any, name: str, who: str) -> Any:
     if name in _JOINED and isinstance(ours, list) and isinstance(extra, list):
         return [*ours, *(each for each in extra if each not in ours)]
-    both = name in _JOINED and isinstance(ours, dict) and isinstance(extra, dict)
-    if both and not ours.keys() & extra.keys():
-        return ours | extra
+    if name in _JOINED and isinstance(ours, dict) and isinstance(extra, dict):
+        joined = {**extra, **ours}
+        if len(joined) == len(ours) + len(extra):
+            return joined
     raise ConfigurationError(
         f"{who}: extra[{name!r}]={extra!r} would override what the request itself says; set it "
         "there, or at the provider"
