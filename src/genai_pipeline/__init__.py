@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
+    from genai_pipeline._embed import embed
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
@@ -166,6 +167,7 @@ __all__ = [
     "chain",
     "current_record",
     "describe",
+    "embed",
     "embeddings",
     "emit",
     "errors",
@@ -200,6 +202,7 @@ _HOMES = {
     "_batched": "batched",
     "_branch": "branch tee",
     "_chain": "chain",
+    "_embed": "embed",
     "_gather": "gather reduce",
     "_order": "in_order",
     "_plan": "Plan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -13,7 +13,9 @@ from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Usage
 
-__all__ = ["EmbeddingRequest", "EmbeddingResponse", "EmbeddingTask", "Vector"]
+__all__ = ["Embedded", "EmbeddingRequest", "EmbeddingResponse", "EmbeddingTask", "Vector"]
+
+A = TypeVar("A")
 
 EmbeddingTask: TypeAlias = Literal[
     "query",
@@ -128,3 +130,11 @@ class EmbeddingResponse:
 
     attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     """What else the provider told: rate-limit headers …"""
+
+
+@attrs.frozen
+class Embedded(Generic[A]):
+    """A value, and the vector of its text."""
+
+    value: A
+    vector: Vector = attrs.field(repr=False)

@@ -22,3 +22,10 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the base URL of llama.cpp's real server."""
     with running_llama(tmp_path_factory.mktemp("llama")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def llama_embeddings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the base URL of llama.cpp's real server, begun to embed."""
+    with running_llama(tmp_path_factory.mktemp("llama-embeddings"), embeds=True) as url:
+        yield url

@@ -294,6 +294,6 @@ def test_importing_is_cheap() -> None:
 
 def test_unknown_names_are_no_attributes() -> None:
     """The package lists its classes and knows no others."""
-    assert dir(gp.providers) == ["Local", "OpenAI", "OpenAIResponses"]
+    assert dir(gp.providers) == ["Local", "OpenAI", "OpenAIEmbeddings", "OpenAIResponses"]
     with pytest.raises(AttributeError, match="Nothing"):
         gp.providers.Nothing

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
+    from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
     from genai_pipeline.providers._openai_responses import OpenAIResponses
 
-__all__ = ["Local", "OpenAI", "OpenAIResponses"]
+__all__ = ["Local", "OpenAI", "OpenAIEmbeddings", "OpenAIResponses"]
 
 _MODULES = {
     "Local": "_local",
     "OpenAI": "_openai",
+    "OpenAIEmbeddings": "_openai_embeddings",
     "OpenAIResponses": "_openai_responses",
 }
 
