@@ -10,6 +10,7 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 from genai_pipeline.providers import OpenAI
+from genai_pipeline.providers._chat_profile import OPENAI
 from genai_pipeline.providers._chat_request import chat_body
 from tests.providers.sdk import headers_of, sdk_request
 from tests.servers.chat import ChatServer, completion, http
@@ -53,7 +54,7 @@ PLAIN_CALL = {
 
 def body(request: gp.Request) -> Any:
     """Answer the body sent for *request*."""
-    return json.loads(chat_body(request, model="m", limit_field="max_completion_tokens"))
+    return json.loads(chat_body(request, model="m", profile=OPENAI))
 
 
 @pytest.mark.parametrize(

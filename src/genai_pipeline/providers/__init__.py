@@ -10,14 +10,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._azure_openai import AzureOpenAI
+    from genai_pipeline.providers._chat_profile import ChatProfile
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._openai import OpenAI
     from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
     from genai_pipeline.providers._openai_responses import OpenAIResponses
 
-__all__ = ["Local", "OpenAI", "OpenAIEmbeddings", "OpenAIResponses"]
+__all__ = [
+    "AzureOpenAI",
+    "ChatProfile",
+    "Local",
+    "OpenAI",
+    "OpenAIEmbeddings",
+    "OpenAIResponses",
+]
 
 _MODULES = {
+    "AzureOpenAI": "_azure_openai",
+    "ChatProfile": "_chat_profile",
     "Local": "_local",
     "OpenAI": "_openai",
     "OpenAIEmbeddings": "_openai_embeddings",

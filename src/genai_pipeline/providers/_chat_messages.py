@@ -9,7 +9,7 @@ from typing import Any
 from genai_pipeline._tools import Tool
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Message, Request
-from genai_pipeline.parts import Audio, File, Image, Part, Text, ToolCall, ToolResult
+from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 
 __all__ = [
     "base64_of",
@@ -31,17 +31,18 @@ _SOUNDS = {
 }
 
 
-def chat_messages(request: Request) -> list[dict[str, Any]]:
+def chat_messages(request: Request, *, reasoning_field: str | None = None) -> list[dict[str, Any]]:
     """
     Answer the messages of *request*, the system's first.
 
-    Raises `ConfigurationError` for parts that the API has no form for.
+    What the model thought goes back to it in *reasoning_field*, if there is one. Raises
+    `ConfigurationError` for parts that the API has no form for.
     """
     messages: list[dict[str, Any]] = []
     if request.system is not None:
         messages.append({"role": "system", "content": request.system})
     for message in request.messages:
-        messages.extend(_messages(message))
+        messages.extend(_messages(message, reasoning_field))
     return messages
 
 
@@ -96,19 +97,19 @@ def call_id_of(part: ToolCall | ToolResult) -> str:
     return call_id
 
 
-def _messages(message: Message) -> list[dict[str, Any]]:
+def _messages(message: Message, reasoning_field: str | None) -> list[dict[str, Any]]:
     content = message.content
     if isinstance(content, str):
         return [{"role": message.role, "content": content}]
     if message.role == "assistant":
-        return [_assistant(content)]
+        return [_assistant(content, reasoning_field)]
     if message.role == "tool":
         return [_result(part) for part in content if isinstance(part, ToolResult)]
     return [{"role": message.role, "content": [_part(part) for part in content]}]
 
 
-def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Answer a turn of the model's; what it thought is not sent back, as the API wants it."""
+def _assistant(parts: tuple[Part, ...], reasoning_field: str | None) -> dict[str, Any]:
+    """Answer a turn of the model's; what it thought is not sent back unless there is a field."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
         {
@@ -120,6 +121,9 @@ def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
         if isinstance(part, ToolCall)
     ]
     turn: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+    thought = "".join(part.text for part in parts if isinstance(part, Reasoning))
+    if thought and reasoning_field is not None:
+        turn[reasoning_field] = thought
     return {**turn, "tool_calls": calls} if calls else turn
 
 

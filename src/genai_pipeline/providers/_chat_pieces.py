@@ -12,7 +12,8 @@ from genai_pipeline.providers._document import as_dict, as_list
 
 __all__ = ["ChatPieces", "error_in"]
 
-_HEAD = ("id", "model", "service_tier", "system_fingerprint")
+_HEAD = ("id", "model", "prompt_filter_results", "service_tier", "system_fingerprint")
+_FILTER = "content_filter_results"
 _JOINED = ("refusal", "reasoning", "reasoning_content")
 
 
@@ -41,6 +42,7 @@ class ChatPieces:
         self._annotations: list[Any] = []
         self._logprobs: dict[str, list[Any]] = {}
         self._calls: dict[int, _Call] = {}
+        self._filter: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
@@ -65,6 +67,7 @@ class ChatPieces:
             self._finish_reason = reason or self._finish_reason
         for each, told in as_dict(choice.get("logprobs")).items():
             self._logprobs.setdefault(each, []).extend(as_list(told))
+        self._filter |= as_dict(choice.get(_FILTER))
         return self._take_delta(as_dict(choice.get("delta")))
 
     def document(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class ChatPieces:
             "finish_reason": self._finish_reason,
             "message": message,
             "logprobs": self._logprobs,
+            _FILTER: self._filter,
         }
         return {**self._head, "usage": self._usage, "choices": [choice]}
 

@@ -10,7 +10,7 @@ from genai_pipeline import _options
 from genai_pipeline._secret import Secret
 from genai_pipeline.providers._embeddings_dialect import OpenAIEmbeddingDialect
 from genai_pipeline.providers._http_embedder import HttpEmbedder
-from genai_pipeline.providers._openai_hosts import BASE_URL, is_openai, openai_key
+from genai_pipeline.providers._openai_hosts import BASE_URL, is_azure, is_openai, openai_key
 
 __all__ = ["OpenAIEmbeddings"]
 
@@ -47,7 +47,8 @@ class OpenAIEmbeddings(HttpEmbedder):
     """What events, errors and reports call the provider."""
 
     def _speaks(self) -> OpenAIEmbeddingDialect:
-        encoding = self.encoding or ("base64" if is_openai(self.base_url) else "float")
+        packs = is_openai(self.base_url) or is_azure(self.base_url)
+        encoding = self.encoding or ("base64" if packs else "float")
         return OpenAIEmbeddingDialect(self.model, encoding, f"{self.name} {self.model!r}")
 
     def _default_key(self) -> Secret | None:
