@@ -10,26 +10,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._aws_credentials import AwsCredentials
     from genai_pipeline.providers._azure_openai import AzureOpenAI
+    from genai_pipeline.providers._bedrock import Bedrock
     from genai_pipeline.providers._chat_profile import ChatProfile
+    from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
     from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
     from genai_pipeline.providers._openai_responses import OpenAIResponses
 
 __all__ = [
+    "AwsCredentials",
     "AzureOpenAI",
+    "Bedrock",
     "ChatProfile",
+    "Gemini",
     "Local",
+    "Ollama",
     "OpenAI",
     "OpenAIEmbeddings",
     "OpenAIResponses",
 ]
 
 _MODULES = {
+    "AwsCredentials": "_aws_credentials",
     "AzureOpenAI": "_azure_openai",
+    "Bedrock": "_bedrock",
     "ChatProfile": "_chat_profile",
+    "Gemini": "_gemini",
     "Local": "_local",
+    "Ollama": "_ollama",
     "OpenAI": "_openai",
     "OpenAIEmbeddings": "_openai_embeddings",
     "OpenAIResponses": "_openai_responses",
