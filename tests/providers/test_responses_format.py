@@ -12,6 +12,7 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.messages import TokenLogprob
 from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
+from genai_pipeline.providers import OpenAIResponses
 from genai_pipeline.providers._dialect import Verdict
 from genai_pipeline.providers._responses_answer import read_response
 from genai_pipeline.providers._responses_request import Asked, count_body, response_body
@@ -199,6 +200,27 @@ def test_what_the_api_cannot_do_is_refused(request_: gp.Request, words: str) -> 
     """What has no field there, or is said twice, is an error that names it; nothing is left out."""
     with pytest.raises(gp.ConfigurationError, match=words):
         body(request_)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"store": 1}, "store=1; give True or False"),
+        ({"reasoning_summary": "long"}, "reasoning_summary='long'; give one of 'auto', 'concise'"),
+        ({"name": ""}, "name"),
+        ({"base_url": "http://model.example/v1"}, "unencrypted"),
+    ],
+)
+def test_a_wrong_option_is_told_when_built(options: dict[str, Any], words: str) -> None:
+    """Each option that cannot work raises at once, naming itself and what is allowed."""
+    with pytest.raises(gp.ConfigurationError, match=words):
+        OpenAIResponses("m", **options)
+
+
+def test_the_key_of_the_environment_goes_to_openai_alone() -> None:
+    """OpenAI's own hosts get the key in ``OPENAI_API_KEY``, and others none."""
+    assert OpenAIResponses("m")._key() is not None
+    assert OpenAIResponses("m", base_url="https://gateway.example/v1")._key() is None
 
 
 def test_labels_are_not_streamed() -> None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._chat_profile import ChatProfile
     from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._moderation import Moderation
     from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
     from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
+    from genai_pipeline.providers._openai_moderations import OpenAIModerations
     from genai_pipeline.providers._openai_responses import OpenAIResponses
 
 __all__ = [
@@ -28,9 +30,11 @@ __all__ = [
     "ChatProfile",
     "Gemini",
     "Local",
+    "Moderation",
     "Ollama",
     "OpenAI",
     "OpenAIEmbeddings",
+    "OpenAIModerations",
     "OpenAIResponses",
 ]
 
@@ -41,9 +45,11 @@ _MODULES = {
     "ChatProfile": "_chat_profile",
     "Gemini": "_gemini",
     "Local": "_local",
+    "Moderation": "_moderation",
     "Ollama": "_ollama",
     "OpenAI": "_openai",
     "OpenAIEmbeddings": "_openai_embeddings",
+    "OpenAIModerations": "_openai_moderations",
     "OpenAIResponses": "_openai_responses",
 }
 
