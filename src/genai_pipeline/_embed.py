@@ -52,19 +52,19 @@ class _Packs(Composite):
 
     async def one(self, text: str) -> Vector:
         """Answer the vector of *text*."""
-        (vector,) = await self._ask((text,))
+        (vector,) = await self.ask((text,))
         return vector
 
     async def __call__(self, texts: Sequence[str]) -> Sequence[Vector | Exception]:
         """Answer a vector for each of *texts*, or why there is none."""
         try:
-            return await self._ask(texts)
+            return await self.ask(texts)
         except Permanent as error:
             if len(texts) == 1:
                 return [error]
             return await _Search(self, texts).answers()
 
-    async def _ask(self, texts: Sequence[str]) -> Sequence[Vector]:
+    async def ask(self, texts: Sequence[str]) -> Sequence[Vector]:
         request = EmbeddingRequest(
             texts, dimensions=self.dimensions, task=self.task, extra=self.extra
         )
@@ -109,7 +109,7 @@ class _Search:
 
     async def _try(self, places: list[int]) -> None:
         try:
-            vectors = await self._packs._ask([self._texts[place] for place in places])  # noqa: SLF001
+            vectors = await self._packs.ask([self._texts[place] for place in places])
         except Permanent as error:
             if len(places) > 1:
                 await self._halve(places)

@@ -34,7 +34,7 @@ _FINISH: dict[str, FinishReason] = {
     "content_filter": "filter",
     "refusal": "refusal",
 }
-_KEPT = ("service_tier", "system_fingerprint")
+_KEPT = ("moderation", "service_tier", "system_fingerprint")
 _MAX_TOKENS = 2**53
 _NOTHING_USED = Usage()
 

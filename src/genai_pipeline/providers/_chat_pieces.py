@@ -12,7 +12,10 @@ from genai_pipeline.providers._document import as_dict, as_list
 
 __all__ = ["ChatPieces", "error_in"]
 
-_HEAD = ("id", "model", "prompt_filter_results", "service_tier", "system_fingerprint")
+_HEAD = (
+    *("id", "model", "moderation", "prompt_filter_results", "service_tier"),
+    "system_fingerprint",
+)
 _FILTER = "content_filter_results"
 _JOINED = ("refusal", "reasoning", "reasoning_content")
 
