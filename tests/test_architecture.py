@@ -84,6 +84,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
     "multidict": ("providers._http",),
+    "xllamacpp": ("providers._llama_server",),
     "yarl": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),

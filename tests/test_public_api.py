@@ -63,6 +63,7 @@ HEAVY = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
+    "llamacpp": ("xllamacpp",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
     "trio": ("trio",),

@@ -407,14 +407,15 @@ def test_a_call_is_an_answer_where_a_schema_was_asked_for() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["message", "reasoning", "function_call", "failed", "incomplete"]),
     lambda inner: st.lists(inner, max_size=2)
     | st.dictionaries(
         st.sampled_from([
             "output", "content", "type", "status", "text", "error", "usage", "summary", "id",
             "input_tokens", "input_tokens_details", "incomplete_details", "reason", "logprobs",
         ]),
-        inner | st.sampled_from(["message", "reasoning", "function_call", "failed", "incomplete"]),
+        inner,
         max_size=6,
     ),
     max_leaves=25,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._bedrock import Bedrock
     from genai_pipeline.providers._chat_profile import ChatProfile
     from genai_pipeline.providers._gemini import Gemini
+    from genai_pipeline.providers._llama_cpp import LlamaCpp
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._moderation import Moderation
     from genai_pipeline.providers._ollama import Ollama
@@ -29,6 +30,7 @@ __all__ = [
     "Bedrock",
     "ChatProfile",
     "Gemini",
+    "LlamaCpp",
     "Local",
     "Moderation",
     "Ollama",
@@ -44,6 +46,7 @@ _MODULES = {
     "Bedrock": "_bedrock",
     "ChatProfile": "_chat_profile",
     "Gemini": "_gemini",
+    "LlamaCpp": "_llama_cpp",
     "Local": "_local",
     "Moderation": "_moderation",
     "Ollama": "_ollama",
