@@ -59,6 +59,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             *(
                 "_alone",
+                "_budget_lines",
                 "_dry_walk",
                 "_failures_alike",
                 "_journaled",
@@ -80,7 +81,7 @@ ENGINE, EDGES = 3, 4
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("providers._http",),
-    "asyncio": ("testing", "cli", "providers._http"),
+    "asyncio": ("testing", "cli", "providers._http", "journals._desk"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
     "multidict": ("providers._http",),
