@@ -36,6 +36,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *(
                 "_part_forms",
                 "_request_options",
+                "embeddings",
                 "messages",
                 "parts",
                 "records",
@@ -47,7 +48,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
+            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_embed", "_encode"),
+            "_fan_out",
             *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_wrap"),

@@ -23,6 +23,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PUBLIC = (
     "genai_pipeline",
     "genai_pipeline.clock",
+    "genai_pipeline.embeddings",
     "genai_pipeline.errors",
     "genai_pipeline.events",
     "genai_pipeline.journals",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genai_pipeline import (
+        embeddings,
         errors,
         events,
         journals,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
+    from genai_pipeline._embed import embed
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
+    from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
     from genai_pipeline.errors import (
         ConfigurationError,
         DataError,
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
         resilient_stream,
     )
     from genai_pipeline.types import (
+        Embedder,
         Handler,
         Middleware,
         Provider,
@@ -114,6 +118,9 @@ __all__ = [
     "DeadlineExceeded",
     "Degrade",
     "Delivery",
+    "Embedder",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Fallback",
     "Handler",
     "Hedge",
@@ -160,6 +167,8 @@ __all__ = [
     "chain",
     "current_record",
     "describe",
+    "embed",
+    "embeddings",
     "emit",
     "errors",
     "events",
@@ -193,6 +202,7 @@ _HOMES = {
     "_batched": "batched",
     "_branch": "branch tee",
     "_chain": "chain",
+    "_embed": "embed",
     "_gather": "gather reduce",
     "_order": "in_order",
     "_plan": "Plan",
@@ -202,6 +212,7 @@ _HOMES = {
     "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
+    "embeddings": "EmbeddingRequest EmbeddingResponse",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
@@ -214,7 +225,7 @@ _HOMES = {
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
     "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
     "Timeout cache_only resilient resilient_stream",
-    "types": "Handler Middleware Provider Sink Source Stage Store StreamingProvider",
+    "types": "Embedder Handler Middleware Provider Sink Source Stage Store StreamingProvider",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""

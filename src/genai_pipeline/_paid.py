@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 import attrs
 
 from genai_pipeline._journal import CallState, Group, RawAnswer
+from genai_pipeline.embeddings import EmbeddingRequest
 from genai_pipeline.errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -80,7 +81,7 @@ class PaidCall:
     """The provider's name, as in events."""
 
     model: str
-    request: Request
+    request: Request | EmbeddingRequest
     judge: Callable[[RawAnswer], Judgement] = attrs.field(repr=False)
     """Tells what an answer means for money; never raises."""
 

@@ -50,6 +50,13 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def llama_embeddings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the base URL of llama.cpp's real server, begun to embed."""
+    with running_llama(tmp_path_factory.mktemp("llama-embeddings"), embeds=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def ollama() -> Iterator[OllamaServer]:
     """Give a server of ours that speaks Ollama's API, as its path says."""
     with OllamaServer() as server:

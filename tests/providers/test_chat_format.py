@@ -15,6 +15,7 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.messages import TokenLogprob
 from genai_pipeline.parts import Reasoning, Text
+from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._chat_request import chat_body
 from genai_pipeline.providers._dialect import Verdict
 from tests.providers.chat_answers import read_answer
@@ -27,7 +28,7 @@ SHAPED = gp.Request("q", schema={"type": "object"})
 
 def body(request: gp.Request) -> Any:
     """Answer the body sent for *request*."""
-    return json.loads(chat_body(request, model="m", limit_field="max_tokens"))
+    return json.loads(chat_body(request, model="m", profile=ChatProfile()))
 
 
 def verdict(document: object, request: gp.Request = FREE) -> Verdict:
@@ -110,7 +111,7 @@ def test_any_text_can_be_sent(text: str) -> None:
 
 def test_the_body_is_utf_8() -> None:
     """Text is sent as it is, not as escapes."""
-    assert "\u2603".encode() in chat_body(gp.Request("\u2603"), model="m", limit_field="x")
+    assert "\u2603".encode() in chat_body(gp.Request("\u2603"), model="m", profile=ChatProfile())
 
 
 def test_an_answer_is_read_in_full() -> None:

@@ -132,6 +132,16 @@ def test_scores_and_annotations_are_gathered() -> None:
     assert response.logprobs == (TokenLogprob("x", -1.0), TokenLogprob("x", -2.0))
 
 
+def test_a_moderation_comes_on_a_chunk_of_its_own() -> None:
+    """What ``extra={"moderation": …}`` asked for is told, though its chunk has no choices."""
+    pieces = ChatPieces()
+    found = {"input": {"type": "moderation_results"}, "output": {"type": "moderation_results"}}
+    pieces.take({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}, "")
+    assert pieces.take({"choices": [], "moderation": found}, "") is None
+    response = read_document(ASK, pieces.document(), {}, "p").response
+    assert response.attributes["moderation"] == found
+
+
 def test_other_choices_are_passed_over() -> None:
     """Only the first choice is read, wherever it stands."""
     choices = [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]

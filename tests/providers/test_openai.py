@@ -41,6 +41,7 @@ REQUEST = gp.Request("hello", system=canary.PROMPT)
         ({"max_connections": 0}, "max_connections=0"),
         ({"max_answer_bytes": -1}, "max_answer_bytes"),
         ({"limit_field": "tokens"}, "limit_field='tokens'"),
+        ({"profile": "acme"}, "profile='acme'; give None, one of 'openai', 'compatible', 'vllm'"),
         ({"ssl_context": ssl._create_unverified_context()}, "verifies"),
         ({"proxy": "socks5://x"}, "proxy"),
         ({"proxy": "http://[::1"}, "proxy"),
@@ -120,7 +121,7 @@ async def test_what_is_sent(chat: ChatServer) -> None:
 )
 def test_the_output_limit_has_the_servers_name(options: dict[str, Any], name: str) -> None:
     """OpenAI and Azure take the new name of the limit, others the old one, unless told."""
-    assert OpenAI("m", **options)._limit_name() == name
+    assert OpenAI("m", **options)._served().limit_field == name
 
 
 async def test_the_key_is_read_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,5 +297,6 @@ def test_importing_is_cheap() -> None:
 def test_unknown_names_are_no_attributes() -> None:
     """The package lists its classes and knows no others."""
     assert dir(gp.providers) == sorted(gp.providers.__all__)
+    assert all(getattr(gp.providers, name).__name__ == name for name in gp.providers.__all__)
     with pytest.raises(AttributeError, match="Nothing"):
         gp.providers.Nothing

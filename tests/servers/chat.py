@@ -26,6 +26,7 @@ import attrs
 from anyio.streams.tls import TLSListener
 
 from tests.servers.chat_streams import STREAMS
+from tests.servers.responses import RESPONSES
 
 __all__ = ["ChatServer", "Exchange", "completion", "http"]
 
@@ -82,6 +83,10 @@ class Exchange:
     async def send(self, data: bytes) -> None:
         """Write *data*."""
         await self.stream.send(data)
+
+    async def send_json(self, document: dict[str, Any], headers: str = "") -> None:
+        """Answer *document*, with success."""
+        await self.send(http(document, headers=headers))
 
     async def hang(self) -> None:
         """Do nothing until the client hangs up."""
@@ -335,4 +340,4 @@ class ChatServer:
             return True
         if way.startswith("together-"):
             return await _together(exchange)
-        return await (STREAMS.get(way) or _MOVING[way])(exchange)
+        return await (STREAMS.get(way) or RESPONSES.get(way) or _MOVING[way])(exchange)

@@ -173,6 +173,27 @@ async def embed(texts: Sequence[str]) -> list[list[float] | Exception]:
 one_at_a_time: gp.Handler[str, list[float]] = gp.batched(embed, size=32)
 wrong_batch: gp.Handler[int, list[float]] = gp.batched(embed, size=32)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
+# -- Texts get vectors. ---------------------------------------------------------------------------
+
+
+async def embedder(request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+    """A model that embeds."""
+    return gp.EmbeddingResponse([[0.0] for _ in request.texts])
+
+
+def body(row: dict[str, str]) -> str:
+    """The text of a row."""
+    return row["body"]
+
+
+assert_type(gp.embed(embedder), gp.Stage[str, gp.embeddings.Embedded[str]])
+assert_type(
+    gp.embed(embedder, text=body, dimensions=8, task="document"),
+    gp.Stage[dict[str, str], gp.embeddings.Embedded[dict[str, str]]],
+)
+gp.embed(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+gp.embed(embedder, text=length)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
 # -- A pipeline joins what fits. -----------------------------------------------------------------
 
 texts = gp.sources.Values(["a", "b"])

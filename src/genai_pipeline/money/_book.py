@@ -17,6 +17,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.money._amounts import EXACT, Moment, day_of
 from genai_pipeline.money._bounds import (
+    AnyRequest,
     most_answers,
     most_input_tokens,
     most_output_tokens,
@@ -194,7 +195,7 @@ class PriceBook:
         self,
         provider: str,
         model: str,
-        request: Request,
+        request: AnyRequest,
         *,
         at: Moment,
         service: str | None = None,
@@ -206,7 +207,7 @@ class PriceBook:
         self,
         provider: str,
         model: str,
-        request: Request,
+        request: AnyRequest,
         *,
         at: Moment,
         service: str | None = None,
@@ -254,8 +255,10 @@ class PriceBook:
                 if model.startswith(name[:-1]):
                     yield self._named[who, name]
 
-    def _input_tokens(self, model: str, request: Request) -> int | None:
-        counted = None if self.tokens is None else self.tokens(model, request)
+    def _input_tokens(self, model: str, request: AnyRequest) -> int | None:
+        counted = None
+        if self.tokens is not None and isinstance(request, Request):
+            counted = self.tokens(model, request)
         if counted is None:
             return most_input_tokens(request)
         if not isinstance(counted, int) or counted < 0:

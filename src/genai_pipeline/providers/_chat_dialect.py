@@ -11,6 +11,7 @@ from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.providers._chat_answer import read_document, usage_of
 from genai_pipeline.providers._chat_pieces import ChatPieces, error_in
+from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._chat_request import chat_body
 from genai_pipeline.providers._dialect import Dialect, Verdict
 
@@ -21,14 +22,15 @@ _NOBODY = Request("?")
 
 @attrs.frozen
 class ChatDialect(Dialect):
-    """Asks *model*; *limit_field* is what the server calls the output limit."""
+    """Asks *model*, at a server of this *profile*."""
 
     model: str
-    limit_field: str
+    profile: ChatProfile
 
     def identity(self) -> tuple[Any, ...]:
-        """Answer the API, and what the limit is called."""
-        return "chat", self.limit_field
+        """Answer the API, and how the server is asked."""
+        profile = self.profile
+        return "chat", profile.limit_field, profile.structured, profile.reasoning_field
 
     def path(self, *, streamed: bool) -> str:  # noqa: ARG002 - the body tells
         """Answer the one path there is."""
@@ -36,7 +38,7 @@ class ChatDialect(Dialect):
 
     def body(self, request: Request, *, streamed: bool) -> bytes:
         """Answer the body of a call."""
-        return chat_body(request, model=self.model, limit_field=self.limit_field, streamed=streamed)
+        return chat_body(request, model=self.model, profile=self.profile, streamed=streamed)
 
     def read(
         self, request: Request, document: object, headers: Mapping[str, str], who: str

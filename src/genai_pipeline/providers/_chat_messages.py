@@ -9,9 +9,19 @@ from typing import Any
 from genai_pipeline._tools import Tool
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Message, Request
-from genai_pipeline.parts import Audio, File, Image, Part, Text, ToolCall, ToolResult
+from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 
-__all__ = ["chat_choice", "chat_messages", "chat_tools", "data_url"]
+__all__ = [
+    "base64_of",
+    "call_id_of",
+    "chat_choice",
+    "chat_messages",
+    "chat_tools",
+    "data_url",
+    "image_url",
+]
+
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 _SOUNDS = {
     "audio/wav": "wav",
@@ -21,17 +31,18 @@ _SOUNDS = {
 }
 
 
-def chat_messages(request: Request) -> list[dict[str, Any]]:
+def chat_messages(request: Request, *, reasoning_field: str | None = None) -> list[dict[str, Any]]:
     """
     Answer the messages of *request*, the system's first.
 
-    Raises `ConfigurationError` for parts that the API has no form for.
+    What the model thought goes back to it in *reasoning_field*, if there is one. Raises
+    `ConfigurationError` for parts that the API has no form for.
     """
     messages: list[dict[str, Any]] = []
     if request.system is not None:
         messages.append({"role": "system", "content": request.system})
     for message in request.messages:
-        messages.extend(_messages(message))
+        messages.extend(_messages(message, reasoning_field))
     return messages
 
 
@@ -49,26 +60,60 @@ def chat_choice(choice: str) -> str | dict[str, Any]:
 
 def data_url(data: bytes, media_type: str) -> str:
     """Answer *data* as an address that holds it."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{media_type};base64,{base64_of(data)}"
 
 
-def _messages(message: Message) -> list[dict[str, Any]]:
+def base64_of(data: bytes) -> str:
+    """Answer *data* as text."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def image_url(part: Image) -> str:
+    """Answer where the picture is; raises `ConfigurationError` for what OpenAI cannot read."""
+    if part.data is not None:
+        if part.media_type not in _IMAGES:
+            raise ConfigurationError(
+                f"Image: media_type={part.media_type!r}; this API takes "
+                f"{', '.join(sorted(_IMAGES))}"
+            )
+        return data_url(part.data, part.media_type)
+    url = part.url or ""
+    if url.partition("://")[0] not in {"https", "http"}:
+        raise ConfigurationError(
+            f"Image: url={url!r}; this API reads https:// and http:// alone, give data="
+        )
+    return url
+
+
+def call_id_of(part: ToolCall | ToolResult) -> str:
+    """Answer the id that joins a call and its result; raises `ConfigurationError` for none."""
+    call_id = part.id if isinstance(part, ToolCall) else part.call_id
+    if not call_id:
+        raise ConfigurationError(
+            f"{type(part).__name__}: {part.name!r} has no id, by which this API joins calls and "
+            "results; keep the id of the call (ToolResult.to(call, …)), or give one of your own "
+            "to both"
+        )
+    return call_id
+
+
+def _messages(message: Message, reasoning_field: str | None) -> list[dict[str, Any]]:
     content = message.content
     if isinstance(content, str):
         return [{"role": message.role, "content": content}]
     if message.role == "assistant":
-        return [_assistant(content)]
+        return [_assistant(content, reasoning_field)]
     if message.role == "tool":
         return [_result(part) for part in content if isinstance(part, ToolResult)]
     return [{"role": message.role, "content": [_part(part) for part in content]}]
 
 
-def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Answer a turn of the model's; what it thought is not sent back, as the API wants it."""
+def _assistant(parts: tuple[Part, ...], reasoning_field: str | None) -> dict[str, Any]:
+    """Answer a turn of the model's; what it thought is not sent back unless there is a field."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
         {
-            "id": part.id,
+            "id": call_id_of(part),
             "type": "function",
             "function": {"name": part.name, "arguments": part.arguments},
         }
@@ -76,20 +121,22 @@ def _assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
         if isinstance(part, ToolCall)
     ]
     turn: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+    thought = "".join(part.text for part in parts if isinstance(part, Reasoning))
+    if thought and reasoning_field is not None:
+        turn[reasoning_field] = thought
     return {**turn, "tool_calls": calls} if calls else turn
 
 
 def _result(part: ToolResult) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": part.call_id, "content": part.content}
+    return {"role": "tool", "tool_call_id": call_id_of(part), "content": part.content}
 
 
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Image):
-        url = part.url or data_url(part.data or b"", part.media_type)
         detail = {} if part.detail is None else {"detail": part.detail}
-        return {"type": "image_url", "image_url": {"url": url, **detail}}
+        return {"type": "image_url", "image_url": {"url": image_url(part), **detail}}
     if isinstance(part, Audio):
         return {"type": "input_audio", "input_audio": _sound(part)}
     assert isinstance(part, File)
@@ -102,7 +149,7 @@ def _sound(part: Audio) -> dict[str, str]:
         raise ConfigurationError(
             f"Audio: media_type={part.media_type!r}; this API takes {', '.join(_SOUNDS)}"
         )
-    return {"data": base64.b64encode(part.data).decode("ascii"), "format": form}
+    return {"data": base64_of(part.data), "format": form}
 
 
 def _file(part: File) -> dict[str, str]:

@@ -8,10 +8,15 @@ from typing import Any
 from genai_pipeline.messages import Chunk, Usage
 from genai_pipeline.parts import ToolCall
 from genai_pipeline.providers._chat_answer import content_of, reasoning_of, usage_of
+from genai_pipeline.providers._document import as_dict, as_list
 
 __all__ = ["ChatPieces", "error_in"]
 
-_HEAD = ("id", "model", "service_tier", "system_fingerprint")
+_HEAD = (
+    *("id", "model", "moderation", "prompt_filter_results", "service_tier"),
+    "system_fingerprint",
+)
+_FILTER = "content_filter_results"
 _JOINED = ("refusal", "reasoning", "reasoning_content")
 
 
@@ -40,6 +45,7 @@ class ChatPieces:
         self._annotations: list[Any] = []
         self._logprobs: dict[str, list[Any]] = {}
         self._calls: dict[int, _Call] = {}
+        self._filter: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
@@ -62,9 +68,10 @@ class ChatPieces:
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self._finish_reason = reason or self._finish_reason
-        for each, told in _dict(choice.get("logprobs")).items():
-            self._logprobs.setdefault(each, []).extend(_list(told))
-        return self._take_delta(_dict(choice.get("delta")))
+        for each, told in as_dict(choice.get("logprobs")).items():
+            self._logprobs.setdefault(each, []).extend(as_list(told))
+        self._filter |= as_dict(choice.get(_FILTER))
+        return self._take_delta(as_dict(choice.get("delta")))
 
     def document(self) -> dict[str, Any]:
         """Answer the document that the server would have sent at once."""
@@ -76,6 +83,7 @@ class ChatPieces:
             "finish_reason": self._finish_reason,
             "message": message,
             "logprobs": self._logprobs,
+            _FILTER: self._filter,
         }
         return {**self._head, "usage": self._usage, "choices": [choice]}
 
@@ -86,12 +94,12 @@ class ChatPieces:
         for name in _JOINED:
             if isinstance(delta.get(name), str):
                 self._joined.setdefault(name, []).append(delta[name])
-        self._annotations += _list(delta.get("annotations"))
+        self._annotations += as_list(delta.get("annotations"))
         grown = None
-        for place, piece in enumerate(_list(delta.get("tool_calls"))):
-            index = _dict(piece).get("index")
+        for place, piece in enumerate(as_list(delta.get("tool_calls"))):
+            index = as_dict(piece).get("index")
             call = self._calls.setdefault(index if type(index) is int else place, _Call())
-            grown = call.take(_dict(piece))
+            grown = call.take(as_dict(piece))
         thought = reasoning_of(delta)
         if not text and not thought and grown is None:
             return None
@@ -112,7 +120,7 @@ class _Call:
         for name, value in piece.items():
             if value and name not in {"index", "function"}:
                 self._head.setdefault(name, value)
-        for name, value in _dict(piece.get("function")).items():
+        for name, value in as_dict(piece.get("function")).items():
             if name == "arguments" and isinstance(value, str):
                 self._arguments.append(value)
                 grown = value
@@ -132,12 +140,4 @@ class _Call:
 
 def _first(choices: object) -> dict[str, Any]:
     """Answer the first choice; there may be chunks without."""
-    return next((each for each in map(_dict, _list(choices)) if each.get("index", 0) == 0), {})
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return next((each for each in map(as_dict, as_list(choices)) if each.get("index", 0) == 0), {})

@@ -15,7 +15,7 @@ from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._json import NotJson, not_json, read_json
 from genai_pipeline.providers._sse import ServerEvent, SseDecoder
 
-__all__ = ["Decoder", "Dialect", "Pieces", "Verdict", "judge", "read_body"]
+__all__ = ["Decoder", "Dialect", "Judged", "Pieces", "Verdict", "judge", "read_body"]
 
 # The head of an answer could not be had in time, or a proxy lost it on the way: the server behind
 # may have worked, and billed.
@@ -140,7 +140,20 @@ def read_body(dialect: Dialect, request: Request, answer: RawAnswer, who: str) -
     return dialect.read(request, document, answer.headers, who)
 
 
-def judge(dialect: Dialect, answer: RawAnswer) -> Judgement:
+class Judged(Protocol):
+    """As much of a dialect as tells what an answer costs."""
+
+    @property
+    def failures(self) -> FailureFormat:
+        """How the API tells of failures."""
+        ...
+
+    def usage_in(self, document: Mapping[str, Any], /) -> Usage | None:
+        """Answer what a whole answer tells of usage; `None` when it tells nothing."""
+        ...
+
+
+def judge(dialect: Judged, answer: RawAnswer) -> Judgement:
     """
     Answer what *answer* costs, as far as its status and its body tell; never raises.
 

@@ -10,17 +10,26 @@ from genai_pipeline import _options
 from genai_pipeline._options import check
 from genai_pipeline._secret import Secret
 from genai_pipeline.providers._chat_dialect import ChatDialect
-from genai_pipeline.providers._endpoint import host_of
+from genai_pipeline.providers._chat_profile import (
+    PROFILES,
+    ChatProfile,
+    to_profile,
+)
 from genai_pipeline.providers._http_model import HttpModel
+from genai_pipeline.providers._openai_hosts import BASE_URL, is_azure, is_openai, openai_key
 
 __all__ = ["OpenAI"]
-
-_KEY = "OPENAI_API_KEY"
 
 
 def _limit_field(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     choices = (None, "max_completion_tokens", "max_tokens")
     check(value in choices, owner, option.name, value, f"one of {choices}")
+
+
+def _profile(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    fine = value is None or isinstance(value, ChatProfile)
+    names = ", ".join(map(repr, PROFILES))
+    check(fine, owner, option.name, value, f"None, one of {names}, or a ChatProfile")
 
 
 @attrs.frozen(eq=False)
@@ -43,7 +52,7 @@ class OpenAI(HttpModel):
     came, before they are read.
     """
 
-    base_url: str = attrs.field(default="https://api.openai.com/v1", kw_only=True)
+    base_url: str = attrs.field(default=BASE_URL, kw_only=True)
     """Everything before ``/chat/completions``. ``https``, or ``http`` to this very machine."""
 
     limit_field: Literal["max_completion_tokens", "max_tokens"] | None = attrs.field(
@@ -52,23 +61,33 @@ class OpenAI(HttpModel):
     """
     What the server calls ``Request.max_output_tokens``.
 
-    By default ``max_completion_tokens`` for OpenAI and Azure, ``max_tokens`` elsewhere.
+    By default as the *profile* says.
+    """
+
+    profile: ChatProfile | None = attrs.field(
+        default=None, kw_only=True, converter=to_profile, validator=_profile
+    )
+    """
+    In what the server differs from OpenAI's: ``vllm``, ``llama.cpp``, or a `ChatProfile`.
+
+    By default ``openai`` for OpenAI and Azure, ``compatible`` for others.
     """
 
     name: str = attrs.field(default="openai", kw_only=True, validator=_options.text)
     """What events, errors and reports call the provider."""
 
     def _speaks(self) -> ChatDialect:
-        return ChatDialect(self.model, self._limit_name())
+        return ChatDialect(self.model, self._served())
 
     def _default_key(self) -> Secret | None:
-        return Secret.from_env(_KEY) if self._is_openai() else None
+        return openai_key(self.base_url)
 
-    def _is_openai(self) -> bool:
-        return host_of(self.base_url).endswith("api.openai.com")
-
-    def _limit_name(self) -> str:
-        if self.limit_field is not None:
-            return self.limit_field
-        azure = host_of(self.base_url).endswith(".openai.azure.com")
-        return "max_completion_tokens" if self._is_openai() or azure else "max_tokens"
+    def _served(self) -> ChatProfile:
+        """Answer the profile of the server, with the name of the limit that was given."""
+        profile = self.profile
+        if profile is None:
+            own = is_openai(self.base_url) or is_azure(self.base_url)
+            profile = PROFILES["openai" if own else "compatible"]
+        if self.limit_field is None:
+            return profile
+        return attrs.evolve(profile, limit_field=self.limit_field)

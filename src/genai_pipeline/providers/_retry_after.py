@@ -63,7 +63,8 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
 
     ``{"remaining-requests": 59.0, "reset-tokens": 0.012}``; resets are the seconds until the
     whole limit is free again, or, as Anthropic tells them, that moment in the text of RFC 3339.
-    Values that are not understood are left out.
+    Values that are not understood are left out, and so are zeros beside a limit of 0 or -1, by
+    which Azure says that it does not know.
     """
     told: dict[str, float | str] = {}
     for name, text in headers.items():
@@ -76,7 +77,17 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
             told[low[len(prefix) :]] = value
         elif low.endswith("-reset") and _is_moment(text):
             told[low[len(prefix) :]] = text
+    for name in [name for name in told if told[name] == 0 and _of_no_limit(name, headers)]:
+        del told[name]
     return told
+
+
+def _of_no_limit(name: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether *name* is of a limit that the server says it does not know."""
+    kind, _, what = name.partition("-")
+    if kind not in {"limit", "remaining", "reset"}:
+        return False
+    return headers.get(f"x-ratelimit-limit-{what}", "").strip() in {"0", "-1"}
 
 
 def _is_moment(text: str) -> bool:

@@ -21,6 +21,7 @@ except ImportError as error:  # pragma: no cover - the test suite has it
     ) from error
 
 from genai_pipeline import errors as _errors
+from genai_pipeline.embeddings import EmbeddingRequest
 from genai_pipeline.messages import (
     FinishReason,
     Message,
@@ -37,6 +38,7 @@ from genai_pipeline.testing._faults import KINDS, Fault
 __all__ = [
     "dead_letters",
     "deliveries",
+    "embedding_requests",
     "errors",
     "fault_plans",
     "json_objects",
@@ -103,6 +105,17 @@ def requests() -> st.SearchStrategy[Request]:
         st.builds(Request, prompts, **parameters)
         | st.builds(Request, prompts, labels=labels, **parameters)
         | st.builds(Request, prompts, schema=json_objects(), **parameters)
+    )
+
+
+def embedding_requests() -> st.SearchStrategy[EmbeddingRequest]:
+    """Draw requests to embed, with any combination of parameters that is allowed."""
+    return st.builds(
+        EmbeddingRequest,
+        st.text() | st.lists(st.text(), min_size=1, max_size=5),
+        dimensions=st.none() | st.integers(1, 4096),
+        task=st.none() | st.sampled_from(["query", "document", "similarity"]),
+        extra=json_objects(3),
     )
 
 
