@@ -81,6 +81,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "asyncio": ("testing", "cli", "providers._http"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
+    "httpx2": ("providers._http._httpx_names",),
     "multidict": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),

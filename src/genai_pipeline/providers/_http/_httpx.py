@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import attrs
-import httpx
 
+from genai_pipeline.providers._http._httpx_names import httpx
 from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
