@@ -6,12 +6,12 @@ import functools
 import ipaddress
 import os
 import ssl
-from urllib.parse import urlsplit
 
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.providers._endpoint import is_loopback
+from genai_pipeline.providers._http._proxy import is_proxy_url
 
-__all__ = ["authorities", "is_proxy_url", "proxy_for"]
+__all__ = ["authorities", "proxy_for"]
 
 
 def proxy_for(scheme: str, host: str, port: int) -> str | None:
@@ -38,17 +38,6 @@ def proxy_for(scheme: str, host: str, port: int) -> str | None:
             "set it to http://host:port, or give trust_env=False or proxy="
         )
     return proxy
-
-
-def is_proxy_url(value: object) -> bool:
-    """Tell whether *value* is the URL of an HTTP proxy; it may hold a password."""
-    if not isinstance(value, str):
-        return False
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def authorities(*, trust_env: bool) -> ssl.SSLContext:
