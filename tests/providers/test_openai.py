@@ -280,7 +280,7 @@ _IMPORT = """
 import sys
 from genai_pipeline.providers import OpenAI
 OpenAI("m")
-print([name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in sys.modules])
+print([name for name in ("httpx", "httpcore", "aiohttp", "zstandard", "asyncio") if name in sys.modules])
 """
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
@@ -11,6 +9,8 @@ import anyio
 from genai_pipeline.providers._http._body import ACCEPTED
 
 if TYPE_CHECKING:
+    import ssl
+
     from genai_pipeline.providers._http._client import HttpClient
     from genai_pipeline.providers._http._proxy import Proxy
     from genai_pipeline.providers._http._reading import Reading
@@ -87,6 +87,8 @@ def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: Proxy | None) 
 
 
 def _on_asyncio() -> bool:
+    import asyncio  # noqa: PLC0415 - slow to import, for whoever only builds a provider
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
