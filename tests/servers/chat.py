@@ -27,7 +27,7 @@ from anyio.streams.tls import TLSListener
 
 from tests.servers.chat_streams import STREAMS
 
-__all__ = ["ChatServer", "Exchange", "completion", "http"]
+__all__ = ["ChatServer", "Closing", "Exchange", "completion", "http"]
 
 
 def completion(text: str | None = "hello", **more: Any) -> dict[str, Any]:
@@ -61,6 +61,12 @@ def http(
     size = len(data) if length is None else length
     head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{headers}content-length: {size}\r\n\r\n"
     return head.encode() + data
+
+
+class Closing(bytes):
+    """What the server sends before it hangs up."""
+
+    __slots__ = ()
 
 
 @attrs.define
@@ -323,8 +329,9 @@ class ChatServer:
         self.seen.append(exchange)
         way = path.split("/")[0]
         if way in self.answers:
-            await exchange.send(self.answers[way](exchange))
-            return True
+            answer = self.answers[way](exchange)
+            await exchange.send(answer)
+            return not isinstance(answer, Closing)
         if way in _FIXED:
             await exchange.send(_FIXED[way])
             return True
