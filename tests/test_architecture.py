@@ -83,6 +83,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "httpx": ("providers._http",),
     "httpx2": ("providers._http._httpx_names",),
     "multidict": ("providers._http",),
+    "yarl": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),
     "pytest": ("testing",),

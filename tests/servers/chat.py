@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self, cast
@@ -262,6 +262,9 @@ class ChatServer:
         self.answers: dict[str, Callable[[Exchange], bytes]] = {}
         """Answers of a test's own, by the first segment of the path."""
 
+        self.ways: Mapping[str, Callable[[Exchange], Awaitable[bool]]] = {}
+        """Further ways to answer, which go before those that every server here has."""
+
         self._tls = tls
         self._waiting: list[anyio.Event] = []
         self._ready = threading.Event()
@@ -332,6 +335,8 @@ class ChatServer:
             answer = self.answers[way](exchange)
             await exchange.send(answer)
             return not isinstance(answer, Closing)
+        if way in self.ways:
+            return await self.ways[way](exchange)
         if way in _FIXED:
             await exchange.send(_FIXED[way])
             return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import multidict
+import yarl
 
 from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import (
@@ -57,12 +58,13 @@ class AiohttpWire:
         self._to_proxy = dict(carried) if client.origin[0] == "https" else None
         in_head = () if self._to_proxy is not None else carried
         self._headers = functools.lru_cache(maxsize=16)(functools.partial(_headers, in_head))
+        self._url = functools.lru_cache(maxsize=16)(_url)
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
         """Send *body* to *target*, and wait for the head of the answer."""
         response = await self._session.request(
             target.method,
-            target.url,
+            self._url(target.url),
             data=(body if len(body) <= _LARGE else io.BytesIO(body)) or None,
             headers=self._headers(target),
             proxy_headers=self._to_proxy,
@@ -87,6 +89,11 @@ class AiohttpWire:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _url(url: str) -> yarl.URL:
+    """Answer *url* as it is: what signs a request signs every letter of its path."""
+    return yarl.URL(url, encoded=url.isascii())
 
 
 def _headers(carried: Headers, target: Target) -> multidict.CIMultiDict[str]:
