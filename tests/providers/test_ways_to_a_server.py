@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.providers._http._environment import proxy_for
+from genai_pipeline.providers._http._environment import authorities, proxy_for
 from tests.servers.chat import ChatServer, http
 from tests.servers.forward_proxy import ForwardProxy
 
@@ -92,6 +93,20 @@ async def test_a_private_authority_is_given(authority: trustme.CA, authority_fil
         other = trusting(trustme.CA())
         server.seen.clear()
         await assert_not_sent(OpenAI("m", base_url=server.url("ok"), ssl_context=other), server)
+
+
+def test_authorities_are_read_once_for_each_change(
+    authority_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lone calls do not read them each time, and a new bundle counts at once."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority_file)
+    first = authorities(trust_env=True)
+    assert authorities(trust_env=True) is first
+    trustme.CA().cert_pem.write_to_path(authority_file)
+    os.utime(authority_file, (1, 1))
+    second = authorities(trust_env=True)
+    assert second.get_ca_certs() != first.get_ca_certs()
+    assert authorities(trust_env=False) is authorities(trust_env=False)
 
 
 @pytest.mark.parametrize("text", [None, "no certificate"])
