@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from genai_pipeline.providers import Bedrock, Gemini, OpenAI
+from genai_pipeline.providers import Bedrock, Gemini, Ollama, OpenAI
 from tests.providers.http_contract import HttpProviderContract
 from tests.servers.bedrock import converse
 from tests.servers.chat import completion
 from tests.servers.gemini import answer
+from tests.servers.ollama import answer as ollama_answer
 
 
 class TestOpenAI(HttpProviderContract):
@@ -40,3 +41,13 @@ class TestBedrock(HttpProviderContract):
     def whole(self, text: str) -> dict[str, Any]:
         document: dict[str, Any] = converse(text)
         return document
+
+
+class TestOllama(HttpProviderContract):
+    """Ollama's own API."""
+
+    def make(self, base_url: str, **options: Any) -> Ollama:
+        return Ollama("m", base_url=base_url, **options)
+
+    def whole(self, text: str) -> dict[str, Any]:
+        return ollama_answer(text)
