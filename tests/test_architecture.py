@@ -57,6 +57,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             *(
                 "_alone",
+                "_budget_lines",
                 "_dry_walk",
                 "_failures_alike",
                 "_journaled",
@@ -78,11 +79,12 @@ ENGINE, EDGES = 3, 4
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("providers._http",),
-    "asyncio": ("testing", "cli", "providers._http"),
+    "asyncio": ("testing", "cli", "providers._http", "journals._desk"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
     "httpx2": ("providers._http._httpx_names",),
     "multidict": ("providers._http",),
+    "xllamacpp": ("providers._llama_server",),
     "yarl": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),

@@ -62,6 +62,7 @@ HEAVY = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
+    "llamacpp": ("xllamacpp",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
     "trio": ("trio",),

@@ -277,8 +277,10 @@ class Journal(Protocol):
     Entered once for a run, by one process at a time unless its docstring says otherwise. When a
     method that writes returns, what it wrote survives the death of the process and a power cut;
     when it raises, nothing of it was written. Cancelling one leaves it written or not, and nothing
-    in between. Methods may be called concurrently; what is asked for together is committed
-    together. Proved by `testing.JournalContract`.
+    in between; but `end_run`, `end_call` and `end_item` are shielded: once asked, they write
+    although the task is cancelled, and answer, within a minute or so. Methods may be called
+    concurrently; what is asked for together is committed together. Proved by
+    `testing.JournalContract`.
 
     On entering, what an earlier owner left is put in order: its calls under way become
     ``unknown`` at their whole hold, its claimed records ``ready``, each with one crash more if

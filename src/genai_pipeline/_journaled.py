@@ -46,7 +46,9 @@ class JournaledCarrier(Carrier):
     skip: Callable[[Delivery[Any]], Any]
     """Passes a record by that has ended already."""
 
-    _carried: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
+    _carried: dict[str, anyio.Event | None] = attrs.field(factory=dict, init=False)
+    """The keys of records being carried, with what tells of the end if somebody waits for it."""
+
     _alone: Alone = attrs.field(
         init=False,
         default=attrs.Factory(lambda self: Alone(ordered=self.ordered), takes_self=True),
@@ -63,9 +65,9 @@ class JournaledCarrier(Carrier):
         carried = False
         try:
             # The same record may be delivered again while it is carried, by a queue for one.
-            while (other := self._carried.get(key)) is not None:
-                await other.wait()
-            ended = self._carried[key] = anyio.Event()
+            while key in self._carried:
+                await self._other_end(key)
+            self._carried[key] = None
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
                 async with self._alone.beside_others(ordinal):
@@ -82,8 +84,9 @@ class JournaledCarrier(Carrier):
                     carried = True
                     await self._carry_claimed(delivery, ordinal, claim)
             finally:
-                del self._carried[key]
-                ended.set()
+                ended = self._carried.pop(key)
+                if ended is not None:
+                    ended.set()
         except Exception as error:
             if carried:
                 raise
@@ -93,6 +96,12 @@ class JournaledCarrier(Carrier):
             if not carried:
                 await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
             raise
+
+    async def _other_end(self, key: str) -> None:
+        ended = self._carried[key]
+        if ended is None:
+            ended = self._carried[key] = anyio.Event()
+        await ended.wait()
 
     async def _put_back(self, claim: Claim) -> None:
         info = self.journal.info

@@ -130,12 +130,11 @@ def current_recorder() -> CallRecorder | None:
     return _recorder.get()
 
 
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Let calls inside the block be made without a record, as parts of one that has it."""
+async def unrecorded(send: Send) -> RawAnswer:
+    """Let *send* make calls without a record, as parts of one that has it."""
     token = _recorder.set(None)
     try:
-        yield
+        return await send()
     finally:
         _recorder.reset(token)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import anyio.lowlevel
 
-from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._canonical import canonical, digest, json_copy
 from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer
 from genai_pipeline._paid import (
     Judgement,
@@ -34,10 +36,25 @@ _UNKNOWN = ("unknown", "partial")
 
 
 def call_key(mark: StageMark, call: PaidCall) -> bytes:
-    """Answer 16 bytes that stand for the stage with its version, the model and the request."""
-    identity = json_copy(call.identity, where="PaidCall: identity")
-    told = [mark.stage, mark.version, call.provider, call.model, identity]
-    return bytes.fromhex(digest([*told, call.request.fingerprint()]))
+    """
+    Answer 16 bytes that stand for the stage with its version, the model and the request.
+
+    They are the `digest` of a list of stage, version, provider, model, identity and fingerprint.
+    """
+    # Equal tuples of texts are the same JSON, which those of numbers need not be.
+    simple = all(type(part) is str for part in call.identity)
+    begin = _key_begin if simple else _key_begin.__wrapped__
+    text = begin(mark.stage, mark.version, call.provider, call.model, call.identity)
+    told = f'{text},"{call.request.fingerprint()}"]'
+    return blake2b(told.encode("ascii"), digest_size=16).digest()
+
+
+@lru_cache(maxsize=256)
+def _key_begin(
+    stage: str, version: str, provider: str, model: str, identity: tuple[Any, ...]
+) -> str:
+    plain = json_copy(identity, where="PaidCall: identity")
+    return canonical([stage, version, provider, model, plain]).removesuffix("]")
 
 
 class Recorder:
@@ -126,8 +143,7 @@ class Recorder:
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
             sent = True
-            with unrecorded():
-                raw = await send()
+            raw = await unrecorded(send)
         except BaseException as error:
             unknown = sent and not is_unbilled(error)
             await self._end(number, intent, _failed(error, unknown=unknown, at=self._now()))

@@ -145,7 +145,7 @@ class Runner:
             self._stopping.set()
             self._reading.cancel()
             if self._journal is not None:
-                self._journal.wake()
+                self._journal.stop()
 
     # What walks and the carrier ask.
 

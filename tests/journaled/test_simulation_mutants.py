@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 import attrs
 import pytest
 
-from genai_pipeline import _ledger, _lives, _recorder, _run_journal
+from genai_pipeline import _ledger, _lives, _recorder
 from genai_pipeline._journal import CallEnd, CallState, Group, Intent, ItemEnd
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._ledger import Change
 from genai_pipeline._lives import Life
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._run_journal import RunJournal
-from genai_pipeline.journals import _book, _recovery
+from genai_pipeline.journals import Sqlite, _book, _recovery
 
 from .simulation import simulate
 from .sweep import plan_of
@@ -114,11 +113,11 @@ def claim_twice(patch: Patch) -> None:
     patch.setattr(_book, "taken_up", taken_up)
 
     class Forgetful(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            return None
+        def __contains__(self, key: object) -> bool:
+            return False
 
-        def __delitem__(self, key: str) -> None:
-            self.pop(key, None)
+        def pop(self, key: str, default: Any = None) -> Any:
+            return super().pop(key, default)
 
     init = JournaledCarrier.__init__
 
@@ -159,11 +158,7 @@ def end_before_the_sink(patch: Patch) -> None:
 
 def let_cancellation_through(patch: Patch) -> None:
     """Let a cancelled run drop an answer that it has in hand."""
-
-    async def committed(work: Awaitable[Any]) -> Any:
-        return await work
-
-    patch.setattr(_run_journal, "committed", committed)
+    patch.setattr(Sqlite, "_do_surely", Sqlite._do)
 
 
 def forget_an_unknown_call(patch: Patch) -> None:

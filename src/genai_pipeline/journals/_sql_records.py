@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
 
 from genai_pipeline._identity import Digests, item_id, record_id
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals._bulk import RowKind
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
+    "EndedItem",
     "begin_run",
-    "claim",
     "claimed",
+    "claims",
     "counts",
     "encoded",
-    "end_item",
+    "end_items",
     "end_run",
     "finished",
     "life_of",
@@ -91,26 +96,51 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
     return dict(rows)
 
 
-def claim(tables: Tables, run: int, key: str) -> Claim:
-    """Take up a record for a run."""
-    pipeline, fingerprint = tables.run(run)
-    record = record_id(tables.spelled(pipeline), key)
-    item = item_id(record)
-    if tables.put(
-        "INSERT INTO item (item, latest, pipeline, key, state, run) "
-        "SELECT ?, 1, ?, ?, 'claimed', ? "
-        "WHERE NOT EXISTS (SELECT 1 FROM item WHERE item BETWEEN ? AND ?) RETURNING 1",
-        item,
-        pipeline,
-        encoded(key),
-        run,
-        *span(record),
-    ):
-        return Claim(item=item, state="claimed")
+def claims(tables: Tables, asked: Sequence[tuple[int, str]]) -> list[Claim | Exception]:
+    """Take up records, each for a run."""
+    known = _known(tables, asked) if tables.wary else set[bytes]()
+    taken: list[Claim | Exception] = []
+    for run, key in asked:
+        try:
+            pipeline, _ = tables.run(run)
+        except AccountingError as error:
+            taken.append(error)
+            continue
+        record = record_id(tables.spelled(pipeline), key)
+        item, last = span(record)
+        if item in known:
+            taken.append(_take_up(tables, run, key, record))
+            continue
+        # Most records are new. One that is not makes the whole batch fail, and be wary.
+        tables.note(RowKind.CLAIM, item, pipeline, encoded(key), "claimed", run, last)
+        tables.carried[item] = Life(state="claimed", run=run)
+        known.add(item)
+        taken.append(Claim(item=item, state="claimed"))
+    return taken
+
+
+def _known(tables: Tables, asked: Sequence[tuple[int, str]]) -> set[bytes]:
+    """Answer the items, in their first generation, of the records that are known."""
+    runs = {run for run, _ in asked}
+    pipelines = {run: tables.one("SELECT pipeline FROM run WHERE run = ?", run) for run in runs}
+    spans = [
+        span(record_id(tables.spelled(pipelines[run][0]), key))
+        for run, key in asked
+        if pipelines[run] is not None
+    ]
+    found = tables.among(
+        "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+        "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
+        spans,
+    )
+    return {row[0] for row in found}
+
+
+def _take_up(tables: Tables, run: int, key: str, record: bytes) -> Claim:
     row = _latest(tables, record)
     assert row is not None
     item, reuses_from, life = row
-    taken = taken_up(life, run, tables.spelled(fingerprint))
+    taken = taken_up(life, run, tables.spelled(tables.run(run)[1]))
     if taken is None:
         # What another worker carries is not this one's.
         carried = life.state == "claimed"
@@ -122,6 +152,7 @@ def claim(tables: Tables, run: int, key: str) -> Claim:
 
 def unclaim(tables: Tables, item: bytes) -> None:
     """Undo the claim of a worker that was cancelled before it learned of it."""
+    tables.carried.pop(item, None)
     tables.do("UPDATE item SET state = 'ready' WHERE item = ? AND state = 'claimed'", item)
 
 
@@ -160,6 +191,14 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
     tables.do(
         "UPDATE item SET state = ?, run = ?, fingerprint = ?, resumes = ?, attempts = ?, "
         "environment = ?, crashes = ?, ended = coalesce(?, ended) WHERE item = ?",
+        *_columns(tables, life),
+        at,
+        item,
+    )
+
+
+def _columns(tables: Tables, life: Life) -> tuple[Any, ...]:
+    return (
         life.state,
         life.run,
         tables.word(life.fingerprint or None),
@@ -167,8 +206,6 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
         life.attempts,
         life.environment,
         life.crashes,
-        at,
-        item,
     )
 
 
@@ -207,29 +244,52 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     return found
 
 
-def end_item(
-    tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str | None] | None
-) -> None:
-    """Note how the carrying of a record ended; *letter* is its dead letter and its codec."""
-    row = tables.one(
-        f"SELECT EXISTS (SELECT 1 FROM ending WHERE ending.item = item.item), {_LIFE} "  # noqa: S608
-        "FROM item WHERE item = ?",
-        item,
-    )
-    if row is None:
-        raise AccountingError(f"the journal knows no record {item.hex()}")
-    life = ended(_life(tables, row[1:]), end)
-    if life is None:
-        return
-    put_life(tables, item, life, end.at)
-    if row[0]:
+@attrs.frozen
+class EndedItem:
+    """How the carrying of a record ended, and its dead letter with the codec's name."""
+
+    item: bytes
+    end: ItemEnd
+    letter: tuple[bytes, str | None] | None = None
+
+
+def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
+    """Note how the carrying of records ended."""
+    told: list[Exception | None] = []
+    for each in ends:
+        life = tables.carried.pop(each.item, None)
+        try:
+            if life is None:
+                _end_known(tables, each)
+            else:
+                _put_ending(tables, each)
+                columns = _columns(tables, ended(life, each.end) or life)
+                tables.note(RowKind.ITEM_END, each.item, *columns, each.end.at)
+        except AccountingError as error:
+            told.append(error)
+        else:
+            told.append(None)
+    return told
+
+
+def _end_known(tables: Tables, ended_item: EndedItem) -> None:
+    """Note the end of a record that may have had one before."""
+    item, end = ended_item.item, ended_item.end
+    life = ended(life_of(tables, item), end)
+    if life is not None:
+        put_life(tables, item, life, end.at)
         tables.do("DELETE FROM ending WHERE item = ?", item)
-    body, codec = letter or (None, None)
+        _put_ending(tables, ended_item)
+
+
+def _put_ending(tables: Tables, ended: EndedItem) -> None:
+    """Write how a record ended that is not plainly done."""
+    end, (body, codec) = ended.end, ended.letter or (None, None)
     if (end.stage, end.error, end.category, end.message, body) != (None,) * 5:
         tables.do(
             "INSERT INTO ending (item, stage, error, category, message, letter, digest, codec) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            item,
+            ended.item,
             tables.word(end.stage),
             tables.word(end.error),
             tables.word(end.category),

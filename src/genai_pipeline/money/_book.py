@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Self, TypeAlias
 
@@ -99,7 +99,7 @@ class PriceBook:
         init=False, repr=False, eq=False
     )
     _prefixes: dict[str | None, list[str]] = attrs.field(init=False, repr=False, eq=False)
-    _found: dict[tuple[str, str, date], Price] = attrs.field(
+    _found: dict[tuple[str, str, date], Price | None] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
     )
 
@@ -164,14 +164,13 @@ class PriceBook:
     def price(self, provider: str, model: str, *, at: Moment) -> Price | None:
         """Answer the price of *model* on the day of *at*; `None` when none is known."""
         asked = (provider, model, day_of(at))
-        found = self._found.get(asked)
-        if found is None:
+        if asked not in self._found:
             found = self._find(*asked)
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
-            if found is not None:
-                self._found[asked] = found
-        return found
+            self._found[asked] = found
+            return found
+        return self._found[asked]
 
     def cost(
         self, provider: str, model: str, usage: Usage, *, at: Moment, service: str = "standard"
@@ -280,6 +279,7 @@ def _writes_free(price: Price) -> bool:
     return not any(rates.output for rates in (price, *price.above.values()))
 
 
+@lru_cache(maxsize=100)
 def _no_price(provider: str, model: str, day: date) -> str:
     return (
         f"no price is known for {model!r} of {provider!r} on {day}; give one: "

@@ -42,6 +42,10 @@ class HttpModel(HttpOptions):
         """Answer the dialect of the API; called once, when the options are checked."""
         raise NotImplementedError
 
+    def _place(self) -> str:
+        """Answer what tells this model from others of its name, for a journal."""
+        return self.base_url
+
     def _failures(self) -> FailureFormat:
         return self._dialect.failures
 
@@ -96,7 +100,7 @@ class HttpModel(HttpOptions):
             request=request,
             judge=partial(judge, dialect),
             timeout=self.timeout,
-            identity=(kind, self.base_url, *rest),
+            identity=(kind, self._place(), *rest),
         )
         answer = await paid(call, partial(caller.send, dialect.path(streamed=False), body))
         if answer.status not in SUCCESS:

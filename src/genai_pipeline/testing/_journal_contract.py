@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -353,6 +354,22 @@ class JournalContract:
                 claim = await journal.claim(run, "b")
                 assert claim.state == "claimed"
                 await _end(journal, claim.item, "ready")
+
+        self._run(anyio_backend_name, check)
+
+    def test_an_end_is_noted_although_cancelled(self, anyio_backend_name: str) -> None:
+        """The end of a call or a record is written and answered, whenever its task is cancelled."""
+
+        async def check(journal: Journal) -> None:
+            run = await _begin(journal)
+            for steps in range(4):
+                item = (await journal.claim(run, str(steps))).item
+                call = await journal.begin_call(_intent(run, item))
+                end = partial(journal.end_call, call, _answered(b"kept", cost=1))
+                assert [told.state for told in await _cancelled_after(steps, end)] == ["answered"]
+                assert (await journal.answer(call)).body == b"kept"
+                assert len(await _cancelled_after(steps, partial(_end, journal, item, "done"))) == 1
+                assert (await journal.claim(run, str(steps))).state == "done"
 
         self._run(anyio_backend_name, check)
 
