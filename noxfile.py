@@ -72,6 +72,7 @@ nox.options.sessions = [
     "bench_smoke",
     "tests_no_extras",
     "tests_lowest",
+    "tests_httpx2",
     "tests",
 ]
 
@@ -111,6 +112,13 @@ def tests_lowest(session: nox.Session) -> None:
     # The plugin of the oldest anyio that we work with does not know the latest pytest.
     session.install("--constraint", lowest, ".[all]", *group("test"), "pytest<9")
     session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def tests_httpx2(session: nox.Session) -> None:
+    """Run the tests of the providers with httpx2 in the place of httpx."""
+    session.install(".[all,httpx2]", *group("test"))
+    session.run(*PYTEST, "tests/providers", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -84,6 +84,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "asyncio": ("testing", "cli", "providers._http", "journals._desk"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
+    "httpx2": ("providers._http._httpx_names",),
     "multidict": ("providers._http",),
     "xllamacpp": ("providers._llama_server",),
     "yarl": ("providers._http",),

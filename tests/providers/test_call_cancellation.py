@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from importlib.util import find_spec
 
 import anyio
-import httpx
 import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.providers import OpenAI
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._httpx import HttpxWire
+from genai_pipeline.providers._http._httpx_names import httpx
 from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import Wire, open_wire
 from genai_pipeline.providers._target import Target
@@ -80,6 +81,11 @@ def wire_to(chat: ChatServer) -> Wire:
     """Answer the connections of a client that takes a hundred calls at a time."""
     client = HttpClient(base_url=chat.url("ok"), max_connections=100)
     return open_wire(client, ssl.create_default_context(), None)
+
+
+def test_httpx2_is_used_where_it_is_installed() -> None:
+    """Whoever installs the extra need do nothing else; the other tests here are of either."""
+    assert httpx.__name__ == ("httpx2" if find_spec("httpx2") else "httpx")
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

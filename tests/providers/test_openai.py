@@ -282,7 +282,8 @@ _IMPORT = """
 import sys
 from genai_pipeline.providers import OpenAI
 OpenAI("m")
-print([name for name in ("httpx", "httpcore", "aiohttp", "zstandard") if name in sys.modules])
+heavy = ("httpx", "httpcore", "aiohttp", "zstandard", "asyncio")
+print([name for name in heavy if name in sys.modules])
 """
 
 

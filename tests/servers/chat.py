@@ -28,7 +28,7 @@ from anyio.streams.tls import TLSListener
 from tests.servers.chat_streams import STREAMS
 from tests.servers.responses import RESPONSES
 
-__all__ = ["ChatServer", "Exchange", "completion", "http"]
+__all__ = ["ChatServer", "Closing", "Exchange", "completion", "http"]
 
 
 def completion(text: str | None = "hello", **more: Any) -> dict[str, Any]:
@@ -62,6 +62,12 @@ def http(
     size = len(data) if length is None else length
     head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{headers}content-length: {size}\r\n\r\n"
     return head.encode() + data
+
+
+class Closing(bytes):
+    """What the server sends before it hangs up."""
+
+    __slots__ = ()
 
 
 @attrs.define
@@ -331,8 +337,9 @@ class ChatServer:
         self.seen.append(exchange)
         way = path.split("/")[0]
         if way in self.answers:
-            await exchange.send(self.answers[way](exchange))
-            return True
+            answer = self.answers[way](exchange)
+            await exchange.send(answer)
+            return not isinstance(answer, Closing)
         if way in self.ways:
             return await self.ways[way](exchange)
         if way in _FIXED:

@@ -20,7 +20,7 @@ from genai_pipeline.errors import (
     StreamInterrupted,
 )
 from genai_pipeline.messages import Chunk, Request, Response, Usage
-from genai_pipeline.providers._caller import SUCCESS, Caller
+from genai_pipeline.providers._caller import REFUSED, SUCCESS, Caller
 from genai_pipeline.providers._dialect import Dialect, read_body
 from genai_pipeline.providers._http import Answer, ByteStream, HttpSession
 from genai_pipeline.providers._json import NotJson, read_json
@@ -118,7 +118,7 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         body = dialect.body(self._request, streamed=True)
         stream = await self._begin(body)
         assert self._target is not None
-        if await caller.renewed(stream.status, self._target):
+        if stream.status == REFUSED and await caller.renewed(self._target):
             await stream.aclose()
             stream = await self._begin(body)
         if stream.status not in SUCCESS:
@@ -129,9 +129,9 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
     async def _begin(self, body: bytes) -> ByteStream:
         caller, dialect = self._caller, self._dialect
         path = dialect.path(streamed=True)
-        self._target = await caller.signed(
-            await caller.target(path, accept=dialect.media_type), body
-        )
+        self._target = await caller.target(path, accept=dialect.media_type)
+        if caller.sign is not None:
+            self._target = await caller.sign(self._target, body)
         if self._opened is None:
             lifespan = opened(caller.client)
             self._session = await lifespan.__aenter__()

@@ -19,16 +19,16 @@ from genai_pipeline.providers._http import Answer, HttpClient
 from genai_pipeline.providers._json import NotJson, json_bytes, not_json, read_json
 from genai_pipeline.providers._target import Headers, Target, secrets_in
 
-__all__ = ["SUCCESS", "Caller", "Sign"]
+__all__ = ["REFUSED", "SUCCESS", "Caller", "Sign"]
 
 SUCCESS = range(200, 300)
+REFUSED = 401
 
 Sign: TypeAlias = Callable[[Target, bytes], Awaitable[Target]]
 """Answers a target with headers that sign it and its body."""
 
 _FIXED = (("user-agent", "genai-pipeline"),)
 _SENDS_JSON = (("content-type", "application/json"),)
-_REFUSED = 401
 _MOST_TARGETS = 32
 
 
@@ -82,13 +82,9 @@ class Caller:
         self._targets[path, method, accept] = target
         return target
 
-    async def signed(self, target: Target, body: bytes) -> Target:
-        """Answer *target* as it is to be sent with *body*."""
-        return target if self.sign is None else await self.sign(target, body)
-
-    async def renewed(self, status: int, target: Target) -> bool:
-        """Tell whether *target* was refused for its key, and there is another key now."""
-        if status != _REFUSED or self.key is None or target.key is None:
+    async def renewed(self, target: Target) -> bool:
+        """Tell whether there is another key by now than that of *target*, which was refused."""
+        if self.key is None or target.key is None:
             return False
         return await self.key.renew(target.key, self.who)
 
@@ -99,7 +95,7 @@ class Caller:
         Raises what `HttpSession.send` raises, and `AuthenticationFailed` without a key.
         """
         answer, target = await self._send(path, body, method)
-        if await self.renewed(answer.status, target):
+        if answer.status == REFUSED and await self.renewed(target):
             answer, target = await self._send(path, body, method)
         return self.raw(answer, target)
 
@@ -133,7 +129,9 @@ class Caller:
         )
 
     async def _send(self, path: str, body: bytes, method: str) -> tuple[Answer, Target]:
-        target = await self.signed(await self.target(path, method=method), body)
+        target = await self.target(path, method=method)
+        if self.sign is not None:
+            target = await self.sign(target, body)
         async with opened(self.client) as http:
             return await http.send(target, body, who=self.who), target
 

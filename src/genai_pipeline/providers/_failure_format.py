@@ -30,6 +30,14 @@ class FailureFormat:
     code_header: str | None = None
     """A header with an error code, in lower case; what stands behind a colon is left out."""
 
+    _kept: frozenset[str | None] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(
+            lambda self: frozenset({*_KEPT, *self.request_id_headers, self.code_header}), True
+        ),
+    )
+
     def request_id(self, headers: Mapping[str, str]) -> str | None:
         """Answer the provider's own name for the call."""
         found = (headers.get(name) for name in self.request_id_headers)
@@ -37,7 +45,7 @@ class FailureFormat:
 
     def kept(self, headers: Mapping[str, str], hide: Callable[[str], str]) -> dict[str, str]:
         """Answer those of *headers* that are ever read, in lower case, without secrets."""
-        names = {*_KEPT, *self.request_id_headers, self.code_header}
+        names = self._kept
         return {
             low: hide(value)
             for name, value in headers.items()

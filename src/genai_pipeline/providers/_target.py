@@ -34,7 +34,7 @@ def _origin(target: Target) -> tuple[str, str, int]:
     return origin_of(target.url)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Target:
     """A method, a URL and headers to send; equal ones share what is built from them."""
 

@@ -12,7 +12,8 @@ from anyio.lowlevel import RunVar
 
 from genai_pipeline._options import at_least, check, flag, positive
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.providers._http._environment import authorities, is_proxy_url, proxy_for
+from genai_pipeline.providers._http._environment import authorities, proxy_for
+from genai_pipeline.providers._http._proxy import Proxy, is_proxy_url
 from genai_pipeline.providers._http._session import HttpSession
 from genai_pipeline.providers._http._wire import open_wire
 from genai_pipeline.providers._target import origin_of
@@ -114,5 +115,6 @@ class HttpClient:
     def _trusted(self) -> ssl.SSLContext:
         return self.ssl_context or authorities(trust_env=self.trust_env)
 
-    def _proxy(self) -> str | None:
-        return self.proxy or (proxy_for(*self.origin) if self.trust_env else None)
+    def _proxy(self) -> Proxy | None:
+        url = self.proxy or (proxy_for(*self.origin) if self.trust_env else None)
+        return None if url is None else Proxy.of(url)

@@ -6,12 +6,13 @@ import functools
 import ipaddress
 import os
 import ssl
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.providers._endpoint import is_loopback
+from genai_pipeline.providers._http._proxy import is_proxy_url
 
-__all__ = ["authorities", "is_proxy_url", "proxy_for"]
+__all__ = ["authorities", "proxy_for"]
 
 
 def proxy_for(scheme: str, host: str, port: int) -> str | None:
@@ -40,17 +41,6 @@ def proxy_for(scheme: str, host: str, port: int) -> str | None:
     return proxy
 
 
-def is_proxy_url(value: object) -> bool:
-    """Tell whether *value* is the URL of an HTTP proxy; it may hold a password."""
-    if not isinstance(value, str):
-        return False
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def authorities(*, trust_env: bool) -> ssl.SSLContext:
     """
     Answer the certificate authorities to trust.
@@ -64,13 +54,19 @@ def authorities(*, trust_env: bool) -> ssl.SSLContext:
         return _public()
     problem: ConfigurationError
     try:
-        return ssl.create_default_context(cafile=file or None, capath=folder or None)
+        return _named(file or None, folder or None, Path(file).stat().st_mtime_ns if file else 0)
     except (OSError, ssl.SSLError) as error:
         problem = ConfigurationError(
             f"the certificate authorities of SSL_CERT_FILE={file!r} cannot be read: {error}; "
             "name a file of certificates in PEM form, or give ssl_context="
         )
     raise problem
+
+
+@functools.lru_cache(maxsize=4)
+def _named(file: str | None, folder: str | None, changed: int) -> ssl.SSLContext:  # noqa: ARG001
+    # Read once for as long as the file stays the same: it takes 20 ms.
+    return ssl.create_default_context(cafile=file, capath=folder)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import attrs
 
 from genai_pipeline.errors import (
     AttemptTimeout,
+    AuthenticationFailed,
     BulkheadFull,
     ConfigurationError,
     ConnectionFailed,
@@ -72,8 +73,8 @@ class HttpSession:
         Raises `ConnectionFailed` (its ``sent`` tells whether the server may have got the
         request), `AttemptTimeout`, `InvalidAnswer` (too large) and `BulkheadFull` (no connection
         was free in time, of which the server knows nothing); `ConfigurationError` when *target* is
-        at another server. Cancellation passes through
-        and costs no more than the connection of this call.
+        at another server; `AuthenticationFailed` when the proxy refuses us. Cancellation passes
+        through and costs no more than the connection of this call.
         """
         self.check(target)
         problem: PipelineError
@@ -164,6 +165,11 @@ class HttpSession:
             return AttemptTimeout(f"{who}: {error}")
         if isinstance(error, Unsent):
             return BulkheadFull(f"{who}: {error}")
+        if self.wire.is_proxy_refusal(error):
+            return AuthenticationFailed(
+                f"{who}: 407, the proxy takes no such credentials; "
+                "give proxy='http://user:password@host:port'"
+            )
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return ConnectionFailed(told, sent=not isinstance(error, self.wire.unsent))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
@@ -11,11 +9,22 @@ import anyio
 from genai_pipeline.providers._http._body import ACCEPTED
 
 if TYPE_CHECKING:
+    import ssl
+
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._proxy import Proxy
     from genai_pipeline.providers._http._reading import Reading
     from genai_pipeline.providers._target import Target
 
-__all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "headers_of", "open_wire"]
+__all__ = [
+    "KEEPALIVE",
+    "OTHER_ERRORS",
+    "PROXY_REFUSES",
+    "Errors",
+    "Wire",
+    "headers_of",
+    "open_wire",
+]
 
 Errors: TypeAlias = tuple[type[Exception], ...]
 
@@ -26,6 +35,9 @@ Seconds to keep an idle connection.
 Below the five after which the impatient servers hang up: a request on its way to a closing
 connection is one that may have been billed.
 """
+
+PROXY_REFUSES = 407
+"""The status of a proxy that wants credentials."""
 
 OTHER_ERRORS: Errors = (
     OSError,
@@ -44,6 +56,10 @@ class Wire(Protocol):
     unsent: Errors
     """Those that mean that no byte of the request left."""
 
+    def is_proxy_refusal(self, error: BaseException, /) -> bool:
+        """Tell whether *error* says that the proxy wants other credentials, or any."""
+        ...
+
     async def send(self, target: Target, body: bytes, /) -> Reading:
         """Send *body* to *target*, and wait for the head of the answer."""
         ...
@@ -59,7 +75,7 @@ def headers_of(target: Target) -> list[tuple[str, str]]:
     return [*target.headers, *(() if says else (("accept-encoding", ACCEPTED),))]
 
 
-def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: str | None) -> Wire:
+def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: Proxy | None) -> Wire:
     """Answer aiohttp's connections on asyncio, httpx's on trio; imports them on first use."""
     if _on_asyncio():
         from genai_pipeline.providers._http._aiohttp import AiohttpWire  # noqa: PLC0415
@@ -71,6 +87,8 @@ def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: str | None) ->
 
 
 def _on_asyncio() -> bool:
+    import asyncio  # noqa: PLC0415 - slow to import, for whoever only builds a provider
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
