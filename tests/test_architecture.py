@@ -29,6 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_quotas",
                 "_shared",
                 "_sqlite_errors",
+                "_strict_json",
             ),
             *("messages", "records", "types", "walk"),
         }
@@ -36,7 +37,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
-            *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
+            *(
+                "_frozen_groups",
+                "_functions",
+                "_gather",
+                "_generate",
+                "_paid_response",
+                "_versions",
+            ),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_wrap"),
         }
@@ -69,11 +77,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "asyncio": ("testing", "cli", "providers._http"),
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
+    "json_repair": ("_generate._repair",),
+    "jsonschema": ("_generate._json_schema",),
     "multidict": ("providers._http",),
     "numpy": ("providers._local",),
     "pybreaker": ("resilience._circuit",),
     "pytest": ("testing",),
     "hypothesis": ("testing",),
+    "referencing": ("_generate._json_schema",),
     "requests": (),
     "rich": ("telemetry", "cli"),
     "safetensors": ("providers._local",),

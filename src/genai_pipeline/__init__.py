@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
     from genai_pipeline._gather import gather, reduce
+    from genai_pipeline._generate import generate
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
     from genai_pipeline._stack import MisorderedStack, describe
@@ -161,6 +162,7 @@ __all__ = [
     "filter",
     "flat_map",
     "gather",
+    "generate",
     "in_order",
     "join_chunks",
     "journals",
@@ -188,6 +190,7 @@ _HOMES = {
     "_branch": "branch tee",
     "_chain": "chain",
     "_gather": "gather reduce",
+    "_generate": "generate",
     "_order": "in_order",
     "_plan": "Plan",
     "_stack": "MisorderedStack describe",

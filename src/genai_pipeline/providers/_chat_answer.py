@@ -117,7 +117,8 @@ def _exact(request: Request, response: Response, who: str) -> Verdict:
         wanted = "no JSON document of the schema"
     if text is None:
         told = f"{who}: the answer {response.text[:100]!r} is {wanted}"
-        return Verdict(response, InvalidAnswer(f"{told}{_quoted(response.request_id)}"))
+        told = f"{told}{_quoted(response.request_id)}"
+        return Verdict(response, InvalidAnswer(told, text=response.text))
     return Verdict(attrs.evolve(response, text=text))
 
 

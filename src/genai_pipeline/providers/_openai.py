@@ -73,6 +73,7 @@ class OpenAI(Composite):
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "prompt")
 
     model: str = attrs.field(validator=_options.text)
     """The name of the model, as the server knows it."""
