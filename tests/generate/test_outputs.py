@@ -14,6 +14,7 @@ import pytest
 from annotated_types import Ge
 
 import genai_pipeline as gp
+from genai_pipeline._generate import _schemas
 from genai_pipeline._generate._issues import Unfit
 from genai_pipeline._generate._output import output_of
 from genai_pipeline.providers._answers import is_strict
@@ -231,6 +232,45 @@ def test_a_json_schema_of_no_object_stands_in_one() -> None:
     assert output.take({"value": ["a"]}) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "nonsense"}, r'\$\.type is "nonsense", which it cannot be'),
+        ({"type": "string", "pattern": "^a"}, r"\$\.pattern is a keyword that is not known here"),
+        ({"properties": {"a": {"oneOf": []}}}, r"\$\.properties\.a\.oneOf is a keyword"),
+        ({"properties": []}, r"\$\.properties is \[\], which it cannot be"),
+        ({"required": [1]}, r"\$\.required is \[1\]"),
+        ({"minimum": True}, r"\$\.minimum is true"),
+        ({"items": 3}, r"\$\.items is 3"),
+        ({"anyOf": [3]}, r"\$\.anyOf\[0\] is no schema: 3"),
+        ({"$ref": "#/$defs/a"}, r'\$\["\$ref"\] is "#/\$defs/a", which leads nowhere'),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "leads nowhere"),
+    ],
+)
+def test_without_the_package_a_schema_has_few_keywords(
+    monkeypatch: pytest.MonkeyPatch, schema: Any, message: str
+) -> None:
+    """Where jsonschema is missing, what would not be obeyed is refused, by its place."""
+    monkeypatch.setattr(_schemas, "checker_by_library", lambda *_: None)
+    with pytest.raises(gp.ConfigurationError, match=message) as caught:
+        output_of(schema)
+    assert "pip install 'genai_pipeline[schema]'" in str(caught.value)
+
+
+@pytest.mark.extras
+def test_with_the_package_all_of_json_schema_is_obeyed() -> None:
+    """With jsonschema, any keyword counts, and a schema that is none is refused."""
+    schema = {"type": "object", "properties": {"a": {"pattern": "^x"}}, "oneOf": [{}, False]}
+    assert take(schema, {"a": "xy"}) == {"a": "xy"}
+    assert issues(schema, {"a": "y"}) == [("$.a", "'y' does not match '^x'")]
+    with pytest.raises(gp.ConfigurationError, match=r"\$\.minLength is no JSON Schema: "):
+        output_of({"type": "string", "minLength": -1})
+    with pytest.raises(gp.ConfigurationError, match=r"'#/\$defs/no', which is not in it"):
+        output_of({"$ref": "#/$defs/no"})
+    named = {"$anchor": "name", "type": "string"}
+    assert take({"type": "object", "items": {"$ref": "#name"}, "$defs": {"a": named}}, {}) == {}
+
+
 class Opaque:
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -267,7 +307,6 @@ class Unresolved:
         (Literal[b"x"], "b'x' cannot stand in JSON"),
         ({}, "a JSON Schema that says something"),
         ({"type": "object", "$ref": "https://example.com/x"}, "nothing is fetched"),
-        ({"type": "nonsense"}, "generate: output: "),
         ({"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "since it holds itself"),
         ({"type": object()}, r"generate: output\['type'\] is a object"),
         ("Invoice", "'Invoice'|Invoice is of"),

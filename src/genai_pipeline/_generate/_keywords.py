@@ -24,7 +24,7 @@ _SAID = {
 _SHAPES: dict[str, tuple[type, ...]] = {
     "type": (str, list),
     "enum": (list,),
-    "const": (object,),
+    "const": (object, bool),
     "properties": (Mapping,),
     "required": (list,),
     "additionalProperties": (bool, Mapping),
@@ -74,13 +74,23 @@ def _faults(schema: Any, root: Schema, path: str) -> Iterator[str]:
         place = below(path, keyword)
         if keyword not in _SHAPES:
             yield f"{place} is a keyword that is not known here"
-        elif not isinstance(told, _SHAPES[keyword]):
+        elif not _is_fine(keyword, told):
             yield f"{place} is {shown(told)}, which it cannot be"
         elif keyword == "$ref" and not _leads_somewhere(told, root):
             yield f"{place} is {shown(told)}, which leads nowhere"
         else:
             for each, inner in _inside(keyword, told, place):
                 yield from _faults(inner, root, each)
+
+
+def _is_fine(keyword: str, told: Any) -> bool:
+    kinds = _SHAPES[keyword]
+    if not isinstance(told, kinds) or (isinstance(told, bool) and bool not in kinds):
+        return False
+    several: list[Any] = told if isinstance(told, list) else [told]
+    if keyword == "type":
+        return all(each in _SAID for each in several)
+    return keyword != "required" or all(isinstance(each, str) for each in several)
 
 
 def _inside(keyword: str, told: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -26,13 +26,14 @@ def checker_of(schema: dict[str, Any]) -> Checker:
     `ConfigurationError` for what is no JSON Schema, for a keyword that nobody here obeys, and
     for a reference that leads out of the schema.
     """
-    for reference in references_in(schema):
-        if not (isinstance(reference, str) and reference.startswith("#")):
+    references = [*references_in(schema)]
+    for reference in references:
+        if not reference.startswith("#"):
             raise ConfigurationError(
                 f"generate: output: the JSON Schema refers to {reference!r}; nothing is fetched, "
                 "so put it into $defs"
             )
-    checker = checker_by_library(schema)
+    checker = checker_by_library(schema, references)
     if checker is not None:
         return checker
     fault = next(faults_in(schema), None)
@@ -41,11 +42,11 @@ def checker_of(schema: dict[str, Any]) -> Checker:
     return functools.partial(violations, schema=schema)
 
 
-def references_in(schema: object) -> Iterator[object]:
+def references_in(schema: object) -> Iterator[str]:
     """Yield what *schema* refers to, from anywhere in it."""
     if isinstance(schema, Mapping):
         for keyword, told in schema.items():
-            if keyword in {"$ref", "$dynamicRef"} and not isinstance(told, Mapping):
+            if keyword in {"$ref", "$dynamicRef"} and isinstance(told, str):
                 yield told
             else:
                 yield from references_in(told)
