@@ -23,6 +23,7 @@ def checker_by_library(
     """
     try:
         import jsonschema.validators  # noqa: PLC0415 - few use it, and it takes 50 ms
+        import referencing.exceptions  # noqa: PLC0415
         import referencing.jsonschema  # noqa: PLC0415
     except ImportError:
         return None
