@@ -10,8 +10,10 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline import errors
+from genai_pipeline._generate._issues import Unfit
 from genai_pipeline.events import AnswerMended
 from genai_pipeline.testing import Script
+from tests.resilience.cycles import no_cycles_of
 
 from .shapes import Mood, Ticket
 
@@ -183,6 +185,17 @@ async def test_an_answer_cut_twice_is_truncated() -> None:
         await ask(model, max_output_tokens=25, raise_cap=3)
     assert caught.value.partial == GOOD[:9]
     assert [request.max_output_tokens for request in model.requests] == [25, 75]
+
+
+async def test_room_that_the_model_does_not_have_is_truncation() -> None:
+    """When the API refuses the raised limit, the record fails for what it asked, and why."""
+    refused = errors.InvalidRequest("400: max_tokens is too large")
+    with pytest.raises(gp.Truncated, match="was cut at the output limit") as caught:
+        await ask(Script(said("{", "length"), refused), max_output_tokens=25)
+    assert caught.value.partial == "{"
+    assert isinstance(caught.value.__cause__, errors.InvalidRequest)
+    with pytest.raises(errors.InvalidRequest):
+        await ask(Script(refused), max_output_tokens=25)
 
 
 @pytest.mark.parametrize("options", [{}, {"max_output_tokens": 25, "raise_cap": 1}])
@@ -378,3 +391,15 @@ async def test_equal_stages_are_known_by_the_same_and_others_by_another() -> Non
         {"delimit": False},
     ]
     assert len({fingerprint(**options) for options in [*others, {}]}) == len(others) + 1
+
+
+async def test_errors_leave_nothing_behind() -> None:
+    """What was wrong with answers is gone with them, also when the record fails in the end."""
+    kinds = (errors.InvalidAnswer, gp.Truncated, Unfit)
+    for kind in kinds:
+        script = [said("{", "length"), said(BAD), said(BAD)]
+        with no_cycles_of(kind):
+            try:
+                await ask(Script(*script), max_output_tokens=25)
+            except errors.InvalidAnswer:
+                pass

@@ -14,7 +14,7 @@ from genai_pipeline._generate._issues import Unfit, told
 from genai_pipeline._generate._prompts import Prompt
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._paid import OnUnknown
-from genai_pipeline.errors import InvalidAnswer, Refused, Truncated
+from genai_pipeline.errors import InvalidAnswer, InvalidRequest, Refused, Truncated
 from genai_pipeline.events import AnswerMended, emit
 from genai_pipeline.messages import Message, Request, Response
 from genai_pipeline.records import Record
@@ -97,7 +97,8 @@ class _Asking:
         """What is asked, with as much room as the answer needs."""
         self._limits = limits
         self._reasks_left = limits.reasks
-        self._cap_raised = False
+        self._cut: tuple[str, str] | None = None
+        """What was said of an answer that was cut, and what arrived, once the limit was raised."""
         self._further = 0
 
     async def answer(self) -> Reading:
@@ -106,11 +107,16 @@ class _Asking:
         while True:
             try:
                 reading = await self._ask(request)
-            except Truncated:
-                if not self._raise_cap():
+            except Truncated as cut:
+                if not self._raise_cap(cut):
                     raise
                 # From the beginning: what led to an answer too long need not do so again.
                 request = self._first
+            except InvalidRequest as error:
+                if self._cut is None:
+                    raise
+                message, partial = self._cut  # the model has no more room than that
+                raise Truncated(message, partial=partial) from error
             except InvalidAnswer as error:
                 if not error.issues or not self._reasks_left:
                     raise
@@ -148,11 +154,11 @@ class _Asking:
             issues=unfit.issues,
         )
 
-    def _raise_cap(self) -> bool:
+    def _raise_cap(self, cut: Truncated) -> bool:
         cap, factor = self._first.max_output_tokens, self._limits.raise_cap
-        if self._cap_raised or cap is None or factor == 1:
+        if self._cut is not None or cap is None or factor == 1:
             return False
-        self._cap_raised = True
+        self._cut = (str(cut), cut.partial)
         self._first = attrs.evolve(self._first, max_output_tokens=math.ceil(cap * factor))
         self._tell("cap_raised")
         self._count(1)

@@ -117,7 +117,7 @@ def _mended(report: Report) -> Iterator[Line]:
     """Tell what was done about answers that could not be used as they were."""
     if report.mended:
         told = [f"{how.replace('_', ' ')} {number}" for how, number in report.mended.items()]
-        yield _row("answers mended", ", ".join(told))
+        yield _row("mended", ", ".join(told))
 
 
 def _money(report: Report) -> Iterator[Line]:
