@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from typing import Any
 
 import attrs
@@ -13,7 +13,9 @@ from genai_pipeline._strict_json import DEEPEST, AmbiguousJson, loads, scan
 
 __all__ = ["Document", "document_in"]
 
-_FENCE = "```"
+_BRACE = re.compile("[{}]")
+_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)  # no JSON text has a line that begins so
+_SEVERAL = "there is more than one JSON object"
 _THOUGHT = ("<think>", "</think>")
 
 
@@ -29,11 +31,11 @@ def document_in(text: str, *, repair: bool) -> Document:
     """
     Answer the one JSON object in *text*.
 
-    It is the text itself, what follows the model's thoughts, what stands in the only code fence,
-    or the only object among prose. With *repair*, and the package ``json-repair`` installed,
-    broken JSON is mended. Raises `Unfit`, and nothing else: for texts without an object or with
-    several, and for what means nothing, or more than one thing (the same key twice, NaN, a
-    number beyond a double, half a surrogate pair, more than 200 levels), which is not mended.
+    It is the text itself, or the only object in it: behind the model's thoughts, in the only code
+    fence, among prose. With *repair*, and the package ``json-repair`` installed, broken JSON is
+    mended. Raises `Unfit`, and nothing else: for texts without an object or with several, and
+    for JSON that means nothing, or more than one thing (the same key twice, NaN, a number beyond
+    a double, half a surrogate pair, more than 200 levels), which is not mended.
     """
     if not text.strip():
         raise Unfit(("$", "the answer is empty"))
@@ -51,38 +53,32 @@ def document_in(text: str, *, repair: bool) -> Document:
 
 
 def _found(text: str, *, repair: bool) -> Document:
-    for candidate in _candidates(text):
-        try:
-            return Document(_object(candidate))
-        except AmbiguousJson:
-            raise
-        except ValueError:
-            pass
-    opening = text.find("{")
-    if opening < 0:
-        raise ValueError("the answer has no brace")
     try:
-        return Document(_only_object(text, opening))
+        return Document(_object(text))
     except AmbiguousJson:
         raise
     except ValueError:
-        if not repair:
+        text = _undressed(text)
+    try:
+        return Document(_only_object(text))
+    except AmbiguousJson:
+        raise
+    except ValueError:
+        if not repair or "{" not in text:
             raise
-    closing = text.rfind("}")
-    broken = text[opening : closing + 1] if closing > opening else text[opening:]
+    broken = text[text.index("{") :]
+    if _has_several(broken):
+        raise AmbiguousJson(_SEVERAL)
     return Document(_object(repaired(broken)), repaired=True)
 
 
-def _candidates(text: str) -> Iterator[str]:
-    yield text
+def _undressed(text: str) -> str:
+    """Leave out what the model thought, and all around the only fence."""
     begin, end = _THOUGHT
-    if text.lstrip().startswith(begin) and end in text:
-        text = text.partition(end)[2]
-        yield text
-    parts = text.split(_FENCE)
-    if len(parts) == 3:  # noqa: PLR2004 - before, inside and behind the only one
-        language, newline, rest = parts[1].partition("\n")
-        yield rest if newline and language.strip().isalnum() else parts[1]
+    if text.lstrip().startswith(begin):
+        text = text.partition(end)[2] or text
+    parts = _FENCE.split(text)
+    return parts[1] if len(parts) == 3 else text  # noqa: PLR2004 - before, inside and behind it
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -92,11 +88,25 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _only_object(text: str, opening: int) -> dict[str, Any]:
+def _only_object(text: str) -> dict[str, Any]:
+    opening = text.find("{")
+    if opening < 0:
+        raise ValueError("the answer has no brace")
     try:
         _, end = scan(text, opening)
     except StopIteration as stop:
         raise ValueError(f"no value begins at character {stop.value}") from None
     if "{" in text[end:]:
-        raise AmbiguousJson("there is more than one JSON object")
+        raise AmbiguousJson(_SEVERAL)
     return _object(text[opening:end])
+
+
+def _has_several(broken: str) -> bool:
+    """Tell whether another object seems to begin where one has ended; mending would choose one."""
+    depth, ended = 0, False
+    for sign in _BRACE.findall(broken):
+        if sign == "{" and ended:
+            return True
+        depth += 1 if sign == "{" else -1
+        ended = ended or depth == 0
+    return False
