@@ -27,6 +27,7 @@ VALUE = json.loads(GOOD)
         f"<think>\nperhaps {{'a': 2}}?\n</think>\n\n{GOOD}",
         f"{GOOD}}}",
         f"<think>no end {GOOD}",
+        f"{GOOD} <think>not at the beginning</think>",
         f"In {{braces}}:\n```json\n{GOOD}\n```\nand {{more}}.",
     ],
 )
@@ -56,6 +57,7 @@ def test_the_object_is_found_in_a_fence(fence: str) -> None:
         ("[{}]x{", "there is more than one JSON object"),
         ('{"a": 1} or {"a": 2}', "there is more than one JSON object"),
         ('{"a": 1, "a": 2}', "the key 'a' stands twice in one object"),
+        ('So: {"a": 1, "a": 2}.', "the key 'a' stands twice in one object"),
         ('{"a": NaN}', "NaN is no JSON; write null, or a text"),
         ('{"a": -Infinity}', "-Infinity is no JSON; write null, or a text"),
         ('{"a": 1e999}', "the number 1e999 is beyond what a double can hold"),
@@ -83,6 +85,7 @@ def test_what_is_no_object_or_more_than_one_is_refused(text: str, message: str) 
         ('{"a": "he said "no" to it"}', {"a": 'he said "no" to it'}),
         ('{"a": [1, 2', {"a": [1, 2]}),
         ('{"a": {"b": 1}, "c": {"d": 2,}}} yours', {"a": {"b": 1}, "c": {"d": 2}}),
+        ('{"a": {}, "c": {"d": 2}', {"a": {}, "c": {"d": 2}}),
         ('Well, {"a": 1 // one\n} it is.', {"a": 1}),
         ('```json\n{"a": 1,}\n```', {"a": 1}),
     ],

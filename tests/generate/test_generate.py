@@ -11,6 +11,7 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline._generate._issues import Unfit
+from genai_pipeline._versions import mark_of
 from genai_pipeline.events import AnswerMended
 from genai_pipeline.testing import Script
 from tests.resilience.cycles import no_cycles_of
@@ -163,7 +164,7 @@ async def test_what_stays_bad_is_an_invalid_answer() -> None:
     assert caught.value.text == BAD
     assert [path for path, _ in caught.value.issues] == ["$.topic", "$.score"]
     assert str(caught.value) == (
-        'sort: the answer is no Verdict (asked again 2 times): $.topic: "rant" is none of "bug", '
+        'sort: the answer is no Verdict (asked 3 times): $.topic: "rant" is none of "bug", '
         '"praise"; $.score: "3" is not a whole number'
     )
     with pytest.raises(errors.InvalidAnswer, match="no Verdict: "):
@@ -229,6 +230,13 @@ async def test_errors_of_providers_count_as_their_answers() -> None:
     assert model.requests[2].messages[-2] == gp.Message("assistant", BAD)
 
 
+@pytest.mark.extras
+async def test_what_a_provider_found_useless_may_be_mended() -> None:
+    """The text that came with a provider's error is read as any answer is."""
+    error = errors.InvalidAnswer("no document", text=GOOD[:-1] + ",}")
+    assert (await ask(Script(error))).attributes["repaired"]
+
+
 async def test_an_invalid_answer_without_words_is_not_sent_back() -> None:
     """Where the provider has no text of the model's, there is nothing to speak about."""
     with pytest.raises(errors.InvalidAnswer, match="HTML"):
@@ -245,6 +253,8 @@ async def test_a_refusal_is_its_own_outcome(finish: Any, by: str) -> None:
         await ask(model)
     assert caught.value.explanation == "I will not."
     assert model.calls == 1
+    with pytest.raises(gp.Refused, match=f"{by} refused$"):
+        await ask(Script(said("", finish)))
     assert errors.classify(caught.value) == "permanent"
 
 
@@ -391,6 +401,10 @@ async def test_equal_stages_are_known_by_the_same_and_others_by_another() -> Non
         {"delimit": False},
     ]
     assert len({fingerprint(**options) for options in [*others, {}]}) == len(others) + 1
+    held = gp.generate(Script(), prompt="{value}", output=str, on_unknown="hold", version="2")
+    assert mark_of("ask", held).on_unknown == "hold"
+    once = gp.generate(Script(), prompt="{value}", output=str)
+    assert mark_of("ask", held).version != mark_of("ask", once).version
 
 
 async def test_errors_leave_nothing_behind() -> None:

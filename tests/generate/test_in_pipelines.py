@@ -97,6 +97,18 @@ async def test_the_report_adds_up_and_tells_what_was_mended(clock: FakeClock) ->
     }
 
 
+async def test_attempts_at_an_answer_are_none_of_the_next_stage() -> None:
+    """A record that was asked about twice, and fails in a later stage, failed there at once."""
+    dead: gp.sinks.Collect[gp.DeadLetter] = gp.sinks.Collect()
+
+    def fail(verdict: Any) -> Any:
+        raise gp.DataError(f"no {verdict.topic} today")
+
+    run = pipeline(Script(gp.Response(BAD), GOOD), dead_letters=dead)
+    await attrs.evolve(run, stage=gp.chain(run.stage, gp.map(fail))).run()
+    assert [(letter.attempts, letter.stage) for letter in dead.values] == [(1, "fail")]
+
+
 async def test_every_call_is_replayed() -> None:
     """After the sink failed, the cut, the useless and the good answer come from the journal."""
     answers: list[Any] = [gp.Response("{", finish_reason="length"), gp.Response(BAD), GOOD]

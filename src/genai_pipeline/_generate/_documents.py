@@ -55,8 +55,6 @@ def document_in(text: str, *, repair: bool) -> Document:
 def _found(text: str, *, repair: bool) -> Document:
     try:
         return Document(_object(text))
-    except AmbiguousJson:
-        raise
     except ValueError:
         text = _undressed(text)
     try:

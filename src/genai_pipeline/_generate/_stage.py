@@ -145,9 +145,8 @@ class _Asking:
         return reading
 
     def _invalid(self, text: str, unfit: Unfit) -> InvalidAnswer:
-        stage = self._stage
-        again = self._limits.reasks - self._reasks_left
-        asked = f" (asked again {again} times)" if again else ""
+        stage, reasks = self._stage, self._limits.reasks
+        asked = f" (asked {1 + reasks} times)" if reasks else ""
         return InvalidAnswer(
             f"{stage.name}: the answer is no {stage._shape}{asked}: {unfit}",  # noqa: SLF001 - its own
             text=text,

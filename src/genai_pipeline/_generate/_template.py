@@ -155,8 +155,6 @@ def _fields(value: Any) -> Mapping[Any, Any]:
 
 def _text_of(value: Any) -> tuple[str, bool]:
     """Answer *value* as text, and whether no instruction can be in it."""
-    if isinstance(value, str):
-        return str.__str__(value), False  # also of an Enum of texts
     text = encode_json(value)
     if text.startswith('"'):
         text = json.loads(text)
@@ -166,13 +164,17 @@ def _text_of(value: Any) -> tuple[str, bool]:
 def _mark(texts: Iterable[str]) -> str:
     """Answer the name of a tag that is in none of *texts*, always the same for the same texts."""
     told = [*texts]
-    mark = ""
-    while not mark or any(mark in text for text in told):
-        digest = hashlib.blake2b(mark.encode(), digest_size=4)
-        for text in told:
-            digest.update(text.encode("utf-8", "surrogatepass"))
-        mark = f"data-{digest.hexdigest()}"
+    mark = _sign("", told)
+    while any(mark in text for text in told):
+        mark = _sign(mark, told)
     return mark
+
+
+def _sign(last: str, texts: Iterable[str]) -> str:
+    digest = hashlib.blake2b(last.encode(), digest_size=4)
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return f"data-{digest.hexdigest()}"
 
 
 def _quoted(name: str) -> str:
