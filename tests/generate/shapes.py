@@ -85,6 +85,27 @@ class Tree:
     children: list[Tree] = attrs.field(factory=list)
 
 
+@dataclasses.dataclass
+class Basket:
+    """What somebody buys."""
+
+    size: Annotated[int, annotated_types.Interval(gt=0, lt=9)]
+    codes: Annotated[list[str], annotated_types.Len(0, 2)]
+    first: Line | int | None
+    trees: dict[str, Tree]
+
+
+class Moody(pydantic.BaseModel):
+    """A model whose validator raises what pydantic does not expect."""
+
+    name: str
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _fail(cls, _: str) -> str:
+        raise KeyError("moody")
+
+
 class Person(pydantic.BaseModel):
     """Somebody."""
 

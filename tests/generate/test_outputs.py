@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 import pytest
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 
 import genai_pipeline as gp
 from genai_pipeline._generate import _schemas
@@ -19,7 +19,19 @@ from genai_pipeline._generate._issues import Unfit
 from genai_pipeline._generate._output import output_of
 from genai_pipeline.providers._answers import is_strict
 
-from .shapes import Everything, Film, Invoice, Line, Mood, Person, Point, Ticket, Tree
+from .shapes import (
+    Basket,
+    Everything,
+    Film,
+    Invoice,
+    Line,
+    Mood,
+    Moody,
+    Person,
+    Point,
+    Ticket,
+    Tree,
+)
 
 GOOD_INVOICE = {
     "number": "7",
@@ -126,6 +138,63 @@ def test_all_kinds_of_values_are_taken() -> None:
     assert (type(made.whole), type(made.real)) == (int, float)
 
 
+def test_each_kind_has_its_schema() -> None:
+    """Formats, choices, unions and open objects are told as JSON Schema tells them."""
+    assert output_of(Everything).schema["properties"] == {
+        "text": {"type": "string"},
+        "whole": {"type": "integer"},
+        "real": {"type": "number"},
+        "truth": {"type": "boolean"},
+        "nothing": {"type": "null"},
+        "moment": {"type": "string", "format": "date-time"},
+        "hour": {"type": "string", "format": "time"},
+        "id": {"type": "string", "format": "uuid"},
+        "mood": {"type": "string", "enum": ["good", "bad"]},
+        "either": {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "string"}}]},
+        "named": {"type": "object", "additionalProperties": {"type": "number"}},
+    }
+    total = {"type": "string", "description": "an exact decimal number, such as 12.50"}
+    assert output_of(Line).schema["properties"]["total"] == total
+    mixed = output_of(Literal[1, "a"]).schema["properties"]["value"]
+    assert mixed == {"enum": [1, "a"]}
+
+
+def test_limits_and_alternatives_are_kept() -> None:
+    """What ``annotated-types`` says is in the schema and holds; a union takes the one that fits."""
+    schema = output_of(Basket).schema["properties"]
+    assert schema["size"] == {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}
+    assert schema["codes"] == {"type": "array", "items": {"type": "string"}, "maxItems": 2}
+    good = {"size": 3, "codes": [], "first": {"what": "tea", "total": 2.5}, "trees": {}}
+    assert take(Basket, good) == Basket(3, [], Line("tea", Decimal("2.5")), {})
+    assert take(Basket, {**good, "first": 7}).first == 7
+    bad = {"size": 9, "codes": ["a", "b", "c"], "first": {"what": "tea"}, "trees": {"a b": {}}}
+    assert issues(Basket, bad) == [
+        ("$.size", "9 is not below 9"),
+        ("$.codes", '["a", "b", "c"] has more than 2 items'),
+        ("$.first.total", "is missing"),
+        ('$.trees["a b"].name', "is missing"),
+    ]
+    assert issues(Basket, {**good, "first": "x"}) == [
+        ("$.first", '"x" is of none of the kinds allowed')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        (Literal["a", "b"], {"a": "a", "b": "b"}),
+        (Mood, {"good": Mood.GOOD, "bad": Mood.BAD}),
+        (Literal["a"], None),
+        (Literal["a", 1], None),
+        (Literal["", "a"], None),
+        (list[Literal["a", "b"]], None),
+    ],
+)
+def test_a_choice_among_texts_is_one_of_labels(kind: Any, labels: Any) -> None:
+    """Two texts or more, none empty, can be given to a provider as labels."""
+    assert output_of(kind).labels == labels
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
@@ -174,9 +243,13 @@ def test_a_type_may_hold_itself() -> None:
     assert output.schema["type"] == "object"
     assert output.schema["properties"]["children"]["anyOf"][0]["items"] == {"$ref": "#/$defs/Tree"}
     assert is_strict(output.schema)
-    document = {"name": "a", "children": [{"name": "b", "children": [{"name": "c"}]}]}
+    assert output.schema["$defs"] == {
+        "Tree": {key: told for key, told in output.schema.items() if key not in {"title", "$defs"}}
+    }
+    assert "$defs" not in output_of(Line).schema
+    document: Any = {"name": "a", "children": [{"name": "b", "children": [{"name": "c"}]}]}
     assert output.take(document) == Tree("a", [Tree("b", [Tree("c")])])
-    document["children"][0]["children"] = [{"name": 1}]  # type: ignore[index]
+    document["children"][0]["children"] = [{"name": 1}]
     assert issues(Tree, document) == [("$.children[0].children[0].name", "1 is not a text")]
 
 
@@ -192,6 +265,7 @@ def test_pydantic_models_validate_themselves() -> None:
         ("$.age", "Input should be greater than or equal to 0"),
         ("$.friends[0].name", "Field required"),
     ]
+    assert issues(Moody, {"name": "x"}) == [("$", "KeyError: 'moody'")]
 
 
 def test_msgspec_structs_are_converted_by_msgspec() -> None:
@@ -319,11 +393,32 @@ def test_what_cannot_be_asked_for_is_said_when_built(kind: Any, message: str) ->
         output_of(kind)
 
 
-def test_limits_that_mean_nothing_are_refused() -> None:
-    """A limit of a number on a list is a mistake, and said."""
-    kind = dataclasses.make_dataclass("Made", [("part", Annotated[list[int], Ge(1)])])
+@pytest.mark.parametrize(
+    "kind", [Annotated[list[int], Ge(1)], Annotated[int, Ge("x")], Annotated[int, MinLen(1)]]
+)
+def test_limits_that_mean_nothing_are_refused(kind: Any) -> None:
+    """A limit of a number on a list, or of no number, is a mistake, and said."""
+    kind = dataclasses.make_dataclass("Made", [("part", kind)])
     with pytest.raises(gp.ConfigurationError, match=r"Made\.part: .*no limit"):
         output_of(kind)
+
+
+def test_two_classes_of_one_name_are_two_definitions() -> None:
+    """Recursive classes of the same name do not take each other's place in the schema."""
+
+    def node(kind: type) -> Any:
+        fields = {"value": attrs.field(type=kind), "next": attrs.field()}
+        made: Any = attrs.make_class("Tree", fields)
+        made.__annotations__["next"] = made | None
+        return made
+
+    texts, numbers = node(str), node(int)
+    pair = dataclasses.make_dataclass("Pair", [("a", texts), ("b", numbers)])
+    output = output_of(pair)
+    assert set(output.schema["$defs"]) == {"Tree", "Tree_"}
+    link = {"value": 1, "next": {"value": 2, "next": None}}
+    made = output.take({"a": {"value": "x", "next": None}, "b": link})
+    assert (made.a.value, made.b.next.value) == ("x", 2)
 
 
 def test_private_fields_are_asked_for_by_their_argument() -> None:
