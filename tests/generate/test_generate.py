@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -119,6 +120,46 @@ async def test_a_provider_without_schemas_is_asked_in_words() -> None:
     (request,) = asked
     assert request.schema is None
     assert '"enum": ["bug", "praise"]' in str(request.system)
+
+
+def called(arguments: str, finish_reason: Any = "tool") -> gp.Response:
+    call = gp.parts.ToolCall("answer", arguments, id="1")
+    return gp.Response("", parts=(call,), finish_reason=finish_reason)
+
+
+async def test_a_shape_may_be_the_arguments_of_a_tool() -> None:
+    """Where an API has tools and no schemas, the model answers by calling one that takes it."""
+    model = Script(called(BAD), called(GOOD))
+    assert (await ask(model, mode="tool")).value == Verdict("bug", 3)
+    first, again = model.requests
+    (tool,) = first.tools
+    assert (tool.name, first.tool_choice, first.schema) == ("answer", "answer", None)
+    assert tool.parameters["title"] == "Verdict"
+    assert again.messages[-2] == gp.Message("assistant", BAD)
+    assert again.prompt.endswith("Call the tool answer again, with the whole answer, corrected.")
+    assert again.tools == first.tools
+
+
+@pytest.mark.extras
+async def test_arguments_are_read_and_mended_like_texts() -> None:
+    """Broken arguments are mended, cut ones get more room, and a text in their stead will do."""
+    assert (await ask(Script(called(GOOD[:-1])), mode="tool")).attributes["repaired"]
+    model = Script(called(GOOD[:9], "length"), said(f"It is {GOOD}"))
+    assert (await ask(model, mode="tool", max_output_tokens=9)).value == Verdict("bug", 3)
+    assert [request.max_output_tokens for request in model.requests] == [9, 18]
+    with pytest.raises(errors.InvalidAnswer, match="no JSON object"):
+        await ask(Script(called(GOOD[:-1], "other")), mode="tool", reasks=0)
+
+
+async def test_a_provider_that_tells_of_tools_alone_is_asked_by_one() -> None:
+    """``auto`` takes the best of what the provider says."""
+
+    class Calling(Script):
+        output_modes = ("tool", "prompt")
+
+    model = Calling(called(GOOD))
+    await ask(model)
+    assert model.requests[0].tools
 
 
 async def test_texts_to_choose_from_are_labels() -> None:
@@ -344,7 +385,7 @@ async def test_the_embedded_model_files_records() -> None:
         ({"raise_cap": 0.5}, "generate: raise_cap=0.5; give a number, 1 to 8"),
         ({"repair": 1}, "generate: repair=1; give True or False"),
         ({"delimit": None}, "generate: delimit=None"),
-        ({"mode": "tool"}, "generate: mode='tool'; give one of 'auto', 'native', 'prompt'"),
+        ({"mode": "json"}, "generate: mode='json'; give one of 'auto', 'native', 'tool', 'prompt'"),
         ({"temperature": 9}, "temperature=9"),
         ({"max_output_tokens": 0}, "max_output_tokens=0"),
         ({"extra": {"x": object()}}, "extra"),
@@ -370,8 +411,14 @@ async def test_a_prompt_that_answers_nonsense_is_a_mistake() -> None:
     """A function that answers no request, or one with a schema of its own, is told."""
     with pytest.raises(gp.ConfigurationError, match="answered a int"):
         await ask(Script(), prompt=len)
-    with pytest.raises(gp.ConfigurationError, match="output= says what is asked for"):
-        await ask(Script(), prompt=lambda text: gp.Request(text, schema={"type": "object"}))
+    given: Any
+    for given in (
+        {"schema": {"type": "object"}},
+        {"labels": ["a", "b"]},
+        {"tools": [gp.Tool("look")]},
+    ):
+        with pytest.raises(gp.ConfigurationError, match="output= says what is asked for"):
+            await ask(Script(), prompt=partial(gp.Request, **given))
 
 
 async def test_equal_stages_are_known_by_the_same_and_others_by_another() -> None:
@@ -398,6 +445,7 @@ async def test_equal_stages_are_known_by_the_same_and_others_by_another() -> Non
         {"output": Mood},
         {"output": str},
         {"mode": "prompt"},
+        {"mode": "tool"},
         {"delimit": False},
     ]
     assert len({fingerprint(**options) for options in [*others, {}]}) == len(others) + 1

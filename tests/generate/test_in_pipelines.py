@@ -39,7 +39,7 @@ def pipeline(model: Any, *, values: Any = ("x",), **options: Any) -> gp.Pipeline
     """Answer a pipeline of one stage that asks *model* about *values*."""
     stage = {
         name: options.pop(name)
-        for name in ("prompt", "output", "reasks", "version", "max_output_tokens")
+        for name in ("prompt", "output", "reasks", "version", "max_output_tokens", "mode")
         if name in options
     }
     return gp.Pipeline(
@@ -71,7 +71,7 @@ async def test_the_report_adds_up_and_tells_what_was_mended(clock: FakeClock) ->
     }
 
     def answer(request: gp.Request) -> Any:
-        return answers[request.messages[0].content.split("@")[1]].pop(0)
+        return answers[request.messages[0].text.split("@")[1]].pop(0)
 
     values = list(answers)
     dead: gp.sinks.Collect[gp.DeadLetter] = gp.sinks.Collect()
@@ -208,6 +208,34 @@ async def test_a_server_that_ignores_the_schema_is_corrected(tmp_path: Path) -> 
         "Answer again, with the whole JSON document, corrected, and nothing else."
     )
     assert all(each["response_format"]["json_schema"]["strict"] for each in seen)
+
+
+async def test_a_server_with_tools_and_no_schemas_answers_by_one() -> None:
+    """Over a real socket: the tool is asked for by name, and its arguments are the value."""
+    seen: list[Any] = []
+
+    def answer(exchange: Any) -> bytes:
+        seen.append(exchange.json)
+        told = completion(None)
+        call = {"name": "answer", "arguments": GOOD if len(seen) > 1 else BAD}
+        told["choices"][0] |= {"finish_reason": "tool_calls"}
+        told["choices"][0]["message"]["tool_calls"] = [
+            {"id": "call_1", "type": "function", "function": call}
+        ]
+        return http(told)
+
+    with ChatServer() as server:
+        server.answers["tools"] = answer
+        model = OpenAI("m", base_url=server.url("tools"), api_key="k" * 8)
+        run = pipeline(model, journal=Memory(), mode="tool")
+        report = await run.run()
+    sink: Any = run.sink
+    assert sink.values == [Verdict("bug")]
+    assert report.mended == {"reasked": 1}
+    for body in seen:
+        assert "response_format" not in body
+        assert body["tool_choice"] == {"type": "function", "function": {"name": "answer"}}
+        assert body["tools"][0]["function"]["parameters"]["required"] == ["topic"]
 
 
 async def test_a_cut_document_of_a_server_gets_more_room() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
+from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
 
 
@@ -14,6 +16,20 @@ from tests.servers.llama import running_llama
 def chat() -> Iterator[ChatServer]:
     """Give a server of ours that behaves as its path says."""
     with ChatServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bedrock() -> Iterator[BedrockServer]:
+    """Give a server of ours that speaks Bedrock's Converse API, as its path says."""
+    with BedrockServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gemini() -> Iterator[GeminiServer]:
+    """Give a server of ours that speaks Gemini's API, as its path says."""
+    with GeminiServer() as server:
         yield server
 
 

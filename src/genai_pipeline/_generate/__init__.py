@@ -128,8 +128,9 @@ def generate(
     JSON Schema, which answers plain data. ``str`` is the answer's text as it is.
 
     *system*, *max_output_tokens*, *temperature* and *extra* are those of `Request`. *mode* says
-    how to ask for JSON: as a parameter of the API (``"native"``), or in words (``"prompt"``); by
-    default as the provider can, see its ``output_modes``.
+    how to ask for JSON: as a parameter of the API (``"native"``), as the arguments of a tool
+    (``"tool"``), or in words (``"prompt"``); by default as the provider can, see its
+    ``output_modes``.
 
     Before an answer is read, its end is looked at. One that was cut is asked for once more, with
     *raise_cap* times the room (1: not at all; it takes *max_output_tokens*), and then raises

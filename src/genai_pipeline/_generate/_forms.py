@@ -13,15 +13,17 @@ from genai_pipeline._generate._issues import Unfit, shown
 from genai_pipeline._generate._output import Output
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check, one_of
+from genai_pipeline._tools import Tool
 from genai_pipeline._wrap import Wrapped
 from genai_pipeline.messages import Request, Response
 
 __all__ = ["Form", "Mode", "Reading", "form_of", "modes_of", "text_form"]
 
-Mode: TypeAlias = Literal["auto", "native", "prompt"]
-"""How to ask for a shape: by a parameter of the API, or in words."""
+Mode: TypeAlias = Literal["auto", "native", "tool", "prompt"]
+"""How to ask for a shape: by a parameter of the API, as the arguments of a tool, or in words."""
 
-_MODES = ("auto", "native", "prompt")
+_MODES = ("auto", "native", "tool", "prompt")
+_TOOL = "answer"
 _UNTOLD = frozenset({"prompt"})
 _DOCUMENT_AGAIN = "Answer again, with the whole JSON document, corrected, and nothing else."
 
@@ -48,8 +50,13 @@ class Form:
     once_more: str = attrs.field(repr=False)
     """What to say when the answer was not what was asked for."""
 
-    text_of: Callable[[Response], str] = attrs.field(default=lambda response: response.text)
+    text_of: Callable[[Response], str] = attrs.field(
+        default=lambda response: response.text, repr=False
+    )
     """Where in an answer the text is."""
+
+    ends: frozenset[str] = frozenset({"stop"})
+    """The finish reasons of an answer that is whole."""
 
 
 def modes_of(provider: object) -> frozenset[str]:
@@ -83,6 +90,8 @@ def form_of(output: Output, provider: object, mode: Mode) -> Form:
         return _labels_form(output.labels)
     if mode == "native" or (mode == "auto" and "native" in modes):
         return _native_form(output)
+    if mode == "tool" or (mode == "auto" and "tool" in modes):
+        return _tool_form(output)
     can = ", ".join(sorted(modes)) or "nothing that all its targets can"
     fine = mode == "prompt" or "prompt" in modes
     check(fine, "generate", "output", output.name, f"what the provider can, which is: {can}")
@@ -120,6 +129,23 @@ def _native_form(output: Output) -> Form:
         lambda request: attrs.evolve(request, schema=output.schema),
         _reader(output),
         _DOCUMENT_AGAIN,
+    )
+
+
+def _tool_form(output: Output) -> Form:
+    tool = Tool(_TOOL, "Takes the answer.", output.schema)
+
+    def text_of(response: Response) -> str:
+        calls = response.tool_calls
+        return calls[0].arguments if calls else response.text
+
+    return Form(
+        "tool",
+        lambda request: attrs.evolve(request, tools=(tool,), tool_choice=_TOOL),
+        _reader(output),
+        f"Call the tool {_TOOL} again, with the whole answer, corrected.",
+        text_of,
+        frozenset({"stop", "tool"}),
     )
 
 

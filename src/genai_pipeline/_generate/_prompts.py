@@ -106,9 +106,9 @@ class FromFunction:
                 f"generate: prompt: {name_of(self.function)} answered a {type(made).__name__}; let "
                 "it answer a Request, or a text"
             )
-        if made.labels is not None or made.schema is not None:
+        if made.labels is not None or made.schema is not None or made.tools:
             raise ConfigurationError(
-                f"generate: prompt: the request of {name_of(self.function)} has labels or a schema "
-                "of its own; output= says what is asked for"
+                f"generate: prompt: the request of {name_of(self.function)} has labels, a schema "
+                "or tools of its own; output= says what is asked for"
             )
         return self.parameters.completed(made)

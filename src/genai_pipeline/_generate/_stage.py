@@ -135,7 +135,9 @@ class _Asking:
             # The provider found nothing in the text; perhaps it can be mended.
             text, whole = error.text, True
         else:
-            text, whole = self._form.text_of(response), _is_whole(response, self._stage.name)
+            _judge(response, self._stage.name)
+            text = self._form.text_of(response)
+            whole = response.finish_reason in self._form.ends
         try:
             reading = self._form.read(text, whole and self._limits.repair)
         except Unfit as unfit:
@@ -184,12 +186,8 @@ class _Asking:
         emit(AnswerMended(stage=self._stage.name, how=how))
 
 
-def _is_whole(response: Response, who: str) -> bool:
-    """
-    Tell whether an answer came to its own end, so that what is broken in it may be mended.
-
-    Raises what its end means, before anybody reads it.
-    """
+def _judge(response: Response, who: str) -> None:
+    """Raise what the end of an answer means, before anybody reads it."""
     finish, text = response.finish_reason, response.text
     if finish == "length":
         raise Truncated(
@@ -199,4 +197,3 @@ def _is_whole(response: Response, who: str) -> bool:
         by = "the content filter" if finish == "filter" else "the model"
         told = f": {text[:300]}" if text else ""
         raise Refused(f"{who}: {by} refused{told}", explanation=text)
-    return finish == "stop"

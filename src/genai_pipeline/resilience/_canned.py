@@ -31,7 +31,7 @@ class Canned:
     that the request allows.
     """
 
-    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "prompt")
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
     answer: str | Callable[[Request], str] = attrs.field(validator=_is_answer)
     """The text, or a function that makes it of the request."""

@@ -20,7 +20,7 @@ __all__ = ["Cancelling", "ProviderContract", "check_response"]
 
 _CALLS = 16
 _MOST_AWAITS = 200
-_MODES = {"labels", "native", "prompt"}
+_MODES = {"labels", "native", "tool", "prompt"}
 _FINISH = {"stop", "length", "tool", "refusal", "filter", "other"}
 
 
