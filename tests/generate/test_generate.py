@@ -151,6 +151,23 @@ async def test_arguments_are_read_and_mended_like_texts() -> None:
         await ask(Script(called(GOOD[:-1], "other")), mode="tool", reasks=0)
 
 
+async def test_two_calls_of_the_tool_are_no_answer() -> None:
+    """Nobody chooses between two answers: the model is told, and calls once."""
+    calls = tuple(gp.parts.ToolCall("answer", GOOD, id=str(number)) for number in (1, 2))
+    model = Script(gp.Response("", parts=calls, finish_reason="tool"), called(GOOD))
+    assert (await ask(model, mode="tool")).value == Verdict("bug", 3)
+    assert "- $: there is more than one JSON object" in model.prompts[1]
+    with pytest.raises(gp.Truncated) as caught:
+        await ask(Script(called(GOOD[:9], "length")), mode="tool")
+    assert caught.value.partial == GOOD[:9]
+
+
+async def test_a_choice_may_be_asked_for_by_a_tool() -> None:
+    """``mode="tool"`` is obeyed for choices too, which else are labels."""
+    model = Script(called('{"value": "bad"}'))
+    assert (await ask(model, mode="tool", output=Mood)).value is Mood.BAD
+
+
 async def test_a_provider_that_tells_of_tools_alone_is_asked_by_one() -> None:
     """``auto`` takes the best of what the provider says."""
 

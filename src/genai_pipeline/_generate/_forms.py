@@ -86,7 +86,7 @@ def form_of(output: Output, provider: object, mode: Mode) -> Form:
     """
     apply(one_of(*_MODES), "generate", "mode", mode)
     modes = modes_of(provider)
-    if mode != "prompt" and output.labels is not None and "labels" in modes:
+    if mode in {"auto", "native"} and output.labels is not None and "labels" in modes:
         return _labels_form(output.labels)
     if mode == "native" or (mode == "auto" and "native" in modes):
         return _native_form(output)
@@ -136,8 +136,8 @@ def _tool_form(output: Output) -> Form:
     tool = Tool(_TOOL, "Takes the answer.", output.schema)
 
     def text_of(response: Response) -> str:
-        calls = response.tool_calls
-        return calls[0].arguments if calls else response.text
+        # Several calls are several documents, which is one too many.
+        return "\n".join(call.arguments for call in response.tool_calls) or response.text
 
     return Form(
         "tool",

@@ -135,8 +135,8 @@ class _Asking:
             # The provider found nothing in the text; perhaps it can be mended.
             text, whole = error.text, True
         else:
-            _judge(response, self._stage.name)
             text = self._form.text_of(response)
+            _judge(response, text, self._stage.name)
             whole = response.finish_reason in self._form.ends
         try:
             reading = self._form.read(text, whole and self._limits.repair)
@@ -186,9 +186,9 @@ class _Asking:
         emit(AnswerMended(stage=self._stage.name, how=how))
 
 
-def _judge(response: Response, who: str) -> None:
+def _judge(response: Response, text: str, who: str) -> None:
     """Raise what the end of an answer means, before anybody reads it."""
-    finish, text = response.finish_reason, response.text
+    finish = response.finish_reason
     if finish == "length":
         raise Truncated(
             f"{who}: the answer was cut at the output limit; raise max_output_tokens", partial=text
