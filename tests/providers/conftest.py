@@ -10,6 +10,7 @@ from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
 from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
+from tests.servers.ollama import OllamaServer
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,10 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the base URL of llama.cpp's real server."""
     with running_llama(tmp_path_factory.mktemp("llama")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def ollama() -> Iterator[OllamaServer]:
+    """Give a server of ours that speaks Ollama's API, as its path says."""
+    with OllamaServer() as server:
+        yield server

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._bedrock import Bedrock
     from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
 
-__all__ = ["AwsCredentials", "Bedrock", "Gemini", "Local", "OpenAI"]
+__all__ = ["AwsCredentials", "Bedrock", "Gemini", "Local", "Ollama", "OpenAI"]
 
 _MODULES = {
     "AwsCredentials": "_aws_credentials",
     "Bedrock": "_bedrock",
     "Gemini": "_gemini",
     "Local": "_local",
+    "Ollama": "_ollama",
     "OpenAI": "_openai",
 }
 

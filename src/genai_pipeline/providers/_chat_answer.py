@@ -18,7 +18,7 @@ from genai_pipeline.providers._error_body import failure_in
 from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["content_of", "read_document", "reasoning_of", "usage_of"]
+__all__ = ["content_of", "logprobs_of", "read_document", "reasoning_of", "usage_of"]
 
 _FINISH: dict[str, FinishReason] = {
     "": "stop",
@@ -129,7 +129,7 @@ def _response(
         raw_finish_reason=raw,
         attributes=attributes,
         parts=_parts(message, text),
-        logprobs=_logprobs(choice.get("logprobs")),
+        logprobs=logprobs_of(choice.get("logprobs")),
     )
 
 
@@ -159,7 +159,8 @@ def _call(told: object) -> ToolCall:
     )
 
 
-def _logprobs(told: object) -> tuple[TokenLogprob, ...]:
+def logprobs_of(told: object) -> tuple[TokenLogprob, ...]:
+    """Answer the scores in ``told["content"]``; figures that make no sense are -inf."""
     tokens = map(_dict, _list(_dict(told).get("content")))
     return tuple(
         TokenLogprob(
