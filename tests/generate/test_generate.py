@@ -11,7 +11,9 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline import errors
+from genai_pipeline._generate._forms import form_of, modes_of
 from genai_pipeline._generate._issues import Unfit
+from genai_pipeline._generate._output import output_of
 from genai_pipeline._versions import mark_of
 from genai_pipeline.events import AnswerMended
 from genai_pipeline.testing import Script
@@ -381,6 +383,27 @@ async def test_the_mode_can_be_chosen() -> None:
     await ask(model, mode="prompt")
     await ask(gp.wrap(model), mode="native")
     assert [request.schema is None for request in model.requests] == [True, False]
+
+
+OVER_HTTP: list[Any] = [
+    gp.providers.OpenAI("m", base_url="http://127.0.0.1:9/v1"),
+    gp.providers.Gemini("m", base_url="http://127.0.0.1:9"),
+    gp.providers.Bedrock("m", base_url="http://127.0.0.1:9", api_key="k" * 8),
+    gp.providers.Ollama("m"),
+]
+
+
+@pytest.mark.parametrize("provider", OVER_HTTP, ids=lambda each: type(each).__name__)
+async def test_providers_can_what_they_say(provider: Any) -> None:
+    """Each way in which a provider says it can be asked has a body in its API."""
+    mode: Any
+    for mode in sorted(modes_of(provider) - {"labels"}):
+        form = form_of(output_of(Verdict), provider, mode)
+        assert form.name == mode
+        assert provider._dialect.body(form.asked(gp.Request("x")), streamed=False)
+    form = form_of(output_of(Mood), provider, "auto")
+    assert form.name == "labels"
+    assert provider._dialect.body(form.asked(gp.Request("x")), streamed=False)
 
 
 @pytest.mark.extras
