@@ -32,6 +32,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_secret",
                 "_shared",
                 "_sqlite_errors",
+                "_strict_json",
             ),
             *(
                 "_part_forms",
@@ -49,8 +50,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_embed", "_encode"),
-            "_fan_out",
-            *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
+            *("_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
+            *("_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_wrap"),
         }
@@ -85,6 +86,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "coredis": ("stores._redis",),
     "httpx": ("providers._http",),
     "httpx2": ("providers._http._httpx_names",),
+    "json_repair": ("_generate._repair",),
+    "jsonschema": ("_generate._json_schema",),
     "multidict": ("providers._http",),
     "xllamacpp": ("providers._llama_server",),
     "yarl": ("providers._http",),
@@ -92,6 +95,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pybreaker": ("resilience._circuit",),
     "pytest": ("testing",),
     "hypothesis": ("testing",),
+    "referencing": ("_generate._json_schema",),
     "requests": (),
     "rich": ("telemetry", "cli"),
     "safetensors": ("providers._local",),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from genai_pipeline._chain import chain
     from genai_pipeline._embed import embed
     from genai_pipeline._gather import gather, reduce
+    from genai_pipeline._generate import generate
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
     from genai_pipeline._secret import Secret
@@ -175,6 +176,7 @@ __all__ = [
     "filter",
     "flat_map",
     "gather",
+    "generate",
     "in_order",
     "join_chunks",
     "journals",
@@ -204,6 +206,7 @@ _HOMES = {
     "_chain": "chain",
     "_embed": "embed",
     "_gather": "gather reduce",
+    "_generate": "generate",
     "_order": "in_order",
     "_plan": "Plan",
     "_secret": "Secret",

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 __all__ = [
+    "AnswerMended",
     "CallFinished",
     "Event",
     "LevelAnswered",
@@ -106,6 +107,19 @@ class PolicyWaited(Event):
     kind: Literal["queue", "limiter", "cooldown", "breaker", "backoff"]
     name: str
     seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class AnswerMended(Event):
+    """
+    A stage made by `generate` got an answer that it could not use as it was, and went on.
+
+    *how* tells what it did: the JSON was ``repaired``, the model was asked again with the errors
+    (``reasked``), or with room for a longer answer (``cap_raised``).
+    """
+
+    stage: str
+    how: Literal["repaired", "reasked", "cap_raised"]
 
 
 @attrs.frozen(kw_only=True)

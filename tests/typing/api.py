@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar, assert_type
+from typing import Any, Literal, TypedDict, TypeVar, assert_type
+
+import attrs
 
 import genai_pipeline as gp
 
@@ -123,6 +125,51 @@ wrong_order = gp.chain(gp.map(length), gp.map(ask))  # type: ignore[misc]  # pyr
 wrong_end: gp.Stage[str, str] = gp.chain(gp.map(ask), gp.map(length))  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
 wrong_side: gp.Stage[str, str] = gp.tee(keep_number)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
 not_a_stage: gp.Stage[str, int] = gp.chain(length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- Generated values are of the type that was asked for. ----------------------------------------
+
+
+class Ticket(TypedDict):
+    """What is asked about."""
+
+    subject: str
+
+
+@attrs.frozen
+class Invoice:
+    """What is asked for."""
+
+    total: int
+
+
+def about(ticket: Ticket) -> gp.Request:
+    """A prompt that is a function."""
+    return gp.Request(ticket["subject"], temperature=0)
+
+
+def is_settled(invoice: Invoice) -> bool:
+    """A function of what was asked for."""
+    return invoice.total == 0
+
+
+assert_type(gp.generate(model, prompt="{value}", input=str, output=Invoice), gp.Stage[str, Invoice])
+assert_type(gp.generate(model, prompt=about, output=Invoice), gp.Stage[Ticket, Invoice])
+assert_type(gp.generate(model, prompt="{subject}", output=Invoice), gp.Stage[Any, Invoice])
+assert_type(gp.generate(model, prompt=about, output=list[int]), gp.Stage[Ticket, list[int]])
+assert_type(gp.generate(model, prompt=about, output=str, reasks=2), gp.Stage[Ticket, str])
+assert_type(gp.generate(model, prompt=about, output={"type": "object"}), gp.Stage[Ticket, Any])
+assert_type(gp.generate(model, prompt=about, output=Literal["a", "b"]), gp.Stage[Ticket, Any])
+asked: gp.Stage[Ticket, Invoice] = gp.generate(
+    gp.resilient(model), prompt="{subject}", input=Ticket, output=Invoice, mode="native"
+)
+filed = gp.chain(gp.generate(model, prompt=str.upper, output=Invoice), gp.map(is_settled))
+
+invoices = gp.generate(model, prompt=about, output=Invoice)
+wrong_output: gp.Stage[Ticket, str] = invoices  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+wrong_mode = gp.generate(model, prompt=about, output=Invoice, mode="guess")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+wrong_option = gp.generate(model, prompt=about, output=Invoice, reask=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+wrong_prompt = gp.generate(model, prompt=length, output=Invoice)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 # -- Middleware fits around whatever has its types, and nothing else. ----------------------------

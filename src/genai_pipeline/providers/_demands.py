@@ -54,5 +54,5 @@ def _exact(request: Request, response: Response, who: str) -> Response | Pipelin
         wanted = "no JSON document of the schema"
     if text is None:
         told = f"{who}: the answer {response.text[:100]!r} is {wanted}"
-        return InvalidAnswer(f"{told}{quoted(response.request_id)}")
+        return InvalidAnswer(f"{told}{quoted(response.request_id)}", text=response.text)
     return attrs.evolve(response, text=text)

@@ -31,6 +31,7 @@ class HttpModel(HttpOptions):
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
     _dialect: Dialect = attrs.field(init=False, repr=False)
     _calling: Calling = attrs.field(init=False, repr=False)

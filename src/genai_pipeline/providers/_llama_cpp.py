@@ -53,6 +53,7 @@ class LlamaCpp(Composite):
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = OpenAI.output_modes
 
     model: str = attrs.field(converter=_to_path, validator=_options.text)
     """The path of the GGUF file."""

@@ -78,6 +78,7 @@ class Local:
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels",)
 
     descriptions: Mapping[str, str] = attrs.field(
         factory=dict, kw_only=True, converter=_to_descriptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -41,6 +41,8 @@ class Ollama(HttpModel):
 
     Ollama cuts a prompt that is longer than the context, and tells nobody: set *context*.
     """
+
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "prompt")
 
     base_url: str = attrs.field(default="http://localhost:11434", kw_only=True)
     """Everything before ``/api/chat``."""

@@ -57,6 +57,7 @@ class Script:
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
     def __init__(
         self,

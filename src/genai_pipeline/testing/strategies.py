@@ -273,6 +273,10 @@ def _instances(kind: type[Any]) -> st.SearchStrategy[Any]:
         _errors.Transient: {"retry_after": seconds, "rate_limits": told},
         _errors.Rejected: {"retry_after": seconds},
         _errors.Truncated: {"partial": st.text()},
+        _errors.InvalidAnswer: {
+            "text": st.text(),
+            "issues": st.lists(st.tuples(st.text(), st.text()), max_size=3),
+        },
         _errors.StreamInterrupted: {"partial": st.text()},
         _errors.Refused: {"explanation": st.text()},
         _errors.DataError: {
