@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from genai_pipeline._gather import gather, reduce
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
+    from genai_pipeline._reconcile import LostCall, ReconcilingProvider, call_token
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._wrap import wrap
@@ -116,6 +117,7 @@ __all__ = [
     "Hedge",
     "Journaled",
     "LoadBalance",
+    "LostCall",
     "Message",
     "Middleware",
     "MisorderedStack",
@@ -126,6 +128,7 @@ __all__ = [
     "PriceBook",
     "Provider",
     "RateLimit",
+    "ReconcilingProvider",
     "Record",
     "Refused",
     "Rejected",
@@ -152,6 +155,7 @@ __all__ = [
     "batched",
     "branch",
     "cache_only",
+    "call_token",
     "chain",
     "current_record",
     "describe",
@@ -190,6 +194,7 @@ _HOMES = {
     "_gather": "gather reduce",
     "_order": "in_order",
     "_plan": "Plan",
+    "_reconcile": "LostCall ReconcilingProvider call_token",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
     "_wrap": "wrap",

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 import attrs
 
 from genai_pipeline._journal import CallState, Group, RawAnswer
+from genai_pipeline._reconcile import LostCall
 from genai_pipeline.errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -30,6 +31,7 @@ from genai_pipeline.records import Record
 
 __all__ = [
     "CallRecorder",
+    "Find",
     "Judgement",
     "OnUnknown",
     "PaidCall",
@@ -48,11 +50,14 @@ __all__ = [
 ]
 
 Send: TypeAlias = Callable[[], Awaitable[RawAnswer]]
+Find: TypeAlias = Callable[[LostCall], Awaitable[RawAnswer | Literal["void"] | None]]
+"""As `ReconcilingProvider.find`, with the answer as it came."""
 
-OnUnknown: TypeAlias = Literal["retry", "hold"]
+OnUnknown: TypeAlias = Literal["retry", "reconcile", "hold"]
 """
-What a stage does about a call of which nobody knows whether it was billed: makes a new one, or
-holds the record for a person to decide.
+What a stage does about a call of which nobody knows whether it was billed: makes a new one; asks
+the provider, and holds the record when that does not know; or holds the record at once, for a
+person to decide.
 """
 
 
@@ -89,6 +94,9 @@ class PaidCall:
 
     identity: tuple[Any, ...] = ()
     """What else decides on the answer: the dialect of the endpoint, a version."""
+
+    find: Find | None = attrs.field(default=None, repr=False)
+    """Asks the provider what became of such a call that was lost, if it can be asked."""
 
 
 class CallRecorder(Protocol):

@@ -18,6 +18,7 @@ from genai_pipeline._handoff import Handoff
 from genai_pipeline._journal import Finished
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._lifespan import Lifespan
+from genai_pipeline._lost_calls import require_reconcilable
 from genai_pipeline._order import is_ordered
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._signals import received_signals
@@ -106,6 +107,7 @@ class Runner:
         }
         if self._journal is None:
             return Carrier(**options)
+        require_reconcilable(self._chain.stages)
         return JournaledCarrier(**options, journal=self._journal, skip=self._skip)
 
     # What the pipeline asks.

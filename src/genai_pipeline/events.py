@@ -19,6 +19,7 @@ import attrs
 
 __all__ = [
     "CallFinished",
+    "CallReconciled",
     "Event",
     "LevelAnswered",
     "Listener",
@@ -92,6 +93,21 @@ class CallFinished(Event):
     error: str | None = None
     first_chunk: float | None = None
     replayed: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class CallReconciled(Event):
+    """
+    A provider was asked what became of a call whose answer was lost.
+
+    *outcome* is ``answered`` when it had the answer, ``void`` when the call was never executed,
+    ``unknown`` when it does not know.
+    """
+
+    stage: str
+    provider: str
+    model: str
+    outcome: str
 
 
 @attrs.frozen(kw_only=True)

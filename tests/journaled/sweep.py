@@ -28,6 +28,7 @@ POINTS = (
     *("cancel at a time", "stop at a time", "clock back at a time", "clock on at a time"),
     *("401", "429", "500", "lost", "timeout", "unsent", "disk"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
+    *("answer found of a lost call", "void found of a lost call"),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
 """What some world of every sweep of 500 must come to."""
