@@ -37,7 +37,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
-            *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
+            *(
+                "_frozen_groups",
+                "_functions",
+                "_gather",
+                "_isolated_words",
+                "_paid_response",
+                "_versions",
+            ),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_wrap"),
         }
@@ -48,6 +55,8 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_alone",
                 "_dry_walk",
                 "_failures_alike",
+                "_isolated_worker",
+                "_isolation",
                 "_journaled",
                 "_lost_calls",
                 "_plan",

@@ -16,6 +16,7 @@ __all__ = [
     "LostCall",
     "ReconcilingProvider",
     "call_token",
+    "current_call",
     "set_call",
     "token_of",
 ]
@@ -70,6 +71,9 @@ _call: ContextVar[CallName | None] = ContextVar("genai_pipeline_call", default=N
 
 set_call = _call.set
 """Note which call this task is making; for the engine alone."""
+
+current_call = _call.get
+"""Answer which call this task is making, if any; for the engine alone."""
 
 
 def call_token() -> str | None:

@@ -59,6 +59,8 @@ class Recorder:
     ) -> None:
         self.run = run
         self.item = item
+        self.apart = False
+        """Whether the record is walked in a process of its own."""
         self._attributes = attributes
         self._answered: list[tuple[bytes, int]] = []
         self._lost = LostCalls(run, item, key)

@@ -15,6 +15,7 @@ from genai_pipeline._chain import Chain
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
+from genai_pipeline._isolation import Isolation
 from genai_pipeline._journal import Finished
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._lifespan import Lifespan
@@ -80,6 +81,7 @@ class Runner:
             pipeline, self._chain.marks, lambda: self._stopped is not None
         )
         self._finished: Finished | None = None
+        self._isolation: Isolation | None = None
         self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
@@ -108,7 +110,10 @@ class Runner:
         if self._journal is None:
             return Carrier(**options)
         require_reconcilable(self._chain.stages)
-        return JournaledCarrier(**options, journal=self._journal, skip=self._skip)
+        self._isolation = Isolation(self._chain, self.clock)
+        return JournaledCarrier(
+            **options, journal=self._journal, isolation=self._isolation, skip=self._skip
+        )
 
     # What the pipeline asks.
 
@@ -225,6 +230,7 @@ class Runner:
                     pipeline.sink,
                     pipeline.dead_letters,
                     self._chain,
+                    self._isolation,
                     pipeline.source,
                 ):
                     await lifespan.enter(part)

@@ -21,6 +21,7 @@ __all__ = [
     "CallFinished",
     "CallReconciled",
     "Event",
+    "IsolationFailed",
     "LevelAnswered",
     "Listener",
     "PolicyWaited",
@@ -108,6 +109,19 @@ class CallReconciled(Event):
     provider: str
     model: str
     outcome: str
+
+
+@attrs.frozen(kw_only=True)
+class IsolationFailed(Event):
+    """
+    A record that the process died of twice could not be run in a process of its own.
+
+    *reason* says why, and what to change. It runs alone in the run's process instead, which may
+    die of it once more.
+    """
+
+    key: str
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

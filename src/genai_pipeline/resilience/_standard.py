@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import every_part
@@ -74,7 +75,7 @@ def resilient(
 
 
 def _journaled(provider: Provider, name: str, model: str) -> Journaled:
-    finds = (getattr(part, "find", None) for part in every_part(provider))
+    finds: Iterable[Any] = (getattr(part, "find", None) for part in every_part(provider))
     found = next((find for find in finds if callable(find)), None)
     return Journaled(provider=name, model=model, find=found)
 
