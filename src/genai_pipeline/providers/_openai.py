@@ -140,6 +140,7 @@ class OpenAI(Composite):
             check(is_header_value(self.api_key), self, "api_key", "…", "visible ASCII, in one line")
             check("authorization" not in self.headers, self, "headers", "…", "one authorization")
         client = HttpClient(
+            owner="OpenAI",
             timeout=self.timeout,
             max_connections=self.max_connections,
             max_answer_bytes=self.max_answer_bytes,
