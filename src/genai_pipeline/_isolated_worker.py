@@ -11,6 +11,7 @@ import os
 import pickle
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,7 +97,7 @@ class _Worker:
 
     async def walk(self, record: Record[Any], seconds: float) -> None:
         """Walk *record*, which may take some *seconds*; tell the run what it becomes."""
-        walk = Walk(self, record, 0, self.clock.now() + seconds, timed=False)
+        walk = Walk(self, record, 0, self.clock.now() + seconds)
         walk.recorder = cast("CallRecorder", self)
         set_walk(walk)
         set_recorder(walk.recorder)
@@ -161,8 +162,11 @@ class _Worker:
     # What a walk may ask of its run.
 
     def notes(self, stages: tuple[str, ...], /) -> tuple[Any, ...]:
-        """Answer what notes nothing."""
-        return tuple(lambda _: None for _ in stages)
+        """Answer what tells the run how long each of *stages* took."""
+        return tuple(partial(self._note, stages, place) for place in range(len(stages)))
+
+    def _note(self, stages: tuple[str, ...], place: int, seconds: float) -> None:
+        self.line.say("noted", place, (stages, seconds))
 
     def fold(self) -> None:
         """Do nothing."""

@@ -88,13 +88,16 @@ class Isolation:
         """
         child = self._child or await self._begin()
         self._child = None
+        talk = _Conversation(child, walk, self.chain.names)
         try:
-            answer = await _Conversation(child, walk).hold(record)
+            answer = await talk.hold(record)
         except _Died:
-            raise WorkerDied(
+            poison = WorkerDied(
                 "poison: the process died twice while it carried this record, and so did one that "
                 f"carried it alone ({await child.end()})"
-            ) from None
+            )
+            walk.failed_in(self.chain.names[talk.stage], poison)
+            raise poison from None
         except BaseException:
             await child.kill()
             raise
@@ -170,8 +173,13 @@ class _Child:
         child = cls(process, BufferedByteReceiveStream(process.stdout))
         preparation = spawn.get_preparation_data("isolated")
         del preparation["authkey"]  # nothing that is made here needs it
-        with suppress(_Died):
+        try:
             await child.say("begin", 0, (preparation, pickled, _backend()))
+        except _Died:
+            pass  # which is noticed when it does not answer
+        except BaseException:
+            await child.kill()
+            raise
         return child
 
     async def say(self, kind: str, number: int = 0, given: Any = None) -> None:
@@ -215,6 +223,10 @@ class _Conversation:
 
     child: _Child
     walk: Walk
+    names: tuple[str, ...]
+    stage: int = 0
+    """Which stage the record has come to."""
+
     _scopes: dict[int, anyio.CancelScope] = attrs.field(factory=dict, init=False)
     _visits: dict[int, Visit] = attrs.field(factory=dict, init=False)
     _judged: dict[int, Judgement] = attrs.field(factory=dict, init=False)
@@ -242,6 +254,12 @@ class _Conversation:
     ) -> Sequence[Record[Any]] | Exception | None:
         if kind == "event":
             emit(given)
+        elif kind == "noted":
+            stages, seconds = given
+            if stages == self.names:
+                self.stage = max(self.stage, min(number + 1, len(stages) - 1))
+            if self.walk.timed:
+                self.walk.run.notes(stages)[number](seconds)
         elif kind == "make":
             group.start_soon(self._answer, number, self._make, given)
         elif kind == "park":

@@ -142,6 +142,7 @@ async def test_events_calls_and_costs_are_the_runs(tmp_path: Path) -> None:
     with gp.listen(heard.append):
         report = await pipeline(tmp_path, gp.map(ask), journal).run()
     assert (report.written, report.dead) == (1, 0)
+    assert [(stage.name, stage.calls) for stage in report.stages] == [("ask", 1), ("sink", 1)]
     assert elsewhere(tmp_path)
     assert not any(isinstance(event, IsolationFailed) for event in heard)
     (line,) = await journal.costs(("stage", "model"))

@@ -81,7 +81,7 @@ def test_poison_is_dead_in_the_run_that_finds_it(
     assert (report["dead"], report["told"]) == (1, [])
     counts, (dead,), (budget,), problems = look(tmp_path)
     assert counts == {"done": 49, "dead": 1}
-    assert (dead.key, dead.error) == ("25", "WorkerDied")
+    assert (dead.key, dead.error, dead.stage) == ("25", "WorkerDied", "polish")
     assert dead.message.startswith("poison: ")
     assert told in dead.message
     assert problems == []
