@@ -32,9 +32,10 @@ def mark_of(name: str, stage: object) -> StageMark:
             value = getattr(part, option, None)
             if isinstance(value, str):
                 told.append([option, value])
-        policy = getattr(part, "on_unknown", None)
-        if policy in _POLICIES:
-            on_unknown = max(on_unknown, policy, key=_POLICIES.index)
+        told_policy = getattr(part, "on_unknown", None)
+        for policy in _POLICIES[_POLICIES.index(on_unknown) :]:
+            if policy == told_policy:
+                on_unknown = policy
     return StageMark(name, digest(told) if told else "1", on_unknown)
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
+from genai_pipeline._chain import Chain
 from genai_pipeline._journal_admin import Selector
+from genai_pipeline._versions import mark_of
 from genai_pipeline.events import CallReconciled
 from genai_pipeline.journals import Memory
 from genai_pipeline.testing import FakeClock, Script
@@ -288,3 +290,21 @@ def test_what_asks_must_be_a_function(options: dict[str, Any]) -> None:
     """What Journaled is to ask by must be callable."""
     with pytest.raises(gp.ConfigurationError, match="find"):
         gp.Journaled(provider="p", model="m", **options)
+
+
+@pytest.mark.parametrize(
+    ("policies", "known"),
+    [
+        (("retry", "reconcile"), "reconcile"),
+        (("reconcile", "retry"), "reconcile"),
+        (("hold", "reconcile", "retry"), "hold"),
+        (("retry", "retry"), "retry"),
+    ],
+)
+def test_a_stage_is_as_careful_as_its_most_careful_part(
+    policies: tuple[Any, ...], known: str
+) -> None:
+    """Stages inside of one have it hold or ask for lost calls if one of them does."""
+    parts: list[gp.Stage[Any, Any]] = [gp.map(str, on_unknown=policy) for policy in policies]
+    inside = Chain(parts, fan_out=2)
+    assert mark_of("inside", inside).on_unknown == known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from genai_pipeline import _options
@@ -75,8 +74,11 @@ def resilient(
 
 
 def _journaled(provider: Provider, name: str, model: str) -> Journaled:
-    finds: Iterable[Any] = (getattr(part, "find", None) for part in every_part(provider))
-    found = next((find for find in finds if callable(find)), None)
+    found: Any = None
+    for part in every_part(provider):
+        find = getattr(part, "find", None)
+        if found is None and callable(find):
+            found = find
     return Journaled(provider=name, model=model, find=found)
 
 
