@@ -63,14 +63,20 @@ class Recorder:
         """Whether the record is walked in a process of its own."""
         self._attributes = attributes
         self._answered: list[tuple[bytes, int]] = []
-        self._lost = LostCalls(run, item, key)
+        self._key = key
+        self._lost: LostCalls | None = None
         self._pool: dict[bytes, list[int]] = {}
         for call in calls:
             if call.state in _ANSWERED:
                 self._answered.append((call.key, call.call))
             elif call.state in _UNKNOWN:
-                self._lost.add(call)
+                self._lose(call)
         self.restart()
+
+    def _lose(self, call: PastCall, *, of_this_run: bool = False) -> None:
+        if self._lost is None:
+            self._lost = LostCalls(self.run, self.item, self._key)
+        self._lost.add(call, of_this_run=of_this_run)
 
     def restart(self) -> None:
         """Put every answer back, since the record begins its walk anew."""
@@ -88,13 +94,10 @@ class Recorder:
             answer = await self.run.journal.answer(known)
             self.run.replayed += 1
             return answer
-        if mark.on_unknown == "reconcile":
-            found = await self._reconcile(call, key, mark, visit)
+        if mark.on_unknown != "retry":
+            found = await self._found(call, key, mark, visit)
             if found is not None:
                 return found
-        # Where an answer came, the other call was an attempt beside it, such as a hedge's.
-        if mark.on_unknown != "retry" and not any(each == key for each, _ in self._answered):
-            self._lost.require_none(key, mark)
         return await self._send(call, send, key, mark, visit)
 
     def _take(self, key: bytes, visit: Visit | None) -> int | None:
@@ -114,18 +117,25 @@ class Recorder:
 
         return put_back
 
-    async def _reconcile(
+    async def _found(
         self, call: PaidCall, key: bytes, mark: StageMark, visit: Visit | None
     ) -> RawAnswer | None:
-        if call.find is None:
+        """Answer what the provider has of a lost call; raises `OutcomeUnknown` if it may have."""
+        asks = mark.on_unknown == "reconcile"
+        if asks and call.find is None:
             raise ConfigurationError(cannot_be_asked(mark.stage, call.provider))
-        found = await self._lost.find(call, key, mark)
-        if found is None:
+        if self._lost is None:
             return None
-        number, raw = found
-        self._keep(key, number, visit)
-        self.run.replayed += 1
-        return raw
+        found = await self._lost.find(call, key, mark) if asks else None
+        if found is not None:
+            number, raw = found
+            self._keep(key, number, visit)
+            self.run.replayed += 1
+            return raw
+        # Where an answer came, the other call was an attempt beside it, such as a hedge's.
+        if not any(answered == key for answered, _ in self._answered):
+            self._lost.require_none(key, mark)
+        return None
 
     def _keep(self, key: bytes, number: int, visit: Visit | None) -> None:
         """Note a new answer, which the walk that got it has taken."""
@@ -149,7 +159,7 @@ class Recorder:
             unknown = sent and not is_unbilled(error)
             await self._end(number, intent, _failed(error, unknown=unknown, at=self._now()))
             if unknown:
-                self._lost.add(_lost(number, intent), of_this_run=True)
+                self._lose(_lost(number, intent), of_this_run=True)
             raise
         finally:
             set_call(None)
