@@ -28,6 +28,7 @@ PUBLIC = (
     "genai_pipeline.journals",
     "genai_pipeline.messages",
     "genai_pipeline.money",
+    "genai_pipeline.parts",
     "genai_pipeline.plugins",
     "genai_pipeline.providers",
     "genai_pipeline.records",

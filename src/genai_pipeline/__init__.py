@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         events,
         journals,
         money,
+        parts,
         plugins,
         providers,
         resilience,
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
     from genai_pipeline._reconcile import LostCall, ReconcilingProvider, call_token
+    from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
     from genai_pipeline.errors import (
@@ -138,6 +141,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RunFailed",
+    "Secret",
     "Sink",
     "Source",
     "Sqlite",
@@ -149,6 +153,7 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "Tool",
     "Transient",
     "Truncated",
     "Usage",
@@ -171,6 +176,7 @@ __all__ = [
     "listen",
     "map",
     "money",
+    "parts",
     "plugins",
     "providers",
     "reduce",
@@ -195,8 +201,10 @@ _HOMES = {
     "_order": "in_order",
     "_plan": "Plan",
     "_reconcile": "LostCall ReconcilingProvider call_token",
+    "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
+    "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "

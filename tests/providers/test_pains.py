@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.providers._chat_answer import read_answer
+from tests.providers.chat_answers import read_answer
 from tests.servers.chat import ChatServer, completion
 from tests.servers.chat import http as answer
 

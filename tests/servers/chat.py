@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self, cast
@@ -72,6 +72,7 @@ class Exchange:
     target: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -255,6 +256,9 @@ class ChatServer:
         self.answers: dict[str, Callable[[Exchange], bytes]] = {}
         """Answers of a test's own, by the first segment of the path."""
 
+        self.ways: Mapping[str, Callable[[Exchange], Awaitable[bool]]] = {}
+        """Further ways to answer, which go before those that every server here has."""
+
         self._tls = tls
         self._waiting: list[anyio.Event] = []
         self._ready = threading.Event()
@@ -316,14 +320,16 @@ class ChatServer:
         headers = {name.lower(): value.strip() for name, _, value in pairs}
         while len(body) < int(headers.get("content-length", 0)):
             body += await stream.receive()
-        target = first.split(" ")[1]
+        method, target = first.split(" ")[:2]
         path = target.partition("//")[2].partition("/")[2] if "//" in target else target[1:]
-        exchange = Exchange(self, stream, target, headers, body)
+        exchange = Exchange(self, stream, target, headers, body, method)
         self.seen.append(exchange)
         way = path.split("/")[0]
         if way in self.answers:
             await exchange.send(self.answers[way](exchange))
             return True
+        if way in self.ways:
+            return await self.ways[way](exchange)
         if way in _FIXED:
             await exchange.send(_FIXED[way])
             return True

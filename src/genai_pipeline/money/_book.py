@@ -238,6 +238,8 @@ class PriceBook:
         if answers is None or limit is None:
             return Quote(price=price, reason=_no_limit(model))
         reads, writes = self._input_tokens(model, request), answers * limit
+        if reads is None:
+            return Quote(price=price, reason=_no_size(model))
         worst = EXACT.multiply(price.worst(reads, writes), factor)
         worst = worst.quantize(_NANO_DOLLAR, rounding=ROUND_CEILING, context=EXACT)
         return Quote(worst=worst, input_tokens=reads, output_tokens=writes, price=price)
@@ -253,7 +255,7 @@ class PriceBook:
                 if model.startswith(name[:-1]):
                     yield self._named[who, name]
 
-    def _input_tokens(self, model: str, request: Request) -> int:
+    def _input_tokens(self, model: str, request: Request) -> int | None:
         counted = None if self.tokens is None else self.tokens(model, request)
         if counted is None:
             return most_input_tokens(request)
@@ -296,6 +298,13 @@ def _no_limit(model: str) -> str:
     return (
         f"the request to {model!r} has no limit of output; give max_output_tokens= in the "
         "Request, or in the model's price"
+    )
+
+
+def _no_size(model: str) -> str:
+    return (
+        f"the request to {model!r} names a file or a recording by its address, and how much it "
+        "is to read is not known; give it as data=, or PriceBook(tokens=...)"
     )
 
 

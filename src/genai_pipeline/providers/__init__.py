@@ -10,12 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._aws_credentials import AwsCredentials
+    from genai_pipeline.providers._bedrock import Bedrock
+    from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
 
-__all__ = ["Local", "OpenAI"]
+__all__ = ["AwsCredentials", "Bedrock", "Gemini", "Local", "Ollama", "OpenAI"]
 
-_MODULES = {"Local": "_local", "OpenAI": "_openai"}
+_MODULES = {
+    "AwsCredentials": "_aws_credentials",
+    "Bedrock": "_bedrock",
+    "Gemini": "_gemini",
+    "Local": "_local",
+    "Ollama": "_ollama",
+    "OpenAI": "_openai",
+}
 
 
 def __getattr__(name: str) -> Any:

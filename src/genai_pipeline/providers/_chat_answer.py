@@ -1,8 +1,8 @@
-"""The JSON body of a Chat Completions answer as a `Response`, or the error that it means."""
+"""The document of a Chat Completions answer as a `Response`, or the error that it means."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import attrs
 
 from genai_pipeline.errors import InvalidAnswer, PipelineError, Refused, Truncated
-from genai_pipeline.messages import FinishReason, Request, Response, Usage
+from genai_pipeline.messages import FinishReason, Request, Response, TokenLogprob, Usage
+from genai_pipeline.parts import Part, Reasoning, Text, ToolCall
 from genai_pipeline.providers._answers import as_json, as_label
-from genai_pipeline.providers._failures import failure_in, to_error
+from genai_pipeline.providers._dialect import Verdict
+from genai_pipeline.providers._error_body import failure_in
+from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["Verdict", "content_of", "read_answer", "read_document", "usage_of"]
+__all__ = ["content_of", "logprobs_of", "read_document", "reasoning_of", "usage_of"]
 
 _FINISH: dict[str, FinishReason] = {
     "": "stop",
@@ -33,32 +36,8 @@ _FINISH: dict[str, FinishReason] = {
     "refusal": "refusal",
 }
 _KEPT = ("service_tier", "system_fingerprint")
-_KEPT_OF_MESSAGE = ("tool_calls", "reasoning", "reasoning_content", "annotations")
 _MAX_TOKENS = 2**53
 _NOTHING_USED = Usage()
-
-
-@attrs.frozen
-class Verdict:
-    """What came of a call: a response, and the error to raise in its stead, if any."""
-
-    response: Response
-    """Also beside an error: what was used must be counted."""
-
-    error: PipelineError | None = None
-
-
-def read_answer(request: Request, body: bytes, headers: Mapping[str, str], who: str) -> Verdict:
-    """
-    Answer what *body*, sent with a status of success, means for *request*.
-
-    *who* begins the message of each error. Never raises.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return _nothing(_not_json(body, headers, who), headers.get("x-request-id"))
-    return read_document(request, document, headers, who)
 
 
 def read_document(
@@ -132,23 +111,72 @@ def _response(
     raw = raw if isinstance(raw, str) else None
     usage = document.get("usage")
     attributes = {name: document[name] for name in _KEPT if document.get(name)}
-    attributes |= {name: message[name] for name in _KEPT_OF_MESSAGE if message.get(name)}
-    if choice.get("logprobs"):
-        attributes["logprobs"] = choice["logprobs"]
+    if message.get("annotations"):
+        attributes["annotations"] = message["annotations"]
     limits = rate_limits(headers)
     if limits:
         attributes["rate_limits"] = limits
     if not isinstance(usage, dict):
         attributes["usage_missing"] = True
+    text = content_of(message.get("content"))
     return Response(
-        content_of(message.get("content")),
+        text,
         usage=usage_of(usage),
         finish_reason=_FINISH.get((raw or "").lower(), "other"),
         model=_text(document.get("model")),
         request_id=request_id,
         raw_finish_reason=raw,
         attributes=attributes,
+        parts=_parts(message, text),
+        logprobs=logprobs_of(choice.get("logprobs")),
     )
+
+
+def _parts(message: dict[str, Any], text: str) -> tuple[Part, ...]:
+    """Answer all of the answer where it is more than *text*."""
+    reasoning = reasoning_of(message)
+    calls = [call for call in map(_call, _list(message.get("tool_calls"))) if call.name or call.id]
+    if not reasoning and not calls:
+        return ()
+    parts: list[Part] = [Reasoning(reasoning)] if reasoning else []
+    if text:
+        parts.append(Text(text))
+    return (*parts, *calls)
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str:
+    """Answer what the model thought: ``reasoning``, or its older name ``reasoning_content``."""
+    return _text(message.get("reasoning")) or _text(message.get("reasoning_content"))
+
+
+def _call(told: object) -> ToolCall:
+    function = _dict(_dict(told).get("function"))
+    return ToolCall(
+        _text(function.get("name")),
+        _text(function.get("arguments")) or "{}",
+        id=_text(_dict(told).get("id")),
+    )
+
+
+def logprobs_of(told: object) -> tuple[TokenLogprob, ...]:
+    """Answer the scores in ``told["content"]``; figures that make no sense are -inf."""
+    tokens = map(_dict, _list(_dict(told).get("content")))
+    return tuple(
+        TokenLogprob(
+            _text(token.get("token")),
+            _logarithm(token.get("logprob")),
+            tuple(
+                (_text(other.get("token")), _logarithm(other.get("logprob")))
+                for other in map(_dict, _list(token.get("top_logprobs")))
+            ),
+        )
+        for token in tokens
+    )
+
+
+def _logarithm(value: object) -> float:
+    fine = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if fine and -_MAX_TOKENS < value <= 0 else -math.inf  # type: ignore[arg-type,operator]
 
 
 def content_of(content: object) -> str:
@@ -206,20 +234,16 @@ def _status_in(error: object) -> int:
     return code if fine and isinstance(code, int) else 500
 
 
-def _not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer:
-    if not body.strip():
-        return InvalidAnswer(f"{who}: the answer is empty")
-    kind = headers.get("content-type", "no content type")[:80]
-    begins = " ".join(body[:400].decode("utf-8", "replace").split())[:100]
-    return InvalidAnswer(f"{who}: the answer is no JSON ({kind}); it begins {begins!r}")
-
-
 def _nothing(error: PipelineError, request_id: str | None, usage: Usage | None = None) -> Verdict:
     return Verdict(Response("", usage=usage or Usage(), request_id=request_id), error)
 
 
 def _quoted(request_id: str | None) -> str:
     return f" (request {request_id[:80]})" if request_id else ""
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _first(choices: object) -> dict[str, Any]:

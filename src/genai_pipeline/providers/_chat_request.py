@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from genai_pipeline._canonical import digest, json_copy
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._answers import is_strict, label_schema, schema_name
+from genai_pipeline.providers._chat_messages import chat_choice, chat_messages, chat_tools
+from genai_pipeline.providers._json import json_bytes
 
 __all__ = ["chat_body"]
+
+_AS_THEY_ARE = ("temperature", "top_p", "seed", "reasoning_effort")
 
 
 def chat_body(request: Request, *, model: str, limit_field: str, streamed: bool = False) -> bytes:
@@ -20,18 +23,10 @@ def chat_body(request: Request, *, model: str, limit_field: str, streamed: bool 
     Raises `ConfigurationError` when ``Request.extra`` holds what has a field of its own, or
     what would change the form of the answer, and for labels when the answer is *streamed*.
     """
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [
-            {"role": message.role, "content": message.content} for message in request.messages
-        ],
-    }
-    if request.system is not None:
-        body["messages"].insert(0, {"role": "system", "content": request.system})
+    body: dict[str, Any] = {"model": model, "messages": chat_messages(request)}
     if request.max_output_tokens is not None:
         body[limit_field] = request.max_output_tokens
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
+    body.update(_options(request))
     if request.labels is not None:
         body["response_format"] = _format("label", label_schema(request.labels), strict=True)
     elif request.schema is not None:
@@ -45,10 +40,21 @@ def chat_body(request: Request, *, model: str, limit_field: str, streamed: bool 
     if request.extra:
         _check_extra(request, body)
         body.update(request.extra)
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
-        return json.dumps(body, separators=(",", ":")).encode()
+    return json_bytes(body)
+
+
+def _options(request: Request) -> dict[str, Any]:
+    options = {name: getattr(request, name) for name in _AS_THEY_ARE}
+    options = {name: value for name, value in options.items() if value is not None}
+    if request.stop:
+        options["stop"] = request.stop
+    if request.logprobs is not None:
+        options |= {"logprobs": True, "top_logprobs": request.logprobs}
+    if request.tools:
+        options["tools"] = chat_tools(request.tools)
+    if request.tool_choice is not None:
+        options["tool_choice"] = chat_choice(request.tool_choice)
+    return options
 
 
 def _format(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any]:

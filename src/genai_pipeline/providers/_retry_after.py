@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["duration", "rate_limits", "retry_after"]
+__all__ = ["LIMIT_PREFIXES", "believed", "duration", "rate_limits", "retry_after"]
 
 _LONGEST = 86_400.0
 _NUMBER = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{0,20})?)\s*", re.ASCII)
@@ -16,7 +16,7 @@ _GO_DURATION = re.compile(
     r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
     re.ASCII,
 )
-_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
+LIMIT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -33,6 +33,11 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     if seconds is None and given is not None:
         date = _date(given)
         seconds = None if date is None else max(0.0, date - now)
+    return believed(seconds)
+
+
+def believed(seconds: float | None) -> float | None:
+    """Answer *seconds*, unless it is more than a day."""
     return seconds if seconds is not None and seconds <= _LONGEST else None
 
 
@@ -63,7 +68,7 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
     told: dict[str, float | str] = {}
     for name, text in headers.items():
         low = name.lower()
-        prefix = next((each for each in _PREFIXES if low.startswith(each)), None)
+        prefix = next((each for each in LIMIT_PREFIXES if low.startswith(each)), None)
         if prefix is None:
             continue
         value = duration(text)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import multidict
+import yarl
 
 from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["AiohttpWire"]
 
@@ -33,25 +34,27 @@ class AiohttpWire:
         aiohttp.InvalidURL,
     )
 
-    def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
+    def __init__(self, client: HttpClient, context: ssl.SSLContext, proxy: str | None) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=client.max_connections, ssl=context, keepalive_timeout=KEEPALIVE
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            proxy=client.proxy,
+            proxy=proxy,
             # The session in front has a clock of its own for all that comes after.
             timeout=aiohttp.ClientTimeout(connect=client.connect_timeout),
             trust_env=False,
         )
         self._headers = functools.lru_cache(maxsize=16)(_headers)
+        self._url = functools.lru_cache(maxsize=16)(_url)
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
-        response = await self._session.post(
-            target.url,
-            data=body if len(body) <= _LARGE else io.BytesIO(body),
+        """Send *body* to *target*, and wait for the head of the answer."""
+        response = await self._session.request(
+            target.method,
+            self._url(target.url),
+            data=(body if len(body) <= _LARGE else io.BytesIO(body)) or None,
             headers=self._headers(target),
             allow_redirects=False,
         )
@@ -70,6 +73,11 @@ class AiohttpWire:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _url(url: str) -> yarl.URL:
+    """Answer *url* as it is: what signs a request signs every letter of its path."""
+    return yarl.URL(url, encoded=url.isascii())
 
 
 def _headers(target: Target) -> multidict.CIMultiDict[str]:

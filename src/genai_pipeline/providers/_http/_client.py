@@ -6,16 +6,17 @@ import ssl
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import attrs
 from anyio.lowlevel import RunVar
 
-from genai_pipeline._options import at_least, check, positive
+from genai_pipeline._options import at_least, check, flag, positive
 from genai_pipeline.clock import Clock, SystemClock
+from genai_pipeline.providers._http._environment import authorities, is_proxy_url, proxy_for
 from genai_pipeline.providers._http._session import HttpSession
 from genai_pipeline.providers._http._wire import open_wire
+from genai_pipeline.providers._target import origin_of
 
 __all__ = ["HttpClient"]
 
@@ -32,16 +33,8 @@ def _verifying(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _proxy_url(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    if value is None:
-        return
-    fine = False
-    if isinstance(value, str):
-        try:
-            parts = urlsplit(value)
-            fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            fine = False
     # The value may hold a password, so the message does not show it.
+    fine = value is None or is_proxy_url(value)
     check(fine, owner, option.name, "…", "the URL of an HTTP proxy, http://host:port")
 
 
@@ -63,11 +56,15 @@ class _Held:
 @attrs.frozen(kw_only=True, eq=False)
 class HttpClient:
     """
-    Connections that are opened on entering and closed on leaving, once for each event loop.
+    Connections to one server, opened on entering and closed on leaving, once for each event loop.
 
-    One object may be entered in many runs, threads and event loops at the same time: those in
-    one event loop share an `HttpSession`, which the last to leave closes.
+    Whatever carries a credential goes to the server of *base_url*, and to no other. One object may
+    be entered in many runs, threads and event loops at the same time: those in one event loop share
+    an `HttpSession`, which the last to leave closes.
     """
+
+    base_url: str
+    """The URL of the server: its scheme, host and port are the only ones to send to."""
 
     owner: str = "HttpClient"
     """Whose options these are: what errors about them name."""
@@ -88,12 +85,18 @@ class HttpClient:
     """The largest answer to read, before and after decompression."""
 
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=_told(_verifying))
-    """What to trust instead of the public certificate authorities."""
+    """What to trust instead of `authorities`; it must verify."""
 
     proxy: str | None = attrs.field(default=None, repr=False, validator=_told(_proxy_url))
-    """The proxy to go through; those of the environment are not used."""
+    """The proxy to go through, instead of that of the environment."""
+
+    trust_env: bool = attrs.field(default=True, validator=_told(flag))
+    """Whether the environment says what proxy and what authorities to use."""
 
     clock: Clock = attrs.field(factory=SystemClock)
+    origin: tuple[str, str, int] = attrs.field(
+        init=False, default=attrs.Factory(lambda client: origin_of(client.base_url), True)
+    )
     _held: RunVar[_Held | None] = attrs.field(
         factory=lambda: RunVar("genai_pipeline_http"), init=False, repr=False
     )
@@ -101,7 +104,8 @@ class HttpClient:
     async def __aenter__(self) -> HttpSession:
         held = self._held.get(None)
         if held is None:
-            held = _Held(HttpSession(open_wire(self), self))
+            wire = open_wire(self, self._trusted(), self._proxy())
+            held = _Held(HttpSession(wire, self))
             self._held.set(held)
         held.users += 1
         return held.session
@@ -119,3 +123,9 @@ class HttpClient:
             self._held.set(None)
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await held.session.aclose()
+
+    def _trusted(self) -> ssl.SSLContext:
+        return self.ssl_context or authorities(trust_env=self.trust_env)
+
+    def _proxy(self) -> str | None:
+        return self.proxy or (proxy_for(*self.origin) if self.trust_env else None)

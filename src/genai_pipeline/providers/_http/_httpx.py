@@ -15,8 +15,8 @@ from genai_pipeline.providers._http._reading import Reading
 from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["HttpxWire"]
 
@@ -50,9 +50,9 @@ class HttpxWire:
         httpx.InvalidURL,
     )
 
-    def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
+    def __init__(self, client: HttpClient, context: ssl.SSLContext, proxy: str | None) -> None:
         self._context = context
-        self._proxy = client.proxy
+        self._proxy = proxy
         self._most = -(-client.max_connections // _POOL_SIZE)
         self._pools: list[_Pool] = []
         self._retired: list[_Pool] = []
@@ -67,12 +67,14 @@ class HttpxWire:
         self._extensions = {"timeout": timeouts}
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
+        """Send *body* to *target*, and wait for the head of the answer."""
         url, headers = self._head(target)
+        if body or target.method != "GET":
+            headers = [*headers, ("content-length", str(len(body)))]
         request = httpx.Request(
-            "POST",
+            target.method,
             url,
-            headers=[*headers, ("content-length", str(len(body)))],
+            headers=headers,
             stream=_Body(body),
             extensions=self._extensions,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -12,9 +11,9 @@ import anyio
 from genai_pipeline.providers._http._body import ACCEPTED
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
     from genai_pipeline.providers._http._reading import Reading
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "headers_of", "open_wire"]
 
@@ -46,7 +45,7 @@ class Wire(Protocol):
     """Those that mean that no byte of the request left."""
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
+        """Send *body* to *target*, and wait for the head of the answer."""
         ...
 
     async def aclose(self) -> None:
@@ -60,23 +59,15 @@ def headers_of(target: Target) -> list[tuple[str, str]]:
     return [*target.headers, *(() if says else (("accept-encoding", ACCEPTED),))]
 
 
-def open_wire(client: HttpClient) -> Wire:
+def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: str | None) -> Wire:
     """Answer aiohttp's connections on asyncio, httpx's on trio; imports them on first use."""
-    context = client.ssl_context or _public_authorities()
     if _on_asyncio():
         from genai_pipeline.providers._http._aiohttp import AiohttpWire  # noqa: PLC0415
 
-        return AiohttpWire(client, context)
+        return AiohttpWire(client, trusted, proxy)
     from genai_pipeline.providers._http._httpx import HttpxWire  # noqa: PLC0415
 
-    return HttpxWire(client, context)
-
-
-@functools.cache
-def _public_authorities() -> ssl.SSLContext:
-    import httpx  # noqa: PLC0415
-
-    return httpx.create_ssl_context()
+    return HttpxWire(client, trusted, proxy)
 
 
 def _on_asyncio() -> bool:

@@ -1,0 +1,59 @@
+"""JSON to send, and JSON as servers send it, where what is odd has a defined meaning."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from genai_pipeline.errors import InvalidAnswer
+
+__all__ = ["NotJson", "json_bytes", "not_json", "read_json"]
+
+_HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+_QUOTED = 100
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Answer *document* as JSON to send."""
+    try:
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+class NotJson(ValueError):
+    """Raised when bytes are no JSON."""
+
+
+def read_json(body: bytes) -> Any:
+    """
+    Answer the document in *body*, in UTF-8.
+
+    Of keys that come twice in one object the last one counts. ``NaN``, ``Infinity``, and
+    fractions beyond what a double holds are read as null, since no number stands for them.
+    Raises `NotJson` for anything else that is no JSON, and for what is nested too deeply.
+    """
+    # Python's reader makes infinity of 1e999; asking about each number costs, so seldom done.
+    number = _number if _HUGE.search(body) else None
+    try:
+        return json.loads(
+            body.decode("utf-8-sig"), parse_constant=lambda _: None, parse_float=number
+        )
+    except (ValueError, RecursionError):
+        raise NotJson from None
+
+
+def not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer:
+    """Answer the error for a *body* that should be JSON; *who* begins its message."""
+    if not body.strip():
+        return InvalidAnswer(f"{who}: the answer is empty")
+    kind = headers.get("content-type", "no content type")[:80]
+    begins = " ".join(body[:400].decode("utf-8", "replace").split())[:_QUOTED]
+    return InvalidAnswer(f"{who}: the answer is no JSON ({kind}); it begins {begins!r}")
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if abs(value) < float("inf") else None
