@@ -28,6 +28,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_key_sources",
                 "_options",
                 "_paid",
+                "_reconcile",
                 "_quotas",
                 "_secret",
                 "_shared",
@@ -51,7 +52,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_embed", "_encode"),
             *("_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
-            *("_paid_response", "_versions"),
+            *("_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_wrap"),
         }
@@ -63,7 +64,10 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_budget_lines",
                 "_dry_walk",
                 "_failures_alike",
+                "_isolated_worker",
+                "_isolation",
                 "_journaled",
+                "_lost_calls",
                 "_plan",
                 "_recorder",
                 "_redact",

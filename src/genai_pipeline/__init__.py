@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from genai_pipeline._generate import generate
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
+    from genai_pipeline._reconcile import LostCall, ReconcilingProvider, call_token
     from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
@@ -127,6 +128,7 @@ __all__ = [
     "Hedge",
     "Journaled",
     "LoadBalance",
+    "LostCall",
     "Message",
     "Middleware",
     "MisorderedStack",
@@ -137,6 +139,7 @@ __all__ = [
     "PriceBook",
     "Provider",
     "RateLimit",
+    "ReconcilingProvider",
     "Record",
     "Refused",
     "Rejected",
@@ -165,6 +168,7 @@ __all__ = [
     "batched",
     "branch",
     "cache_only",
+    "call_token",
     "chain",
     "current_record",
     "describe",
@@ -209,6 +213,7 @@ _HOMES = {
     "_generate": "generate",
     "_order": "in_order",
     "_plan": "Plan",
+    "_reconcile": "LostCall ReconcilingProvider call_token",
     "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",

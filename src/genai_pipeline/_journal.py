@@ -100,6 +100,8 @@ class PastCall:
     state: CallState
     stage: str
     hold: int
+    at: float = 0.0
+    """When it was begun, in wall time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -359,7 +361,7 @@ class Journal(Protocol):
 
         A second end changes nothing, except that a late answer makes an ``unknown`` or
         ``abandoned`` call ``answered``, and counts with its true cost; and that an ``unknown``
-        one may be ``abandoned``.
+        one may be ``abandoned``, or ``void`` when it is found that nobody ever executed it.
         """
         ...
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import anyio
 import attrs
 
 from genai_pipeline._alone import Alone
-from genai_pipeline._carrier import Carrier
+from genai_pipeline._carrier import Carrier, Walker
 from genai_pipeline._encode import encode_json
+from genai_pipeline._isolation import Isolation, Unfit
 from genai_pipeline._journal import Claim, ItemEnd
 from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline._recorder import Recorder
@@ -25,14 +27,16 @@ from genai_pipeline.errors import (
     WorkerDied,
     classify,
 )
-from genai_pipeline.events import Outcome
-from genai_pipeline.records import Delivery
+from genai_pipeline.events import IsolationFailed, Outcome, emit
+from genai_pipeline.records import Delivery, Record
 from genai_pipeline.walk import Fate, Walk
 
 __all__ = ["JournaledCarrier"]
 
 _MESSAGE = 2000
-_SUSPECT, _POISON = 2, 3
+_SUSPECT, _POISON, _HOPELESS = 2, 3, 10
+"""How often the process died: from when on a record is set apart, and when it is given up."""
+
 _ENDED = ("done", "filtered", "dead")
 
 
@@ -43,6 +47,7 @@ class JournaledCarrier(Carrier):
     quick: ClassVar[bool] = False
 
     journal: RunJournal
+    isolation: Isolation
     skip: Callable[[Delivery[Any]], Any]
     """Passes a record by that has ended already."""
 
@@ -79,10 +84,10 @@ class JournaledCarrier(Carrier):
                     await self._put_back(claim)
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
-                async with self._alone.alone():
+                async with self._set_apart(delivery.record, ordinal) as apart:
                     claim = await self.journal.claim(key)
                     carried = True
-                    await self._carry_claimed(delivery, ordinal, claim)
+                    await self._carry_claimed(delivery, ordinal, claim, apart=apart)
             finally:
                 ended = self._carried.pop(key)
                 if ended is not None:
@@ -103,12 +108,27 @@ class JournaledCarrier(Carrier):
             ended = self._carried[key] = anyio.Event()
         await ended.wait()
 
+    @asynccontextmanager
+    async def _set_apart(self, record: Record[Any], ordinal: int) -> AsyncGenerator[bool, None]:
+        """Let *record* be in a process of its own, and answer true; else alone in this one."""
+        async with self.isolation.turn:
+            reason = await self.isolation.unfit(record)
+            if reason is None:
+                async with self._alone.beside_others(ordinal):
+                    yield True
+                return
+        emit(IsolationFailed(key=record.key, reason=reason))
+        async with self._alone.alone():
+            yield False
+
     async def _put_back(self, claim: Claim) -> None:
         info = self.journal.info
         end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
         await self.journal.end_item(claim.item, end)
 
-    async def _carry_claimed(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
+    async def _carry_claimed(
+        self, delivery: Delivery[Any], ordinal: int, claim: Claim, *, apart: bool = False
+    ) -> None:
         record = delivery.record
         if claim.state in _ENDED:
             self.engine.passed(Walk(self.engine, record, ordinal))
@@ -119,12 +139,13 @@ class JournaledCarrier(Carrier):
             await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
             return
         recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
-        if claim.crashes >= _POISON:
+        recorder.apart = apart
+        if claim.crashes >= (_HOPELESS if apart else _POISON):
             walk = Walk(self.engine, record, ordinal, recorder=recorder)
             self.engine.passed(walk)
             poison = WorkerDied(
-                f"poison: the process died {claim.crashes} times while it carried this record, "
-                "the last time alone"
+                f"poison: the process died {claim.crashes} times while it carried this record"
+                + ("" if apart else ", the last time alone")
             )
             await self._end_badly(delivery, walk, poison, self.clock.now())
             return
@@ -140,10 +161,17 @@ class JournaledCarrier(Carrier):
         self.engine.passed(walk)
         await super()._settle(delivery, walk, "handed_back", error, self.clock.now())
 
-    async def _work(self, walk: Walk) -> Fate:
+    async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:  # noqa: ARG002 - chosen here
         recorder = _recorder_of(walk)
         recorder.restart()
         set_recorder(recorder)
+        if recorder.apart:
+            fate = await super()._work(walk, self.isolation)
+            if not isinstance(fate, Unfit):
+                return fate
+            # It is no killer, and is walked here, for what its stages answer.
+            emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
+            recorder.restart()
         return await super()._work(walk)
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:

@@ -17,6 +17,7 @@ from genai_pipeline._journal import (
     Intent,
     ItemEnd,
     Journal,
+    PastCall,
     RunInfo,
     Settled,
 )
@@ -177,6 +178,13 @@ class RunJournal:
         for event in self.budgets.reached(uses, settled.spent) if uses else ():
             emit(event)
         return settled
+
+    async def reconcile(self, call: PastCall, end: CallEnd, *, of_this_run: bool) -> None:
+        """Note what became of a call that was unknown, and what it really cost."""
+        settled = await self.journal.end_call(call.call, end)
+        if of_this_run:
+            self.charged += settled.charged - call.hold
+        self._lines.freed(settled.spent)
 
     def stop(self) -> None:
         """Let those who wait for money look again, and find that the run stops."""

@@ -398,8 +398,9 @@ class OutcomeUnknown(PipelineError):
     """
     Raised when a call may have been billed without an answer, and its stage does not repeat it.
 
-    See ``on_unknown="hold"`` of `map`. The record is held: it is looked at again by each run,
-    and goes on when the stage's policy is ``"retry"``, or somebody gives the call up.
+    See ``on_unknown`` of `map`. The record is held: it is looked at again by each run, and goes
+    on when the provider knows of the call (``"reconcile"``), when the stage's policy is
+    ``"retry"``, or when somebody gives the call up.
     """
 
     category: ClassVar[Category] = "system"

@@ -20,7 +20,9 @@ import attrs
 __all__ = [
     "AnswerMended",
     "CallFinished",
+    "CallReconciled",
     "Event",
+    "IsolationFailed",
     "LevelAnswered",
     "Listener",
     "PolicyWaited",
@@ -93,6 +95,34 @@ class CallFinished(Event):
     error: str | None = None
     first_chunk: float | None = None
     replayed: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class CallReconciled(Event):
+    """
+    A provider was asked what became of a call whose answer was lost.
+
+    *outcome* is ``answered`` when it had the answer, ``void`` when the call was never executed,
+    ``unknown`` when it does not know.
+    """
+
+    stage: str
+    provider: str
+    model: str
+    outcome: str
+
+
+@attrs.frozen(kw_only=True)
+class IsolationFailed(Event):
+    """
+    A record that the process died of twice could not be run in a process of its own.
+
+    *reason* says why, and what to change. It runs alone in the run's process instead, which may
+    die of it once more.
+    """
+
+    key: str
+    reason: str
 
 
 @attrs.frozen(kw_only=True)

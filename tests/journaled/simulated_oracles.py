@@ -33,7 +33,8 @@ async def look_back(world: World, journal: Any) -> None:
             world.wrong(f"O11: {problem}")
     await _look_at_money(world, journal)
     for prompt, times in world.billed.items():
-        if times > 1 + world.unkept[prompt]:
+        # What is asked for is paid for once, also where the answer was lost.
+        if times > (1 if world.plan.reconciles else 1 + world.unkept[prompt]):
             world.wrong(f"O3: {prompt} is billed {times} times")
     if world.plan.shape == "gathered":
         _look_at_groups(world)

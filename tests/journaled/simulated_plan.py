@@ -13,6 +13,7 @@ SHAPES = ("one", "three", "split", "sift", "gathered")
 PROVIDER = ("429", "500", "401", "timeout", "lost", "unsent")
 GROUPS = ("freeze_group", "freeze_group", "group_of")
 JOURNAL = ("begin_run", "claim", "begin_call", "end_call", "end_item", *GROUPS)
+FIND = ("unknown", "500", "death")
 PORTS = (*JOURNAL[:5], *JOURNAL[2:5], "sink", "settle", "provider", "provider", "provider")
 TIMED = ("death", "cancel", "stop", "clock back", "clock on")
 
@@ -48,6 +49,9 @@ class WorldPlan:
 
     faults: tuple[Fault, ...]
 
+    reconciles: bool = False
+    """Whether the model is asked for calls whose answers were lost."""
+
 
 def draw(source: random.Random) -> WorldPlan:
     """Draw a world; from a Random that Hypothesis made, it shrinks."""
@@ -65,10 +69,13 @@ def draw(source: random.Random) -> WorldPlan:
         retry=source.random() < 0.7,
         cap=source.randint(100_000, 1_000_000) if source.random() < 0.6 else None,
         faults=faults,
+        reconciles=source.random() < 0.3,
     )
 
 
 def _fault(source: random.Random, shape: str, in_file: bool) -> Fault:
+    if source.random() < 0.05:
+        return Fault("find", source.randint(1, 2), source.choice(FIND))
     if source.random() < 0.25:
         return Fault("time", source.randint(0, 8), source.choice(TIMED))
     port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)

@@ -258,7 +258,9 @@ async def serve(life: Life, request: gp.Request) -> gp.Response:
         raise gp.errors.ConnectionFailed("no route", sent=False)
     chance = random.Random(f"{world.plan.seed} {prompt}")
     usage = gp.Usage(input_tokens=len(prompt) // 2, output_tokens=chance.randint(1, 4))
+    response = gp.Response(f"re {prompt}", usage=usage, model="double")
     world.bill(prompt, usage)
+    world.served[gp.call_token() or ""] = response
     if fault == "death":
         life.die()
     await anyio.sleep(world.chance.choice((0, 0, 1, 2)))
@@ -269,4 +271,23 @@ async def serve(life: Life, request: gp.Request) -> gp.Response:
     if fault == "lost":
         raise gp.errors.ConnectionFailed("cut off", sent=True)
     life.handed_out.add(prompt)
-    return gp.Response(f"re {prompt}", usage=usage, model="double")
+    return response
+
+
+async def look_up(life: Life, call: gp.LostCall) -> gp.Response | Any:
+    """Answer, as the world's model, what became of a call."""
+    world = life.world
+    life.check()
+    fault = world.due("find")
+    await anyio.sleep(world.chance.choice((0, 1)))
+    life.check()
+    if fault == "death":
+        life.die()
+        life.check()
+    if fault == "500":
+        raise gp.errors.Overloaded("busy")
+    found = None if fault == "unknown" else world.served.get(call.token, "void")
+    world.saw(f"{'answer' if isinstance(found, gp.Response) else found} found of a lost call")
+    if isinstance(found, gp.Response):
+        life.handed_out.add(call.request.prompt)
+    return found

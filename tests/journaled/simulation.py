@@ -58,6 +58,9 @@ class World:
     sink: dict[str, Any] = attrs.field(factory=dict)
     billed: Counter[str] = attrs.field(factory=Counter)
     unkept: Counter[str] = attrs.field(factory=Counter)
+    served: dict[str, gp.Response] = attrs.field(factory=dict)
+    """What the model answered, by the token of the call."""
+
     kept: dict[int, bytes] = attrs.field(factory=dict)
     prompts: set[str] = attrs.field(factory=set)
     """Those whose answer is kept."""

@@ -29,6 +29,7 @@ POINTS = (
     *("401", "429", "500", "lost", "timeout", "unsent", "disk", "power cut"),
     *("power cut at a write", "power cut at a sync", "power cut while it was written"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
+    *("answer found of a lost call", "void found of a lost call"),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
 """What some world of every sweep of 500 must come to."""

@@ -58,8 +58,9 @@ REQUEST = gp.Request("hello", system=canary.PROMPT)
 )
 def test_a_wrong_option_is_told_when_built(options: dict[str, Any], words: str) -> None:
     """Each option that cannot work raises at once, naming itself and what is allowed."""
-    with pytest.raises(errors.ConfigurationError, match=words):
+    with pytest.raises(errors.ConfigurationError, match=words) as caught:
         OpenAI("m", **options)
+    assert "HttpClient" not in str(caught.value)
 
 
 def test_a_password_in_a_url_is_not_shown() -> None:

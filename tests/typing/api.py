@@ -288,3 +288,25 @@ no_such_window = gp.Budget(cap=5, window="week")  # type: ignore[arg-type]  # py
 assert_type(gp.Record("a", "1").value, str)
 assert_type(gp.Record("a", "1").with_value(1), gp.Record[int])
 covariant: gp.Record[object] = gp.Record("a", "1")
+
+
+# -- Lost calls: a provider that can be asked for them. -------------------------------------------
+
+
+class Remembering:
+    """A provider that can be asked what became of a call."""
+
+    async def __call__(self, request: gp.Request, /) -> gp.Response:
+        """Answer."""
+        return gp.Response(gp.call_token() or request.prompt)
+
+    async def find(self, call: gp.LostCall, /) -> gp.Response | None:
+        """Answer what became of a call, as far as it is known."""
+        return gp.Response(call.request.prompt) if call.token else None
+
+
+asked: gp.ReconcilingProvider = Remembering()
+assert_type(gp.map(ask, on_unknown="reconcile"), gp.Stage[str, str])
+gp.Journaled(provider="mine", model="mine", find=Remembering().find)
+forgetful: gp.ReconcilingProvider = model  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+gp.map(ask, on_unknown="guess")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue,reportArgumentType]

@@ -213,7 +213,7 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
     """Answer what is known of an item."""
     first, last = span(item[:-2])
     rows = tables.all(
-        "SELECT call, key, state, stage, hold FROM call "
+        "SELECT call, key, state, stage, hold, at FROM call "
         "WHERE item BETWEEN ? AND ? AND state <> 'void' ORDER BY call",
         item_id(first[:-2], reuses_from),
         last,
@@ -226,9 +226,14 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
         crashes=life.crashes,
         calls=tuple(
             PastCall(
-                call=call, key=key, state=call_state, stage=tables.spelled(stage), hold=hold or 0
+                call=call,
+                key=key,
+                state=call_state,
+                stage=tables.spelled(stage),
+                hold=hold or 0,
+                at=at,
             )
-            for call, key, call_state, stage, hold in rows
+            for call, key, call_state, stage, hold, at in rows
         ),
     )
 

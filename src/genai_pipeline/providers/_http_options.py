@@ -90,6 +90,7 @@ class HttpOptions(Composite):
         put(self, "headers", check_headers(kind, "headers", self.headers))
         self._ready()
         client = HttpClient(
+            owner=kind,
             base_url=url,
             timeout=self.timeout,
             max_connections=self.max_connections,

@@ -23,6 +23,7 @@ from genai_pipeline.providers._anthropic_request import (
 )
 from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._chat_dialect import ChatDialect
+from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._failure_format import FailureFormat
@@ -63,7 +64,7 @@ def from_openai(
         calling=_calling(
             who,
             client=quiet,
-            dialect=ChatDialect(model, limit),
+            dialect=ChatDialect(model, ChatProfile(limit_field=limit)),
             model=model,
             name=name,
             timeout=timeout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +39,15 @@ def _proxy_url(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     check(fine, owner, option.name, "…", "the URL of an HTTP proxy, http://host:port")
 
 
+def _told(validate: Callable[[Any, Any, Any], object]) -> Callable[[Any, Any, Any], None]:
+    """Let *validate* name the provider whose option it is."""
+
+    def told(client: HttpClient, option: attrs.Attribute[Any], value: Any) -> None:
+        validate(client.owner, option, value)
+
+    return told
+
+
 @attrs.define
 class _Held:
     session: HttpSession
@@ -57,28 +67,31 @@ class HttpClient:
     base_url: str
     """The URL of the server: its scheme, host and port are the only ones to send to."""
 
-    timeout: float = attrs.field(default=600.0, validator=positive)
+    owner: str = "HttpClient"
+    """Whose options these are: what errors about them name."""
+
+    timeout: float = attrs.field(default=600.0, validator=_told(positive))
     """Seconds for one whole exchange, waiting for a free connection included."""
 
-    idle_timeout: float = attrs.field(default=60.0, validator=positive)
+    idle_timeout: float = attrs.field(default=60.0, validator=_told(positive))
     """Seconds between two pieces of an answer that has begun."""
 
-    connect_timeout: float = attrs.field(default=5.0, validator=positive)
+    connect_timeout: float = attrs.field(default=5.0, validator=_told(positive))
     """Seconds to reach the server."""
 
-    max_connections: int = attrs.field(default=1000, validator=at_least(1, 100_000))
+    max_connections: int = attrs.field(default=1000, validator=_told(at_least(1, 100_000)))
     """Exchanges at a time; further ones wait."""
 
-    max_answer_bytes: int = attrs.field(default=32 * 2**20, validator=at_least(1))
+    max_answer_bytes: int = attrs.field(default=32 * 2**20, validator=_told(at_least(1)))
     """The largest answer to read, before and after decompression."""
 
-    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=_verifying)
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=_told(_verifying))
     """What to trust instead of `authorities`; it must verify."""
 
-    proxy: str | None = attrs.field(default=None, repr=False, validator=_proxy_url)
+    proxy: str | None = attrs.field(default=None, repr=False, validator=_told(_proxy_url))
     """The proxy to go through, instead of that of the environment."""
 
-    trust_env: bool = attrs.field(default=True, validator=flag)
+    trust_env: bool = attrs.field(default=True, validator=_told(flag))
     """Whether the environment says what proxy and what authorities to use."""
 
     clock: Clock = attrs.field(factory=SystemClock)
