@@ -16,6 +16,7 @@ from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
+from genai_pipeline.providers._json import ReadOnce
 from genai_pipeline.providers._telling import tell
 
 __all__ = ["HttpModel"]
@@ -88,20 +89,20 @@ class HttpModel(HttpOptions):
 
     async def _call(self, request: Request) -> Verdict:
         dialect, caller = self._dialect, self._caller
-        body = dialect.body(request, streamed=False)
+        body, read = dialect.body(request, streamed=False), ReadOnce()
         kind, *rest = dialect.identity()
         call = PaidCall(
             provider=self.name,
             model=self.model,
             request=request,
-            judge=partial(judge, dialect),
+            judge=partial(judge, dialect, read=read),
             timeout=self.timeout,
             identity=(kind, self.base_url, *rest),
         )
         answer = await paid(call, partial(caller.send, dialect.path(streamed=False), body))
         if answer.status not in SUCCESS:
             raise caller.to_error(answer)
-        verdict = read_body(dialect, request, answer, caller.who)
+        verdict = read_body(dialect, request, answer, caller.who, read)
         response = verdict.response
         if not response.model:
             response = attrs.evolve(response, model=self.model)

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from genai_pipeline.errors import InvalidAnswer
 
-__all__ = ["NotJson", "json_bytes", "not_json", "read_json"]
+__all__ = ["NotJson", "ReadOnce", "json_bytes", "not_json", "read_json"]
 
 _HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 _QUOTED = 100
@@ -36,13 +38,26 @@ def read_json(body: bytes) -> Any:
     Raises `NotJson` for anything else that is no JSON, and for what is nested too deeply.
     """
     # Python's reader makes infinity of 1e999; asking about each number costs, so seldom done.
-    number = _number if _HUGE.search(body) else None
+    decoder = _CAREFUL if _HUGE.search(body) else _QUICK
     try:
-        return json.loads(
-            body.decode("utf-8-sig"), parse_constant=lambda _: None, parse_float=number
-        )
+        return decoder.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise NotJson from None
+
+
+@attrs.define(eq=False)
+class ReadOnce:
+    """`read_json` for one body that several ask for: what was read is not to be changed."""
+
+    _body: bytes | None = attrs.field(default=None, init=False)
+    _document: Any = attrs.field(default=None, init=False)
+
+    def __call__(self, body: bytes) -> Any:
+        """Answer the document in *body*; raises `NotJson`."""
+        if body is not self._body:
+            self._document = read_json(body)
+            self._body = body
+        return self._document
 
 
 def not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer:
@@ -57,3 +72,7 @@ def not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer
 def _number(text: str) -> float | None:
     value = float(text)
     return value if abs(value) < float("inf") else None
+
+
+_QUICK = json.JSONDecoder(parse_constant=lambda _: None)
+_CAREFUL = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_number)
