@@ -305,7 +305,7 @@ class Remembering:
         return gp.Response(call.request.prompt) if call.token else None
 
 
-asked: gp.ReconcilingProvider = Remembering()
+remembering: gp.ReconcilingProvider = Remembering()
 assert_type(gp.map(ask, on_unknown="reconcile"), gp.Stage[str, str])
 gp.Journaled(provider="mine", model="mine", find=Remembering().find)
 forgetful: gp.ReconcilingProvider = model  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]

@@ -15,6 +15,7 @@ from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
+from genai_pipeline.providers._json import ReadOnce
 from genai_pipeline.providers._telling import tell
 
 __all__ = ["Calling", "SendBody"]
@@ -68,11 +69,11 @@ class Calling:
         return verdict.response
 
     async def _judged(self, request: Request, send: Send) -> Verdict:
-        dialect = self.dialect
-        answer = await paid(self._call(request), send)
+        dialect, read = self.dialect, ReadOnce()
+        answer = await paid(self._call(request, read), send)
         if answer.status not in SUCCESS:
             raise self.to_error(answer)
-        verdict = read_body(dialect, request, answer, self.who)
+        verdict = read_body(dialect, request, answer, self.who, read)
         response = verdict.response
         if not response.model:
             response = attrs.evolve(response, model=self.model)
@@ -81,13 +82,13 @@ class Calling:
             response = attrs.evolve(response, attributes=told)
         return attrs.evolve(verdict, response=response)
 
-    def _call(self, request: Request) -> PaidCall:
+    def _call(self, request: Request, read: ReadOnce) -> PaidCall:
         kind, *rest = self.dialect.identity()
         return PaidCall(
             provider=self.name,
             model=self.model,
             request=request,
-            judge=partial(judge, self.dialect),
+            judge=partial(judge, self.dialect, read=read),
             timeout=self.timeout,
             identity=(kind, self.place, *rest),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -129,10 +129,16 @@ class Dialect(Protocol):
         ...
 
 
-def read_body(dialect: Dialect, request: Request, answer: RawAnswer, who: str) -> Verdict:
+def read_body(
+    dialect: Dialect,
+    request: Request,
+    answer: RawAnswer,
+    who: str,
+    read: Callable[[bytes], Any] = read_json,
+) -> Verdict:
     """Answer what *answer*, of a status of success, means for *request*. Never raises."""
     try:
-        document = read_json(answer.body)
+        document = read(answer.body)
     except NotJson:
         error = not_json(answer.body, answer.headers, who)
         request_id = dialect.failures.request_id(answer.headers)
@@ -153,7 +159,9 @@ class Judged(Protocol):
         ...
 
 
-def judge(dialect: Judged, answer: RawAnswer) -> Judgement:
+def judge(
+    dialect: Judged, answer: RawAnswer, read: Callable[[bytes], Any] = read_json
+) -> Judgement:
     """
     Answer what *answer* costs, as far as its status and its body tell; never raises.
 
@@ -168,7 +176,7 @@ def judge(dialect: Judged, answer: RawAnswer) -> Judgement:
             request_id=request_id,
         )
     try:
-        document = read_json(answer.body)
+        document = read(answer.body)
     except NotJson:
         return Judgement(state="answered", error="no JSON", request_id=request_id)
     usage = dialect.usage_in(document) if isinstance(document, dict) else None

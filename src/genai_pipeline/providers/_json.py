@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from genai_pipeline.errors import InvalidAnswer
 
-__all__ = ["NotJson", "json_bytes", "not_json", "read_json"]
+__all__ = ["NotJson", "ReadOnce", "json_bytes", "not_json", "read_json"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTED = 100
@@ -39,6 +41,21 @@ def read_json(body: bytes) -> Any:
         return _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK).decode())
     except (ValueError, RecursionError):
         raise NotJson from None
+
+
+@attrs.define(eq=False)
+class ReadOnce:
+    """`read_json` for one body that several ask for: what was read is not to be changed."""
+
+    _body: bytes | None = attrs.field(default=None, init=False)
+    _document: Any = attrs.field(default=None, init=False)
+
+    def __call__(self, body: bytes) -> Any:
+        """Answer the document in *body*; raises `NotJson`."""
+        if body is not self._body:
+            self._document = read_json(body)
+            self._body = body
+        return self._document
 
 
 def not_json(body: bytes, headers: Mapping[str, str], who: str) -> InvalidAnswer:
