@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 GOOGLE_AI = "generativelanguage.googleapis.com"
-KEY = "GEMINI_APIKEY"
+KEY = "GEMINI_API_KEY"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/[A-Za-z0-9][A-Za-z0-9._@-]*)*")
 
