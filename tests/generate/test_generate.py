@@ -385,12 +385,13 @@ async def test_the_mode_can_be_chosen() -> None:
     assert [request.schema is None for request in model.requests] == [True, False]
 
 
+ASKED = gp.Request("x", max_output_tokens=9)
 OVER_HTTP: list[Any] = [
     gp.providers.OpenAI("m", base_url="http://127.0.0.1:9/v1"),
     gp.providers.Gemini("m", base_url="http://127.0.0.1:9"),
     gp.providers.Bedrock("m", base_url="http://127.0.0.1:9", api_key="k" * 8),
     gp.providers.Ollama("m"),
-    gp.providers.Anthropic("m", base_url="http://127.0.0.1:9", max_output_tokens=9),
+    gp.providers.Anthropic("m", base_url="http://127.0.0.1:9"),
     gp.providers.OpenAIResponses("m", base_url="http://127.0.0.1:9/v1"),
     gp.providers.AzureOpenAI("m", base_url="http://127.0.0.1:9/openai/v1", api_key="k" * 8),
 ]
@@ -403,10 +404,10 @@ async def test_providers_can_what_they_say(provider: Any) -> None:
     for mode in sorted(modes_of(provider) - {"labels"}):
         form = form_of(output_of(Verdict), provider, mode)
         assert form.name == mode
-        assert provider._dialect.body(form.asked(gp.Request("x")), streamed=False)
+        assert provider._dialect.body(form.asked(ASKED), streamed=False)
     form = form_of(output_of(Mood), provider, "auto")
     assert form.name == "labels"
-    assert provider._dialect.body(form.asked(gp.Request("x")), streamed=False)
+    assert provider._dialect.body(form.asked(ASKED), streamed=False)
 
 
 @pytest.mark.extras

@@ -128,10 +128,15 @@ class World:
     def cut_power_soon(self) -> None:
         """Let the power go at one of the next changes of the disk."""
         assert self.disk is not None
-        disk, left = self.disk, self.chance.randint(0, 15)
+        disk = self.disk
+        # A commit has many writes and one sync, so that few syncs were met among all changes.
+        at_sync = self.chance.random() < 0.3
+        left = self.chance.randint(0, 2 if at_sync else 15)
 
         def cut(kind: str, name: str) -> type[apsw.Error] | None:
             nonlocal left
+            if at_sync and kind != "sync":
+                return None
             left -= 1
             if left >= 0:
                 return None

@@ -96,6 +96,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Callable[[], float]": (*NO_FUNCTION, None),
     "Callable[[Any], bool] | None": NO_FUNCTION,
     "Callable[[Any], str | None] | None": NO_FUNCTION,
+    "Callable[[LostCall], Awaitable[Found]] | None": (5, "text", []),
     "Callable[[O], bool | Awaitable[bool]] | None": (5, "text", []),
     "Causes": NO_ERRORS,
     "Clock": (*NO_OBJECT, None, gp.SystemClock),
