@@ -38,7 +38,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_encode", "_fan_out"),
             *("_frozen_groups", "_functions", "_gather", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
-            *("_streaming", "_wrap"),
+            *("_streaming", "_subjects", "_wrap"),
         }
     ),
     frozenset(
@@ -68,6 +68,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("providers._http",),
     "asyncio": ("testing", "cli", "providers._http"),
     "coredis": ("stores._redis",),
+    "cryptography": ("journals._ciphers",),
     "httpx": ("providers._http",),
     "multidict": ("providers._http",),
     "numpy": ("providers._local",),

@@ -16,6 +16,7 @@ from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
 from genai_pipeline._run_journal import RunJournal
+from genai_pipeline._subjects import Subject, subject_of
 from genai_pipeline.errors import (
     BudgetExhausted,
     DeadlineExceeded,
@@ -46,6 +47,9 @@ class JournaledCarrier(Carrier):
     skip: Callable[[Delivery[Any]], Any]
     """Passes a record by that has ended already."""
 
+    subject: Subject | None = None
+    """What tells whose data a record is."""
+
     _carried: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
     _alone: Alone = attrs.field(
         init=False,
@@ -62,6 +66,7 @@ class JournaledCarrier(Carrier):
         key = delivery.record.key
         carried = False
         try:
+            subject = subject_of(delivery.record, self.subject)
             # The same record may be delivered again while it is carried, by a queue for one.
             while (other := self._carried.get(key)) is not None:
                 await other.wait()
@@ -69,7 +74,7 @@ class JournaledCarrier(Carrier):
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
                 async with self._alone.beside_others(ordinal):
-                    claim = await self.journal.claim(key)
+                    claim = await self.journal.claim(key, subject)
                     if claim.state != "claimed" or claim.crashes < _SUSPECT:
                         carried = True
                         await self._carry_claimed(delivery, ordinal, claim)
@@ -78,7 +83,7 @@ class JournaledCarrier(Carrier):
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
                 async with self._alone.alone():
-                    claim = await self.journal.claim(key)
+                    claim = await self.journal.claim(key, subject)
                     carried = True
                     await self._carry_claimed(delivery, ordinal, claim)
             finally:

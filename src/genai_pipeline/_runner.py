@@ -106,7 +106,9 @@ class Runner:
         }
         if self._journal is None:
             return Carrier(**options)
-        return JournaledCarrier(**options, journal=self._journal, skip=self._skip)
+        return JournaledCarrier(
+            **options, journal=self._journal, skip=self._skip, subject=pipeline.subject
+        )
 
     # What the pipeline asks.
 

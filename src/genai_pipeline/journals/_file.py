@@ -15,7 +15,9 @@ from genai_pipeline._journal import Settled
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, Connection, prepare
+from genai_pipeline.journals._encryption import Encryption, make_vault
 from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
@@ -30,6 +32,7 @@ from genai_pipeline.journals._status import (
     write_status,
 )
 from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._vault import Vault
 
 __all__ = ["JournalFile"]
 
@@ -52,8 +55,10 @@ class JournalFile:
     ballast: Ballast
     checkpoint_bytes: int
     synchronous: str = "FULL"
+    codec: Encryption | Codec | None = None
 
     lock: OwnerLock = attrs.field(init=False)
+    vault: Vault = attrs.field(init=False)
     tables: Tables = attrs.field(init=False)
     owner: Owner = attrs.field(init=False)
     name: str = attrs.field(default="", init=False)
@@ -86,14 +91,16 @@ class JournalFile:
     def _open(self) -> None:
         # Made before SQLite opens it: it is for this user alone, and to close a descriptor of it
         # later would drop SQLite's lock.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make(self.path)
         if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
             status_path(self.path).unlink(missing_ok=True)
         self.ballast.require()
-        self.tables = Tables(self._connection())
+        self.vault = make_vault(self.codec, self.path, self.connect, _make)
+        self.tables = Tables(self._connection(), self.vault)
         try:
             self._take_over()
         except BaseException:
+            self.vault.close()
             self.tables.connection.close()
             raise
         watch(self)
@@ -187,6 +194,7 @@ class JournalFile:
             connection.execute("BEGIN IMMEDIATE")
             self._do_each(together)
         number = count_commit(self.tables)
+        self.vault.flush()
         connection.execute("COMMIT")
         self.committed, self.failures = number, 0
         for operation in batch:
@@ -248,7 +256,7 @@ class JournalFile:
 
     def _reopen(self) -> None:
         self._close_connection()
-        self.tables = Tables(self._connection())
+        self.tables = Tables(self._connection(), self.vault)
         connection = self.tables.connection
         # What a failed sync left in memory only must reach the disk before it is believed.
         if not self.full and connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -295,18 +303,21 @@ class JournalFile:
             state = "closed" if operation.error is None else "stopped"
             self._close_connection()
         self._tell(state)
+        self.vault.close()
         self.ballast.drop()
         self.lock.release()
 
     def crash(self) -> None:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
         self._close_connection()
+        self.vault.close()
         self.lock.drop()
 
     def poison(self) -> None:
         """Touch nothing of the parent's from now on: this process was forked from it."""
         self.forked = True
         keep_forever(self.tables.connection)
+        self.vault.poison()
         self.lock.drop()
 
     def _count(self, operation: Operation) -> None:
@@ -334,9 +345,14 @@ class JournalFile:
                 full=self.full,
                 counts=dict(self.counts),
                 charged=self.charged,
-                budgets=dict(self.budgets),
+                budgets={self.vault.shown(name): use for name, use in self.budgets.items()},
             ),
         )
+
+
+def _make(path: Path) -> None:
+    """Make a file for this user alone, unless it is there."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _fail(batch: Sequence[Operation], error: StorageFailed) -> None:

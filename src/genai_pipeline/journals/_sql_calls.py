@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 
-import attrs
-
-from genai_pipeline._journal import BudgetUse, CallEnd, Intent, Settled
+from genai_pipeline._journal import BudgetUse, CallEnd, Intent, RawAnswer, Settled
 from genai_pipeline._ledger import Account, Change, reserve, settle
 from genai_pipeline.errors import AccountingError, StorageFailed
 from genai_pipeline.journals._tables import Tables, readable
 
-__all__ = ["KeptAnswer", "answer", "apply", "begin_call", "digest_of", "end_call", "void"]
-
-
-@attrs.frozen
-class KeptAnswer:
-    """An answer as the tables keep it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    """As the codec made it."""
-
-    codec: str | None
-    call: int = 0
-
-    @property
-    def headers_text(self) -> str:
-        """The headers as JSON."""
-        return json.dumps(dict(self.headers))
+__all__ = ["answer", "apply", "begin_call", "digest_of", "end_call", "void"]
 
 
 def digest_of(status: int, headers: str, body: bytes) -> bytes:
@@ -46,7 +25,13 @@ def begin_call(tables: Tables, intent: Intent) -> int:
     tables.run(intent.run)
     budgets = _held(tables, intent) if intent.budgets else None
     number = tables.last_call + 1
-    labels = json.dumps(dict(intent.labels), sort_keys=True) if intent.labels else None
+    key, labels = intent.key, None
+    if intent.labels:
+        labels = json.dumps(dict(intent.labels), sort_keys=True)
+    if tables.vault.sealed:
+        owner = tables.owner_of(intent.item)
+        key = tables.vault.seal_alike(owner, key, "call")
+        labels = None if labels is None else tables.vault.word(owner, labels, "labels")
     if not tables.put(
         "INSERT INTO call (call, item, run, key, state, stage, provider, model, labels, at, "
         "deadline, hold, budgets) SELECT ?, ?, ?, ?, 'inflight', ?, ?, ?, ?, ?, ?, ?, ? "
@@ -54,7 +39,7 @@ def begin_call(tables: Tables, intent: Intent) -> int:
         number,
         intent.item,
         intent.run,
-        intent.key,
+        key,
         tables.name(intent.stage),
         tables.name(intent.provider),
         tables.name(intent.model),
@@ -93,7 +78,7 @@ def _account(tables: Tables, use: BudgetUse) -> tuple[int | None, Account]:
     row = tables.one(
         "SELECT id, window, cap, reserved, spent FROM budget WHERE budget = ? "
         "ORDER BY window DESC LIMIT 1",
-        use.budget,
+        tables.vault.word(0, use.budget, "budget"),
     )
     if row is not None and row[1] >= use.window:
         return row[0], Account(use.budget, *row[1:])
@@ -103,7 +88,7 @@ def _account(tables: Tables, use: BudgetUse) -> tuple[int | None, Account]:
 def _new_account(tables: Tables, account: Account) -> int:
     tables.do(
         "INSERT INTO budget (budget, window, cap) VALUES (?, ?, ?)",
-        account.budget,
+        tables.vault.word(0, account.budget, "budget"),
         account.window,
         account.cap,
     )
@@ -122,18 +107,18 @@ def _put_account(tables: Tables, number: int, account: Account) -> None:
     )
 
 
-def end_call(tables: Tables, call: int, end: CallEnd, kept: KeptAnswer | None) -> Settled:
+def end_call(tables: Tables, call: int, end: CallEnd) -> Settled:
     """Settle a call, once, and keep its answer."""
-    row = tables.one("SELECT state, hold, charged, budgets FROM call WHERE call = ?", call)
+    row = tables.one("SELECT state, hold, charged, budgets, item FROM call WHERE call = ?", call)
     if row is None:
         raise AccountingError(f"the journal knows no call {call}")
-    state, hold, charged, budgets = row
+    state, hold, charged, budgets, item = row
     change = settle(state, hold, charged, end)
     if change is None:
         return _settled(tables, Change(state, charged, 0, 0), budgets, hold)
     _put_end(tables, call, change, end)
-    if kept is not None:
-        _put_answer(tables, call, kept)
+    if end.answer is not None:
+        _put_answer(tables, call, end.answer, tables.owner_of(item))
     for number, account in _accounts(tables, budgets):
         _put_account(tables, number, account.moved(change))
     return _settled(tables, change, budgets, hold)
@@ -166,17 +151,18 @@ def _put_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
     )
 
 
-def _put_answer(tables: Tables, call: int, kept: KeptAnswer) -> None:
-    headers = kept.headers_text
+def _put_answer(tables: Tables, call: int, answer: RawAnswer, owner: int) -> None:
+    headers = tables.vault.text(owner, json.dumps(dict(answer.headers)), f"headers of {call}")
+    body, codec = tables.vault.body(owner, answer.body, f"answer {call}")
     tables.do(
         "INSERT OR REPLACE INTO answer (call, status, headers, body, digest, codec) "
         "VALUES (?, ?, ?, ?, ?, ?)",
         call,
-        kept.status,
+        answer.status,
         headers,
-        kept.body,
-        digest_of(kept.status, headers, kept.body),
-        kept.codec,
+        body,
+        digest_of(answer.status, headers, body),
+        codec,
     )
 
 
@@ -186,7 +172,7 @@ def _accounts(tables: Tables, budgets: str | None) -> list[tuple[int, Account]]:
         row = tables.one(
             "SELECT budget, window, cap, reserved, spent FROM budget WHERE id = ?", number
         )
-        found.append((number, Account(*row)))
+        found.append((number, Account(tables.vault.open_word(row[0], "budget"), *row[1:])))
     return found
 
 
@@ -217,8 +203,8 @@ def void(tables: Tables, call: int) -> None:
         apply(tables, call, Change("void", 0, -(row[1] or 0), 0), row[2])
 
 
-def answer(tables: Tables, call: int) -> KeptAnswer:
-    """Answer what is kept of a call's answer, after checking that it is whole."""
+def answer(tables: Tables, call: int) -> RawAnswer:
+    """Answer a call from what is kept, after checking that it is whole."""
     row = tables.one("SELECT status, headers, body, digest, codec FROM answer WHERE call = ?", call)
     if row is None:
         state = tables.one("SELECT state FROM call WHERE call = ?", call)
@@ -230,4 +216,10 @@ def answer(tables: Tables, call: int) -> KeptAnswer:
         raise StorageFailed(
             f"the answer of call {call} is damaged; `genai-pipeline journal salvage` saves the rest"
         )
-    return KeptAnswer(status, json.loads(headers), body, codec, call)
+    vault = tables.vault
+    return RawAnswer(
+        body=vault.open_body(body, codec, f"answer {call}"),
+        status=status,
+        headers=json.loads(vault.open_text(headers, f"headers of {call}")),
+        replayed=True,
+    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from genai_pipeline._identity import Digests, item_id, record_id
+from genai_pipeline._identity import Digests, WithErased, item_id, record_id, tombstone
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
@@ -21,6 +21,7 @@ __all__ = [
     "end_item",
     "end_run",
     "finished",
+    "key_of",
     "life_of",
     "past_calls",
     "put_life",
@@ -34,8 +35,20 @@ _LIFE = "state, run, fingerprint, resumes, attempts, environment, crashes"
 
 
 def encoded(key: str) -> bytes:
-    """Answer a key as the tables keep it: any text, half characters too."""
+    """Answer a key as bytes: any text, half characters too."""
     return key.encode("utf-8", "surrogatepass")
+
+
+def place_of_key(item: bytes) -> str:
+    """Answer where the key of a record is kept, in all its generations."""
+    return f"key of {item[:-2].hex()}"
+
+
+def key_of(tables: Tables, item: bytes, kept: bytes | None) -> str | None:
+    """Answer a kept key as text; `None` when it was purged."""
+    if kept is None:
+        return None
+    return tables.vault.unseal(kept, place_of_key(item)).decode("utf-8", "surrogatepass")
 
 
 def span(record: bytes) -> tuple[bytes, bytes]:
@@ -71,7 +84,7 @@ def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str
     )
 
 
-def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests:
+def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests | WithErased:
     """Answer the keys of records that need not be looked at again."""
     rows = tables.all(
         "SELECT substr(item, 1, 14) FROM item WHERE latest AND pipeline = ? AND "
@@ -79,7 +92,13 @@ def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests:
         tables.known(pipeline),
         tables.known(fingerprint),
     )
-    return Digests.of(pipeline, (row[0] for row in rows))
+    secret = tables.vault.secret
+    known = Digests.of(pipeline, (row[0] for row in rows), secret)
+    if not tables.has_erased:
+        return known
+    erased = tables.all("SELECT record FROM erased WHERE pipeline = ?", tables.known(pipeline))
+    gone = frozenset(row[0] for row in erased)
+    return WithErased(known, gone, pipeline, secret, tables.salt)
 
 
 def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
@@ -91,19 +110,23 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
     return dict(rows)
 
 
-def claim(tables: Tables, run: int, key: str) -> Claim:
+def claim(tables: Tables, run: int, key: str, subject: str | None = None) -> Claim:
     """Take up a record for a run."""
     pipeline, fingerprint = tables.run(run)
-    record = record_id(tables.spelled(pipeline), key)
+    record = record_id(tables.spelled(pipeline), key, tables.vault.secret)
     item = item_id(record)
+    if (tables.has_erased or tables.erasing) and is_erased(tables, record, pipeline, subject):
+        return Claim(item=item, state="filtered")
+    owner = None if subject is None else tables.make_subject(subject)
     if tables.put(
-        "INSERT INTO item (item, latest, pipeline, key, state, run) "
-        "SELECT ?, 1, ?, ?, 'claimed', ? "
+        "INSERT INTO item (item, latest, pipeline, key, state, run, owner) "
+        "SELECT ?, 1, ?, ?, 'claimed', ?, ? "
         "WHERE NOT EXISTS (SELECT 1 FROM item WHERE item BETWEEN ? AND ?) RETURNING 1",
         item,
         pipeline,
-        encoded(key),
+        tables.vault.seal(owner or 0, encoded(key), place_of_key(item)),
         run,
+        owner,
         *span(record),
     ):
         return Claim(item=item, state="claimed")
@@ -116,8 +139,22 @@ def claim(tables: Tables, run: int, key: str) -> Claim:
         carried = life.state == "claimed"
         return claimed(tables, item, life, "ready" if carried else life.state, reuses_from)
     put_life(tables, item, taken)
-    tables.do("UPDATE item SET key = ? WHERE item = ? AND key IS NULL", encoded(key), item)
+    if owner is not None:
+        tables.do("UPDATE item SET owner = ? WHERE item = ? AND owner IS NULL", owner, item)
+    if tables.one("SELECT 1 FROM item WHERE item = ? AND key IS NULL", item) is not None:
+        kept = tables.vault.seal(tables.owner_of(item), encoded(key), place_of_key(item))
+        tables.do("UPDATE item SET key = ? WHERE item = ?", kept, item)
     return claimed(tables, item, taken, "claimed", reuses_from)
+
+
+def is_erased(tables: Tables, record: bytes, pipeline: int, subject: str | None) -> bool:
+    """Tell whether a record was erased; one of a subject that is being erased is from now on."""
+    left = tombstone(record, tables.salt)
+    if subject is not None and tables.erasing and tables.subject(subject) in tables.erasing:
+        tables.do("INSERT OR IGNORE INTO erased (record, pipeline) VALUES (?, ?)", left, pipeline)
+        tables.has_erased = True
+        return True
+    return tables.one("SELECT 1 FROM erased WHERE record = ?", left) is not None
 
 
 def unclaim(tables: Tables, item: bytes) -> None:
@@ -175,6 +212,7 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
 def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_from: int) -> Claim:
     """Answer what is known of an item."""
     first, last = span(item[:-2])
+    vault = tables.vault
     rows = tables.all(
         "SELECT call, key, state, stage, hold FROM call "
         "WHERE item BETWEEN ? AND ? AND state <> 'void' ORDER BY call",
@@ -189,7 +227,11 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
         crashes=life.crashes,
         calls=tuple(
             PastCall(
-                call=call, key=key, state=call_state, stage=tables.spelled(stage), hold=hold or 0
+                call=call,
+                key=vault.unseal_alike(key, "call"),
+                state=call_state,
+                stage=tables.spelled(stage),
+                hold=hold or 0,
             )
             for call, key, call_state, stage, hold in rows
         ),
@@ -200,17 +242,15 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     """Answer what is known of records without taking them up."""
     found = {}
     for key in keys:
-        row = _latest(tables, record_id(pipeline, key))
+        row = _latest(tables, record_id(pipeline, key, tables.vault.secret))
         if row is not None:
             item, reuses_from, life = row
             found[key] = claimed(tables, item, life, life.state, reuses_from)
     return found
 
 
-def end_item(
-    tables: Tables, item: bytes, end: ItemEnd, letter: tuple[bytes, str | None] | None
-) -> None:
-    """Note how the carrying of a record ended; *letter* is its dead letter and its codec."""
+def end_item(tables: Tables, item: bytes, end: ItemEnd) -> None:
+    """Note how the carrying of a record ended."""
     row = tables.one(
         f"SELECT EXISTS (SELECT 1 FROM ending WHERE ending.item = item.item), {_LIFE} "  # noqa: S608
         "FROM item WHERE item = ?",
@@ -224,8 +264,8 @@ def end_item(
     put_life(tables, item, life, end.at)
     if row[0]:
         tables.do("DELETE FROM ending WHERE item = ?", item)
-    body, codec = letter or (None, None)
-    if (end.stage, end.error, end.category, end.message, body) != (None,) * 5:
+    if (end.stage, end.error, end.category, end.message, end.letter) != (None,) * 5:
+        message, (body, codec) = _told(tables, item, end)
         tables.do(
             "INSERT INTO ending (item, stage, error, category, message, letter, digest, codec) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -233,8 +273,19 @@ def end_item(
             tables.word(end.stage),
             tables.word(end.error),
             tables.word(end.category),
-            readable(end.message),
+            message,
             body,
             None if body is None else hashlib.blake2b(body, digest_size=16).digest(),
             codec,
         )
+
+
+def _told(
+    tables: Tables, item: bytes, end: ItemEnd
+) -> tuple[str | None, tuple[bytes | None, str | None]]:
+    """Answer message and letter as they are to be kept."""
+    owner, message, letter = tables.owner_of(item), readable(end.message), end.letter
+    return (
+        None if message is None else tables.vault.text(owner, message, f"message of {item.hex()}"),
+        (None, None) if letter is None else tables.vault.body(owner, letter, f"letter {item.hex()}"),
+    )

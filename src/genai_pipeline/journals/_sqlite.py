@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,10 +14,10 @@ import anyio.to_thread
 import attrs
 from anyio.lowlevel import RunVar, checkpoint, checkpoint_if_cancelled
 
-from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
     CallEnd,
     Claim,
+    Finished,
     Group,
     Intent,
     ItemEnd,
@@ -33,8 +33,9 @@ from genai_pipeline.journals import _sql_calls as calls
 from genai_pipeline.journals import _sql_groups as groups
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
-from genai_pipeline.journals._codec import Codec, decoded, encoded
+from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, connect
+from genai_pipeline.journals._encryption import Encryption
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Desk, Kind, Operation
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
@@ -83,8 +84,11 @@ class Sqlite(SqliteKeeper):
     checkpoint_bytes: int = attrs.field(default=8 << 20, kw_only=True, validator=at_least(64 << 10))
     """How large the log grows before it is written back to the file."""
 
-    codec: Codec | None = attrs.field(default=None, kw_only=True)
-    """What bodies of answers and dead letters go through, for encryption; `None`: as they are."""
+    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True)
+    """
+    `Encryption` of all that is kept of records, or a codec that bodies of answers, groups and dead
+    letters go through; `None`: as they are.
+    """
 
     clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
 
@@ -143,6 +147,7 @@ class Sqlite(SqliteKeeper):
                     ballast=Ballast(ballast, self.ballast),
                     checkpoint_bytes=self.checkpoint_bytes,
                     synchronous=self.synchronous,
+                    codec=self.codec,
                 )
                 writer = InlineWriter(file) if self.writer == "inline" else ThreadWriter(file)
                 writer.start()
@@ -235,14 +240,14 @@ class Sqlite(SqliteKeeper):
         """Note that it ended: ``ended``, ``stopped`` or ``failed``."""
         await self._ask(lambda tables: records.end_run(tables, run, state, at, counts))
 
-    async def finished(self, pipeline: str, fingerprint: str, /) -> Digests:
+    async def finished(self, pipeline: str, fingerprint: str, /) -> Finished:
         """Answer the keys of records that need not be looked at again."""
-        found: Digests = await self._ask(
+        found: Finished = await self._ask(
             lambda tables: records.finished(tables, pipeline, fingerprint), "read"
         )
         return found
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
         """Take up the record *key* for *run*; it is admitted if need be."""
 
         def undo(tables: Tables, claimed: Claim) -> None:
@@ -250,7 +255,7 @@ class Sqlite(SqliteKeeper):
                 records.unclaim(tables, claimed.item)
 
         claimed: Claim = await self._ask(
-            lambda tables: records.claim(tables, run, key),
+            lambda tables: records.claim(tables, run, key, subject),
             "intent",
             tally="records.claimed",
             undo=undo,
@@ -258,24 +263,26 @@ class Sqlite(SqliteKeeper):
         return claimed
 
     async def freeze_group(
-        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+        self,
+        run: int,
+        stage: str,
+        members: Sequence[bytes],
+        body: bytes,
+        /,
+        *,
+        items: Collection[bytes] = (),
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
-        kept = encoded(self.codec, body, f"group of {stage}")
+        del stage
         group: Group = await self._ask(
-            lambda tables: groups.freeze(tables, run, members, kept), size=len(kept[0])
+            lambda tables: groups.freeze(tables, run, members, body, items), size=len(body)
         )
-        return attrs.evolve(group, body=body)
+        return group
 
     async def group_of(self, run: int, member: bytes, /) -> Group | None:
         """Answer the group that *member* belongs to, if any."""
-        found: groups.KeptGroup | None = await self._ask(
-            lambda tables: groups.group_of(tables, run, member)
-        )
-        if found is None:
-            return None
-        body = decoded(self.codec, found.group.body, found.codec, f"group {member.hex()}")
-        return attrs.evolve(found.group, body=body)
+        found: Group | None = await self._ask(lambda tables: groups.group_of(tables, run, member))
+        return found
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""
@@ -289,32 +296,24 @@ class Sqlite(SqliteKeeper):
 
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         """Note how a call ended, keep its answer, and settle its hold; once."""
-        kept = None
-        if end.answer is not None:
-            body, codec = encoded(self.codec, end.answer.body, f"answer {call}")
-            kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
         settled: Settled = await self._ask(
-            lambda tables: calls.end_call(tables, call, end, kept),
+            lambda tables: calls.end_call(tables, call, end),
             tally=f"calls.{end.state}",
-            size=0 if kept is None else len(kept.body),
+            size=0 if end.answer is None else len(end.answer.body),
         )
         return settled
 
     async def answer(self, call: int, /) -> RawAnswer:
         """Answer what is kept of an answered call, ``replayed``; checked against its digest."""
-        kept: calls.KeptAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
-        body = decoded(self.codec, kept.body, kept.codec, f"answer {call}")
-        return RawAnswer(body=body, status=kept.status, headers=kept.headers, replayed=True)
+        found: RawAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
+        return found
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
         """Note how the carrying of a record ended; an end that it has is not changed."""
-        letter = None
-        if end.letter is not None:
-            letter = encoded(self.codec, end.letter, f"letter {item.hex()}")
         await self._ask(
-            lambda tables: records.end_item(tables, item, end, letter),
+            lambda tables: records.end_item(tables, item, end),
             tally=f"records.{end.state}",
-            size=0 if letter is None else len(letter[0]),
+            size=0 if end.letter is None else len(end.letter),
         )
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:

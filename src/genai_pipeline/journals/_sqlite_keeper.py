@@ -19,7 +19,6 @@ from genai_pipeline._journal_admin import (
 )
 from genai_pipeline.journals import _sql_keeper as sql
 from genai_pipeline.journals._check import backup, problems
-from genai_pipeline.journals._codec import Codec, decoded
 from genai_pipeline.journals._operation import Kind
 from genai_pipeline.journals._purge import purge
 from genai_pipeline.journals._tables import Tables
@@ -31,8 +30,6 @@ _AT_ONCE = 500
 
 class SqliteKeeper:
     """What `JournalKeeper` promises, and what a file needs: check, backup and vacuum."""
-
-    codec: Codec | None
 
     async def _ask(self, act: Callable[[Tables], Any], kind: Kind = "write") -> Any:
         raise NotImplementedError
@@ -53,10 +50,8 @@ class SqliteKeeper:
 
     async def letter(self, item: bytes, /) -> bytes | None:
         """Answer the dead letter of a record; `None` when there is none, or it was purged."""
-        kept: tuple[bytes, str | None] | None = await self._ask(
-            lambda tables: sql.letter(tables, item), "read"
-        )
-        return None if kept is None else decoded(self.codec, *kept, f"letter {item.hex()}")
+        found: bytes | None = await self._ask(lambda tables: sql.letter(tables, item), "read")
+        return found
 
     async def open_calls(
         self, *, pipeline: str | None = None, limit: int = 100
