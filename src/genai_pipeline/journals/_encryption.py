@@ -36,9 +36,9 @@ class Encryption:
         keys = gp.journals.LocalKeys.from_file("journal.key")
         journal = gp.Sqlite("run.db", codec=gp.journals.Encryption(keys))
 
-    Encrypted are answers with their headers, dead letters, gathered groups, messages of errors, keys
-    of records, labels, and the names of budgets; what stands for records and requests cannot be
-    guessed without the key. To be read without it are the names of pipelines, stages, providers
+    Encrypted are answers with their headers, dead letters, gathered groups, messages of errors,
+    keys of records, labels, and the names of budgets; what stands for records and requests cannot
+    be guessed without the key. To be read without it are the names of pipelines, stages, providers
     and models, classes of errors, states, times, tokens, costs, and request ids.
 
     Each sealed body is bound to its place and its key: changed, moved or exchanged, it is a

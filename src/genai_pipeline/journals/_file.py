@@ -12,12 +12,14 @@ from pathlib import Path
 import attrs
 
 from genai_pipeline._journal import Settled
+from genai_pipeline._journal_admin import Erased
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ballast import Ballast
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, Connection, prepare
 from genai_pipeline.journals._encryption import Encryption, make_vault
+from genai_pipeline.journals._erase import finish
 from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
@@ -122,6 +124,16 @@ class JournalFile:
         self.name, self.committed = take_over(self.tables, self.owner)
         connection.execute("COMMIT")
         self.tables.remember()
+        self._finish_erasing()
+
+    def _finish_erasing(self) -> None:
+        try:
+            finish(self.tables, count_commit)
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            self.tables.remember()  # there is room for the runs, and the next owner tries again
+        self.committed = commits(self.tables)
 
     def _check_loss(self, found: int) -> None:
         said = read_status(self.path)
@@ -328,6 +340,9 @@ class JournalFile:
         if isinstance(operation.result, Settled):
             self.charged += operation.result.charged
             self.budgets.update(operation.result.spent)
+        elif isinstance(operation.result, Erased):
+            self.budgets.clear()  # some may be named by whose they were
+            self._told = float("-inf")
 
     def _tell(self, state: str, *, at_most_each: float = 0.0) -> None:
         now = self.clock.now()

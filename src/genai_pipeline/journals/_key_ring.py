@@ -38,9 +38,9 @@ class KeyRing:
         if self._connection is None:
             connection = self._connected(existing=existing)
             try:
-                _prepare(connection)
-                if not connection.execute("PRAGMA application_id").fetchone()[0]:
+                if not existing:
                     _begin(connection)
+                _prepare(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -68,8 +68,8 @@ class KeyRing:
             if not self.path.stat().st_size:  # made by looking for it
                 self.path.unlink()
         raise ConfigurationError(
-            f"Sqlite: the file {self.path}, which has the keys of subjects, is missing; put it back "
-            "beside the journal: without it, what is kept of them cannot be read"
+            f"Sqlite: the file {self.path}, which has the keys of subjects, is missing; put it "
+            "back beside the journal: without it, what is kept of them cannot be read"
         )
 
     def get(self, owner: int) -> bytes | None:
@@ -130,6 +130,9 @@ def _prepare(connection: Connection) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0]:
+        return
+    _prepare(connection)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("CREATE TABLE key (owner INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT")
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")

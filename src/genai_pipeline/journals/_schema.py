@@ -181,7 +181,7 @@ CREATE TABLE erased (
 ) WITHOUT ROWID, STRICT;
 
 -- Subjects that are to be erased, until nothing of them is left.
-CREATE TABLE erasure (owner INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE erasure (owner INTEGER PRIMARY KEY, subject BLOB) STRICT;
 """
 
 MIGRATIONS: Mapping[int, str] = {1: _VERSION_1, 2: _VERSION_2}

@@ -38,6 +38,7 @@ class Sealed(Vault):
         super().__init__()
         self._keys = keys
         self._ring = ring
+        self._name, self._data_key = "", b""
         self._file: Cipher | None = None
         self._ciphers: dict[int, Cipher] = {}
 
@@ -53,7 +54,6 @@ class Sealed(Vault):
             return
         if new:
             key = new_key()
-            self.rewrap(tables, name, key)
         elif KEY_ID not in kept:
             raise ConfigurationError(
                 f"Sqlite: codec=Encryption({type(self._keys).__name__}), but the journal was begun "
@@ -63,16 +63,17 @@ class Sealed(Vault):
             raise StorageFailed("the journal is damaged: its data key is lost")
         else:
             key = self._keys.unwrap(kept[KEY], kept[KEY_ID], _context(name))
-        self._file = Cipher(key)
-        self._data_key = key
+        self._name, self._data_key, self._file = name, key, Cipher(key)
+        if new:
+            self.rewrap(tables)
         self.secret = self._file.secret
         if tables.one("SELECT 1 FROM owner LIMIT 1") is not None:
             self._ring.open(existing=True)
 
-    def rewrap(self, tables: Tables, name: str, key: bytes | None = None) -> str:
+    def rewrap(self, tables: Tables) -> str:
         """Have the data key wrapped by the key of today; answer which one that is."""
         key_id = self._keys.key_id
-        kept = self._keys.wrap(key or self._data_key, _context(name))
+        kept = self._keys.wrap(self._data_key, _context(self._name))
         for what, value in ((KEY, kept), (KEY_ID, key_id)):
             tables.do("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", what, value)
         return key_id
@@ -100,7 +101,7 @@ class Sealed(Vault):
         """Let go of files and keys."""
         self._ring.close()
         self._ciphers.clear()
-        self._file = None
+        self._file, self._data_key = None, b""
 
     def poison(self) -> None:
         """Touch no file any more: this process was forked."""

@@ -12,7 +12,7 @@ from genai_pipeline.errors import StorageFailed
 from genai_pipeline.journals._sql_records import claimed, life_of, put_life
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["forget_groups", "freeze", "group_of"]
+__all__ = ["drop_group", "ended_groups", "forget_group", "freeze", "group_of"]
 
 
 def freeze(
@@ -99,19 +99,24 @@ def group_of(tables: Tables, run: int, member: bytes) -> Group | None:
     return Group(item=item, state=life.state, body=body, environment=life.environment, calls=calls)
 
 
-def forget_groups(tables: Tables, before: float) -> list[bytes]:
-    """Forget who was gathered into groups that ended *before*; answer which they are."""
-    chosen = [
-        row[0]
-        for row in tables.all(
-            "SELECT item FROM item JOIN gathered USING (item) "
-            "WHERE ended < ? AND state IN ('done', 'filtered', 'dead') AND NOT EXISTS "
-            "(SELECT 1 FROM call WHERE call.state = 'inflight' AND call.item = item.item)",
-            before,
-        )
-    ]
-    for item in chosen:
-        tables.do("DELETE FROM member WHERE item = ?", item)
-        tables.do("DELETE FROM gathered WHERE item = ?", item)
-        tables.do("DELETE FROM group_subject WHERE item = ?", item)
-    return chosen
+def ended_groups(tables: Tables, before: float) -> list[bytes]:
+    """Answer the groups that ended *before*, and are still kept."""
+    rows = tables.all(
+        "SELECT item FROM item JOIN gathered USING (item) "
+        "WHERE ended < ? AND state IN ('done', 'filtered', 'dead') AND NOT EXISTS "
+        "(SELECT 1 FROM call WHERE call.state = 'inflight' AND call.item = item.item)",
+        before,
+    )
+    return [row[0] for row in rows]
+
+
+def forget_group(tables: Tables, item: bytes) -> None:
+    """Forget who was gathered into a group, and with what."""
+    tables.do("DELETE FROM member WHERE item = ?", item)
+    tables.do("DELETE FROM gathered WHERE item = ?", item)
+
+
+def drop_group(tables: Tables, item: bytes) -> None:
+    """Forget a group, and whose it was."""
+    forget_group(tables, item)
+    tables.do("DELETE FROM group_subject WHERE item = ?", item)

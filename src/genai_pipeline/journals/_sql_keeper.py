@@ -70,11 +70,7 @@ def _selected(tables: Tables, columns: str, which: Selector) -> list[Any]:
         which.state,
         *asked.values(),
     )
-    return [
-        row
-        for row in rows
-        if not which.keys or key_of(tables, row[1], row[0]) in which.keys
-    ]
+    return [row for row in rows if not which.keys or key_of(tables, row[1], row[0]) in which.keys]
 
 
 def records(tables: Tables, which: Selector, limit: int) -> list[KeptRecord]:

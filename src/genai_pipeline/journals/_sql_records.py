@@ -140,7 +140,11 @@ def claim(tables: Tables, run: int, key: str, subject: str | None = None) -> Cla
         return claimed(tables, item, life, "ready" if carried else life.state, reuses_from)
     put_life(tables, item, taken)
     if owner is not None:
-        tables.do("UPDATE item SET owner = ? WHERE item = ? AND owner IS NULL", owner, item)
+        tables.do(
+            "UPDATE item SET owner = ? WHERE owner IS NULL AND item BETWEEN ? AND ?",
+            owner,
+            *span(record),
+        )
     if tables.one("SELECT 1 FROM item WHERE item = ? AND key IS NULL", item) is not None:
         kept = tables.vault.seal(tables.owner_of(item), encoded(key), place_of_key(item))
         tables.do("UPDATE item SET key = ? WHERE item = ?", kept, item)
@@ -287,5 +291,7 @@ def _told(
     owner, message, letter = tables.owner_of(item), readable(end.message), end.letter
     return (
         None if message is None else tables.vault.text(owner, message, f"message of {item.hex()}"),
-        (None, None) if letter is None else tables.vault.body(owner, letter, f"letter {item.hex()}"),
+        (None, None)
+        if letter is None
+        else tables.vault.body(owner, letter, f"letter {item.hex()}"),
     )

@@ -39,13 +39,11 @@ class Tables:
     has_erased: bool = False
     """Whether records were ever erased."""
 
-    salt: bytes = b""
-    """By which subjects, and what is left of erased records, are named."""
-
     _runs: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     _words: dict[str, int] = attrs.field(factory=dict)
     _texts: dict[int, str] = attrs.field(factory=dict)
     _owners: dict[str, int] = attrs.field(factory=dict)
+    _salt: bytes = b""
 
     def remember(self) -> None:
         """Look up what is kept in mind; after opening."""
@@ -55,8 +53,6 @@ class Tables:
         self.last_call = max(known, purged[0])
         self.erasing = frozenset(row[0] for row in self.all("SELECT owner FROM erasure"))
         self.has_erased = self.one("SELECT 1 FROM erased LIMIT 1") is not None
-        salt = self.one("SELECT value FROM meta WHERE name = 'salt'")
-        self.salt = blake2b(salt[0], digest_size=32, key=self.vault.secret).digest()
 
     def forget(self) -> None:
         """Drop what may be of a transaction that is undone."""
@@ -116,6 +112,14 @@ class Tables:
                 self._words.clear()
             self._words[text] = number
         return number
+
+    @property
+    def salt(self) -> bytes:
+        """By what subjects, and what is left of erased records, are named."""
+        if not self._salt:
+            kept = self.one("SELECT value FROM meta WHERE name = 'salt'")
+            self._salt = blake2b(kept[0], digest_size=32, key=self.vault.secret).digest()
+        return self._salt
 
     def subject(self, subject: str) -> int | None:
         """Answer the number of *subject*; `None` when nothing is kept of it."""

@@ -43,6 +43,13 @@ class Vault:
         if row is not None:
             raise ConfigurationError(f"Sqlite: codec={self.codec!r}, but {needs_key(row[0])}")
 
+    def rewrap(self, tables: Tables) -> str:
+        """Have the data key wrapped by the key of today; answer which one that is."""
+        del tables
+        raise ConfigurationError(
+            "Sqlite: codec=None, and a journal without keys has none to rotate"
+        )
+
     def flush(self) -> None:
         """Make keys durable before what is kept under them."""
 
@@ -135,7 +142,9 @@ class Locked(Vault):
         self._key_id = key_id
 
     def _refuse(self) -> ConfigurationError:
-        return ConfigurationError(f"SqliteReader: codec={self.codec!r}, but {needs_key(self._key_id)}")
+        return ConfigurationError(
+            f"SqliteReader: codec={self.codec!r}, but {needs_key(self._key_id)}"
+        )
 
     def open_body(self, kept: bytes, name: str | None, place: str) -> bytes:  # noqa: ARG002
         """Raise `ConfigurationError`."""
