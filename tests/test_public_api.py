@@ -47,6 +47,7 @@ HEAVY = (
         "aiohttp",
         "asyncio",
         "coredis",
+        "cryptography",
         "concurrent.futures.process",
         "ctypes",
         "email",
@@ -61,6 +62,7 @@ HEAVY = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
+    "crypto": ("cryptography",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
     "trio": ("trio",),

@@ -42,6 +42,12 @@ class Sealed(Vault):
         self._file: Cipher | None = None
         self._ciphers: dict[int, Cipher] = {}
 
+    @property
+    def secret(self) -> bytes:
+        """What makes the names of records unlike those in other files."""
+        assert self._file is not None
+        return self._file.secret
+
     def __repr__(self) -> str:
         return f"<encryption by {type(self._keys).__name__} {self._keys.key_id!r}>"
 
@@ -66,7 +72,6 @@ class Sealed(Vault):
         self._name, self._data_key, self._file = name, key, Cipher(key)
         if new:
             self.rewrap(tables)
-        self.secret = self._file.secret
         if tables.one("SELECT 1 FROM owner LIMIT 1") is not None:
             self._ring.open(existing=True)
 

@@ -30,11 +30,13 @@ class Vault:
     sealed = False
     """Whether everything is encrypted."""
 
-    secret = b""
-    """Makes the names of records unlike those in other files, where it is not empty."""
-
     def __init__(self, codec: Codec | None = None) -> None:
         self.codec = codec
+
+    @property
+    def secret(self) -> bytes:
+        """What makes the names of records unlike those in other files, where it is not empty."""
+        return b""
 
     def enter(self, tables: Tables, name: str, *, new: bool) -> None:
         """Begin to work on the journal called *name*, in the transaction that takes it over."""
@@ -140,6 +142,11 @@ class Locked(Vault):
     def __init__(self, codec: Codec | None, key_id: str) -> None:
         super().__init__(codec)
         self._key_id = key_id
+
+    @property
+    def secret(self) -> bytes:
+        """Raise `ConfigurationError`."""
+        raise self._refuse()
 
     def _refuse(self) -> ConfigurationError:
         return ConfigurationError(

@@ -19,6 +19,7 @@ from genai_pipeline.testing._stream_script import StreamScript
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
     from genai_pipeline.testing._journal_contract import JournalContract
+    from genai_pipeline.testing._key_provider_contract import KeyProviderContract
     from genai_pipeline.testing._provider_contract import ProviderContract
     from genai_pipeline.testing._sink_contract import SinkContract
     from genai_pipeline.testing._source_contract import SourceContract
@@ -30,6 +31,7 @@ __all__ = [
     "FakeClock",
     "Fault",
     "JournalContract",
+    "KeyProviderContract",
     "ProviderContract",
     "Script",
     "ScriptError",
@@ -43,6 +45,7 @@ __all__ = [
 
 _HOMES = {
     "JournalContract": "_journal_contract",
+    "KeyProviderContract": "_key_provider_contract",
     "ProviderContract": "_provider_contract",
     "SinkContract": "_sink_contract",
     "SourceContract": "_source_contract",
