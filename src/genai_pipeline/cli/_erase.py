@@ -31,8 +31,8 @@ async def _erase(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_plain(options, found))
     else:
-        for line in _elsewhere(found):
-            print(one_line(line))
+        for number, line in enumerate(_elsewhere(found)):
+            print(f"  {one_line(line)}" if number else line)
     if options.dry_run:
         _say(f"{_counted(found)} would be erased")
         return Exit.DONE
@@ -57,13 +57,13 @@ def _elsewhere(found: Erased) -> Iterator[str]:
         return
     yield "what the journal cannot reach:"
     if found.keys:
-        yield f"  sinks: what was written under the keys {_some(found.keys)}"
+        yield f"sinks: what was written under the keys {_some(found.keys)}"
     requests = Counter(provider for provider, _ in found.requests)
     for provider, number in sorted(requests.items()):
         ids = [request for name, request in found.requests if name == provider]
-        yield f"  {provider}: {figures.count(number)} calls, by request id {_some(ids)}"
-    yield "  sources, logs, and files of dead letters that were exported"
-    yield "  copies of the journal that were made before, unless it is encrypted"
+        yield f"{provider}: {figures.count(number)} calls, by request id {_some(ids)}"
+    yield "sources, logs, and files of dead letters that were exported"
+    yield "copies of the journal that were made before, unless it is encrypted"
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:
