@@ -97,7 +97,7 @@ async def test_what_was_erased_is_not_bought_again(tmp_path: Path, make: Any) ->
 async def test_groups_of_several_people_go_with_each(tmp_path: Path) -> None:
     """What was gathered of several subjects is erased with any of them."""
     journal = Sqlite(tmp_path / "run.db", ballast=0)
-    stage = gp.chain(gp.gather(6), gp.map(ask(answering())))
+    stage: Any = gp.chain(gp.gather(6), gp.map(ask(answering())))
     report = await pipeline(journal, stage, max_in_flight=6).run()
     assert report.written == 6
     assert "run.db" in found_in(tmp_path, ANN)
