@@ -18,6 +18,7 @@ __all__ = [
     "generation_of",
     "group_id",
     "item_id",
+    "pseudonym",
     "record_id",
     "tombstone",
 ]
@@ -64,6 +65,13 @@ def group_id(pipeline: str, members: Iterable[bytes]) -> bytes:
 def tombstone(record: bytes, salt: bytes) -> bytes:
     """Answer all that is kept of a record that was erased."""
     return blake2b(record, digest_size=RECORD_BYTES, key=salt).digest()
+
+
+def pseudonym(budget: str, salt: bytes) -> str:
+    """Answer what a budget is called whose name told of a subject that was erased."""
+    told = budget.encode("utf-8", "surrogatepass")
+    digest = blake2b(told, digest_size=8, key=salt, person=b"budget").hexdigest()
+    return f"{budget.partition(' ')[0]} erased-{digest}"
 
 
 def generation_of(item: bytes) -> int:

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 from genai_pipeline._journal import BudgetUse, CallEnd, Intent, ItemEnd, RawAnswer
 from genai_pipeline._journal_admin import Selector
 from genai_pipeline.errors import ConfigurationError, StorageFailed
-from genai_pipeline.journals import Encryption, LocalKeys, Sqlite, SqliteReader, salvage
+from genai_pipeline.journals import (
+    Encryption,
+    KeyCallbacks,
+    LocalKeys,
+    Sqlite,
+    SqliteReader,
+    salvage,
+)
 from genai_pipeline.journals._ciphers import Cipher, Tampered
 from genai_pipeline.journals._sql_calls import digest_of
 from tests.journals.script import run_info
@@ -361,6 +368,25 @@ async def test_without_subjects_there_is_no_file_of_keys(folder: Path) -> None:
     async with encrypted(folder / "run.db") as journal:
         await fill(journal, None)
     assert not (folder / "run.db.keys").exists()
+
+
+async def test_a_service_that_unwraps_another_key_is_found_out(folder: Path) -> None:
+    """Under another data key no record would be known, so the journal is not entered with one."""
+    async with encrypted(folder / "run.db") as journal:
+        await fill(journal)
+    keys = LocalKeys(OLD)
+    other = KeyCallbacks(keys.key_id, keys.wrap, lambda *_: NEW)
+    with pytest.raises(ConfigurationError, match="unwraps another data key"):
+        async with Sqlite(folder / "run.db", ballast=0, codec=Encryption(other)):
+            pass
+
+
+@pytest.mark.parametrize("codec", [LocalKeys(OLD), Encryption, "aes", 1])
+def test_what_is_no_codec_is_refused(folder: Path, codec: Any) -> None:
+    """Keys without `Encryption` around them, or anything else, encrypt nothing: refused."""
+    for make in (Sqlite, SqliteReader):
+        with pytest.raises(ConfigurationError, match="codec="):
+            make(folder / "run.db", codec=codec)
 
 
 async def test_a_lost_data_key_is_told(folder: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from genai_pipeline._journal import BudgetUse, CallEnd, Intent, ItemEnd, RawAnswer
 from genai_pipeline._journal_admin import Erased, Selector
-from genai_pipeline.errors import StorageFailed
+from genai_pipeline.errors import BudgetExhausted, StorageFailed
 from genai_pipeline.journals import Encryption, LocalKeys, Memory, Sqlite, SqliteReader
 from genai_pipeline.journals._schema import MIGRATIONS, migrate
 from genai_pipeline.testing import FakeClock
@@ -98,7 +98,7 @@ async def test_nothing_of_a_subject_is_left(folder: Path, codec: Encryption | No
         names = [line.budget for line in await journal.budgets()]
         assert len(names) == 2
         assert f"run customer={BOB}" in names
-        assert any(name.startswith("run customer=erased-") for name in names)
+        assert any(name.startswith("run erased-") for name in names)
         assert await journal.check() == []
     assert found_in(folder, ANN) == []
     async with sqlite(path, codec) as journal:
@@ -191,6 +191,42 @@ async def test_what_was_purged_before_is_erased_too(folder: Path, codec: Encrypt
         assert await journal.costs(("model",)) == costs
         assert f"key-{ANN}-1" in await journal.finished("p", "g")
         assert found_in(folder, ANN) == []
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=["plain", "encrypted"])
+async def test_a_cap_outlives_whom_it_was_for(folder: Path, codec: Encryption | None) -> None:
+    """What was spent for an erased subject counts on against its cap, under another name."""
+    async with sqlite(folder / "run.db", codec) as journal:
+        run = await journal.begin_run(run_info())
+        await carry(journal, run, ANN)
+        await journal.erase(ANN)
+        item = (await journal.claim(run, "new", subject=ANN)).item
+        intent = intent_of(run, item, ANN)
+        with pytest.raises(BudgetExhausted):
+            await journal.begin_call(attrs.evolve(intent, hold=998))
+        call = await journal.begin_call(attrs.evolve(intent, hold=997))
+        settled = await journal.end_call(call, CallEnd(state="partial", at=2.0, cost=990))
+        assert list(settled.spent.values()) == [(993, 0, 1000)]
+        assert ANN not in str(await journal.budgets())
+        assert await journal.check() == []
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=["plain", "encrypted"])
+async def test_labels_of_others_stay(folder: Path, codec: Encryption | None) -> None:
+    """Erasing the customer 1 takes no label off calls of others that happens to be 1 too."""
+    async with sqlite(folder / "run.db", codec) as journal:
+        run = await journal.begin_run(run_info())
+        for subject in ("1", "2"):
+            item = (await journal.claim(run, f"of {subject}", subject=subject)).item
+            labels = {"priority": "1"}
+            intent = attrs.evolve(intent_of(run, item, subject), labels=labels)
+            await journal.end_call(
+                await journal.begin_call(intent), CallEnd(state="unknown", at=2.0)
+            )
+            await journal.end_item(item, ItemEnd(state="done", at=3.0, fingerprint="f"))
+        await journal.erase("1")
+        lines = await journal.costs(("priority",))
+        assert {line.group["priority"]: line.calls for line in lines} == {"1": 1, "": 1}
 
 
 async def test_a_purge_leaves_nothing_in_free_pages(folder: Path) -> None:

@@ -53,7 +53,7 @@ class Cipher:
     texts of equal places become equal, so that they can be found.
     """
 
-    __slots__ = ("_gcm", "_siv", "_wrapping", "secret")
+    __slots__ = ("_gcm", "_siv", "_wrapping", "check", "secret")
 
     def __init__(self, key: bytes) -> None:
         self._gcm = AESGCM(_derived(key, b"bodies", 32))
@@ -61,6 +61,9 @@ class Cipher:
         self._wrapping = _derived(key, b"wrapping", 32)
         self.secret = _derived(key, b"names", 32)
         """By which keys of records become names that nobody else can guess."""
+
+        self.check = _derived(key, b"check", 16)
+        """Tells whether a key is this one, and nothing else of it."""
 
     def seal(self, data: bytes, place: bytes) -> bytes:
         """Answer *data* sealed for *place*."""

@@ -14,7 +14,7 @@ from genai_pipeline.journals._connection import Connect
 from genai_pipeline.journals._keys import KeyProvider
 from genai_pipeline.journals._vault import Vault
 
-__all__ = ["Encryption", "make_vault"]
+__all__ = ["Encryption", "is_codec", "make_vault"]
 
 
 def _is_provider(owner: object, option: attrs.Attribute[Any], value: object) -> None:
@@ -54,6 +54,15 @@ class Encryption:
 
     def __attrs_post_init__(self) -> None:
         import genai_pipeline.journals._ciphers  # noqa: F401, PLC0415 - raises without the extra
+
+
+def is_codec(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow `Encryption`, a codec, or nothing."""
+    functions = (getattr(value, name, None) for name in ("encode", "decode"))
+    fine = value is None or isinstance(value, Encryption)
+    fine = fine or (isinstance(getattr(value, "name", None), str) and all(map(callable, functions)))
+    fine = fine and not isinstance(value, type)
+    check(fine, owner, option.name, value, "gp.journals.Encryption(keys), a codec or None")
 
 
 def make_vault(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from genai_pipeline._identity import tombstone
+from genai_pipeline._identity import pseudonym, tombstone
 from genai_pipeline._journal_admin import Erased
 from genai_pipeline.journals._purge import forget
 from genai_pipeline.journals._sql_groups import drop_group
@@ -116,18 +115,13 @@ def _erase(tables: Tables, owner: int, subject: str) -> None:
     for group in groups:
         owners += [row[0] for row in tables.all("SELECT owner FROM owner WHERE name = ?", group)]
     _rename_budgets(tables, subject)
-    _drop_labels(tables, _labels_of(tables, owners, subject))
-    shared: set[int] = set()
+    labels: set[int] = set()
     for item in (*records, *groups):
-        shared.update(
-            row[0]
-            for row in tables.all(
-                "SELECT labels FROM call WHERE item = ? AND labels IS NOT NULL", item
-            )
-        )
-        tables.do("UPDATE call SET labels = NULL WHERE item = ?", item)
+        labels |= _unlabelled(tables, "call", "item", item)
         forget(tables, item, item)
-    for number in shared:
+    for number in owners:
+        labels |= _unlabelled(tables, "past_cost", "owner", number)
+    for number in sorted(labels):
         _drop_word(tables, number)
     for item in records:
         tables.do(
@@ -145,24 +139,12 @@ def _erase(tables: Tables, owner: int, subject: str) -> None:
     tables.remember()
 
 
-def _labels_of(tables: Tables, owners: Sequence[int], subject: str) -> set[int]:
-    """Answer the labels that are the subject's: under its key, or that name it."""
-    known = tables.all(
-        "SELECT DISTINCT labels, text FROM word JOIN "
-        "(SELECT labels FROM call UNION SELECT labels FROM past_cost) ON labels = id"
-    )
-    return {
-        number
-        for number, text in known
-        if tables.vault.owner_of_word(text) in owners or subject in tables.labels(number).values()
-    }
-
-
-def _drop_labels(tables: Tables, labels: set[int]) -> None:
-    for number in sorted(labels):
-        for table in ("call", "past_cost"):
-            tables.do(f"UPDATE {table} SET labels = NULL WHERE labels = ?", number)  # noqa: S608
-        _drop_word(tables, number)
+def _unlabelled(tables: Tables, table: str, column: str, value: object) -> set[int]:
+    """Take the labels off what is the subject's; answer which they were."""
+    which = f"FROM {table} WHERE {column} = ? AND labels IS NOT NULL"
+    found = {row[0] for row in tables.all(f"SELECT DISTINCT labels {which}", value)}
+    tables.do(f"UPDATE {table} SET labels = NULL WHERE {column} = ?", value)  # noqa: S608
+    return found
 
 
 def _drop_word(tables: Tables, number: int) -> None:
@@ -176,15 +158,13 @@ def _drop_word(tables: Tables, number: int) -> None:
 
 
 def _rename_budgets(tables: Tables, subject: str) -> None:
-    """Let budgets that were kept for the subject tell no more whose they were."""
+    """Let budgets that may be named by the subject tell no more whose they are."""
     texts = "|".join(re.escape(text) for text in (json.dumps(subject), subject))
     named = re.compile(f"=(?:{texts})(?= |$)")
-    gone = f"=erased-{secrets.token_hex(6)}"
     for number, kept in tables.all("SELECT id, budget FROM budget"):
         name = tables.vault.open_word(kept, "budget")
-        changed = named.sub(gone, name)
-        if changed != name:
-            word = tables.vault.word(0, changed, "budget")
+        if named.search(name):
+            word = tables.vault.word(0, pseudonym(name, tables.salt), "budget")
             tables.do("UPDATE budget SET budget = ? WHERE id = ?", word, number)
 
 

@@ -268,6 +268,7 @@ class JournalFile:
 
     def _reopen(self) -> None:
         self._close_connection()
+        self.vault.reopen()
         self.tables = Tables(self._connection(), self.vault)
         connection = self.tables.connection
         # What a failed sync left in memory only must reach the disk before it is believed.

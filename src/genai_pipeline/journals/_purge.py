@@ -59,10 +59,13 @@ def forget(tables: Tables, first: bytes, last: bytes) -> int:
     """Forget what the items from *first* to *last* were, but for their cost; count their calls."""
     whole = "WHERE item BETWEEN ? AND ?"
     tables.do(
-        "INSERT INTO past_cost (run, stage, provider, model, labels, calls, failed, unknown, "
+        "INSERT INTO past_cost (run, stage, provider, model, labels, calls, failed, unknown, "  # noqa: S608
         "charged, failed_charged, input_tokens, output_tokens, cached_tokens, "
-        "cache_write_tokens, reasoning_tokens) "
-        + COSTS_OF_CALLS.format(where="AND item BETWEEN ? AND ?"),
+        "cache_write_tokens, reasoning_tokens, owner) SELECT *, "
+        "(SELECT max(owner) FROM item WHERE item BETWEEN ? AND ?) "
+        f"FROM ({COSTS_OF_CALLS.format(where='AND item BETWEEN ? AND ?')})",
+        first,
+        last,
         first,
         last,
     )

@@ -19,7 +19,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connection
-from genai_pipeline.journals._encryption import Encryption, make_vault
+from genai_pipeline.journals._encryption import Encryption, is_codec, make_vault
 from genai_pipeline.journals._faults import storage_errors
 from genai_pipeline.journals._operation import Kind
 from genai_pipeline.journals._owner import OwnerLock, this_process
@@ -61,7 +61,7 @@ class SqliteReader(SqliteKeeper):
     """
 
     path: Path = attrs.field(converter=Path)
-    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True)
+    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True, validator=is_codec)
     """
     What `Sqlite` has. Without its `Encryption`, an encrypted file can be checked, copied and
     counted, and what is encrypted is a `ConfigurationError`.
@@ -211,8 +211,10 @@ class SqliteReader(SqliteKeeper):
 
 
 def _only_read(path: Path) -> Connection:
+    # To write is what it takes to undo a commit of keys that was interrupted.
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
     connection: Connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
     )
     return connection
 

@@ -165,6 +165,7 @@ _VERSION_2 = """
 CREATE TABLE owner (owner INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
 ALTER TABLE item ADD COLUMN owner INTEGER;
 CREATE INDEX item_of_owner ON item (owner) WHERE owner IS NOT NULL;
+ALTER TABLE past_cost ADD COLUMN owner INTEGER;
 
 -- The subjects of the members of groups.
 CREATE TABLE group_subject (

@@ -12,7 +12,7 @@ from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ciphers import Cipher, Tampered, new_key
 from genai_pipeline.journals._key_ring import KeyRing
 from genai_pipeline.journals._keys import KeyProvider
-from genai_pipeline.journals._vault import ENCRYPTED, KEY, KEY_ID, Vault
+from genai_pipeline.journals._vault import ENCRYPTED, KEY, KEY_CHECK, KEY_ID, Vault
 
 if TYPE_CHECKING:
     from genai_pipeline.journals._tables import Tables
@@ -55,9 +55,10 @@ class Sealed(Vault):
 
     def enter(self, tables: Tables, name: str, *, new: bool) -> None:
         """Make the data key of a new journal, or have that of an old one unwrapped."""
-        kept = dict(tables.all("SELECT name, value FROM meta WHERE name IN (?, ?)", KEY, KEY_ID))
         if self._file is not None:
             return
+        names = (KEY, KEY_ID, KEY_CHECK)
+        kept = dict(tables.all("SELECT name, value FROM meta WHERE name IN (?, ?, ?)", *names))
         if new:
             key = new_key()
         elif KEY_ID not in kept:
@@ -65,12 +66,20 @@ class Sealed(Vault):
                 f"Sqlite: codec=Encryption({type(self._keys).__name__}), but the journal was begun "
                 "without: what is in it would stay readable; begin a new journal"
             )
-        elif KEY not in kept:
+        elif KEY not in kept or KEY_CHECK not in kept:
             raise StorageFailed("the journal is damaged: its data key is lost")
         else:
             key = self._keys.unwrap(kept[KEY], kept[KEY_ID], _context(name))
-        self._name, self._data_key, self._file = name, key, Cipher(key)
+        cipher = Cipher(key)
+        if cipher.check != kept.get(KEY_CHECK, cipher.check):
+            # With another key, no record would be known, and all would be paid for again.
+            raise ConfigurationError(
+                f"Sqlite: codec=Encryption({type(self._keys).__name__}), which unwraps another "
+                f"data key than that of this journal; give the keys with {kept[KEY_ID]!r}"
+            )
+        self._name, self._data_key, self._file = name, key, cipher
         if new:
+            tables.do("INSERT INTO meta (name, value) VALUES (?, ?)", KEY_CHECK, cipher.check)
             self.rewrap(tables)
         if tables.one("SELECT 1 FROM owner LIMIT 1") is not None:
             self._ring.open(existing=True)
@@ -101,6 +110,11 @@ class Sealed(Vault):
         owners = {row[0] for row in tables.all("SELECT owner FROM owner")}
         self._ciphers = {owner: self._ciphers[owner] for owner in owners & self._ciphers.keys()}
         self._ring.retain(owners)
+
+    def reopen(self) -> None:
+        """Believe nothing that may not be durable, after a failure."""
+        self._ring.close()
+        self._ciphers.clear()
 
     def close(self) -> None:
         """Let go of files and keys."""
@@ -198,10 +212,6 @@ class Sealed(Vault):
     def open_word(self, kept: str, kind: str) -> str:
         """Answer a text that was sealed so; raises `StorageFailed`."""
         return self.unseal_alike(_scanned(kept), kind).decode("utf-8", "surrogatepass")
-
-    def owner_of_word(self, kept: str) -> int:
-        """Answer whose word it is."""
-        return int.from_bytes(_scanned(kept)[1:_HEADER], "big")
 
     def shown(self, name: str) -> str:
         """Answer what stands for a budget's *name* beside the file."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
+from genai_pipeline._identity import pseudonym
 from genai_pipeline._journal import BudgetUse, CallEnd, Intent, RawAnswer, Settled
 from genai_pipeline._ledger import Account, Change, reserve, settle
 from genai_pipeline.errors import AccountingError, StorageFailed
@@ -75,14 +77,20 @@ def _held(tables: Tables, intent: Intent) -> str:
 
 
 def _account(tables: Tables, use: BudgetUse) -> tuple[int | None, Account]:
-    row = tables.one(
-        "SELECT id, window, cap, reserved, spent FROM budget WHERE budget = ? "
-        "ORDER BY window DESC LIMIT 1",
-        tables.vault.word(0, use.budget, "budget"),
-    )
+    row = _latest_window(tables, use.budget)
+    if row is None and tables.has_erased:  # it goes on with what is spent, whoever it was for
+        row = _latest_window(tables, pseudonym(use.budget, tables.salt))
     if row is not None and row[1] >= use.window:
         return row[0], Account(use.budget, *row[1:])
     return None, Account(use.budget, use.window, use.cap)
+
+
+def _latest_window(tables: Tables, budget: str) -> Any:
+    return tables.one(
+        "SELECT id, window, cap, reserved, spent FROM budget WHERE budget = ? "
+        "ORDER BY window DESC LIMIT 1",
+        tables.vault.word(0, budget, "budget"),
+    )
 
 
 def _new_account(tables: Tables, account: Account) -> int:

@@ -35,7 +35,7 @@ from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, connect
-from genai_pipeline.journals._encryption import Encryption
+from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Desk, Kind, Operation
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
@@ -84,7 +84,7 @@ class Sqlite(SqliteKeeper):
     checkpoint_bytes: int = attrs.field(default=8 << 20, kw_only=True, validator=at_least(64 << 10))
     """How large the log grows before it is written back to the file."""
 
-    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True)
+    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True, validator=is_codec)
     """
     `Encryption` of all that is kept of records, or a codec that bodies of answers, groups and dead
     letters go through; `None`: as they are.

@@ -15,8 +15,8 @@ __all__ = ["ENCRYPTED", "KEY", "KEY_ID", "Locked", "Vault"]
 ENCRYPTED = "aes-256-gcm"
 """What the tables say of bodies that were encrypted."""
 
-KEY, KEY_ID = "data_key", "data_key_id"
-"""Where `meta` has the data key of the file, and by which key it is wrapped."""
+KEY, KEY_ID, KEY_CHECK = "data_key", "data_key_id", "data_key_check"
+"""Where `meta` has the data key of the file, by which key it is wrapped, and what proves it."""
 
 
 class Vault:
@@ -57,6 +57,9 @@ class Vault:
 
     def retain(self, tables: Tables) -> None:
         """Destroy the keys of owners that are there no more."""
+
+    def reopen(self) -> None:
+        """Believe nothing that may not be durable, after a failure."""
 
     def close(self) -> None:
         """Let go of files."""
@@ -115,11 +118,6 @@ class Vault:
         """Answer a text that is kept so."""
         del kind
         return kept
-
-    def owner_of_word(self, kept: str) -> int:
-        """Answer whose word it is; 0 where words are nobody's."""
-        del kept
-        return 0
 
     def shown(self, name: str) -> str:
         """Answer a budget's *name* as it may be told beside the file."""
