@@ -48,8 +48,7 @@ class Eraser:
         records, groups = self._records(subject), self._groups(subject)
         for call in self._calls(records, groups):
             if was_made(call):
-                part = part_of(call, self.book)
-                self.keeper.past_costs.append(attrs.evolve(part, labels={}))
+                self.keeper.past_costs.append((subject, part_of(call, self.book)))
             del self.book.calls[call.number]
         for record, generations in records.items():
             self.book.calls_of.pop(record, None)
@@ -68,8 +67,8 @@ class Eraser:
             if group not in groups
         }
         self.keeper.past_costs[:] = [
-            attrs.evolve(part, labels={}) if subject in part.labels.values() else part
-            for part in self.keeper.past_costs
+            (None, attrs.evolve(part, labels={})) if whose == subject else (whose, part)
+            for whose, part in self.keeper.past_costs
         ]
         return found
 

@@ -30,8 +30,8 @@ class Keeper:
     """Looks after a book; each method is one commit."""
 
     book: Book
-    past_costs: list[CostPart] = attrs.field(factory=list)
-    """Of calls that were purged."""
+    past_costs: list[tuple[str | None, CostPart]] = attrs.field(factory=list)
+    """Of calls that were purged, with whose they were."""
 
     def runs(self, pipeline: str | None, limit: int) -> list[RunSummary]:
         known = [
@@ -97,7 +97,7 @@ class Keeper:
 
     def costs(self, by: Sequence[str], pipeline: str | None, run: int | None) -> list[CostLine]:
         made = (part_of(call, self.book) for call in self.book.calls.values() if was_made(call))
-        parts = [*self.past_costs, *made]
+        parts = [*(part for _, part in self.past_costs), *made]
         return grouped(
             (
                 part
@@ -132,7 +132,9 @@ class Keeper:
             records, calls = records + 1, calls + len(past)
             if dry_run:
                 continue
-            self.past_costs.extend(part_of(call, self.book) for call in past if was_made(call))
+            self.past_costs.extend(
+                (item.subject, part_of(call, self.book)) for call in past if was_made(call)
+            )
             for each in generations:
                 _forget(each)
             for call in self.book.calls_of.pop(record, []):

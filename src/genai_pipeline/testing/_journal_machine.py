@@ -50,6 +50,7 @@ class _Call:
 
     hold: int
     accounts: list[tuple[str, str]]
+    record: bytes
     state: str = "inflight"
     charged: int = 0
 
@@ -201,7 +202,7 @@ class JournalMachine(RuleBasedStateMachine):
             for name, window, _ in uses:
                 self.windows[name] = max(window, self.windows.get(name, ""))
             accounts = [(name, self.windows[name]) for name, _, _ in uses]
-            self.calls[number] = _Call(hold or 0, accounts)
+            self.calls[number] = _Call(hold or 0, accounts, item[:-2])
 
     @precondition(lambda self: self.calls)
     @rule(
@@ -306,14 +307,14 @@ class JournalMachine(RuleBasedStateMachine):
         would, _ = self._on_both(lambda journal: journal.erase(subject, dry_run=True))
         keys = {key for key, whose in self.subjects.items() if whose == subject}
         past = self.portal.call(self.model.past_calls, sorted(keys), _PIPELINE)
-        if any(
-            claim.state == "claimed" or any(call.state == "inflight" for call in claim.calls)
-            for claim in past.values()
-        ):
+        under_way = {call.record for call in self.calls.values() if call.state == "inflight"}
+        if any(claim.state == "claimed" or claim.item[:-2] in under_way for claim in past.values()):
             return  # it would wait
         erased, _ = self._on_both(lambda journal: journal.erase(subject))
         assert erased == would
         assert set(would.keys) <= keys
+        gone = {claim.item[:-2] for claim in past.values()}
+        self.items = [item for item in self.items if item[:-2] not in gone]
         self.erased |= keys
         self.admitted -= keys
         for key in keys:
