@@ -6,8 +6,9 @@ What continuous integration runs, on the machine at hand: plain ``nox`` runs all
 
 ``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
 arguments on to pytest. Not part of the default are ``nox -s bench``, which measures at full length,
-``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice, and
-``nox -s worlds``, which simulates many more worlds than the tests do.
+``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice,
+``nox -s worlds``, which simulates many more worlds than the tests do, and ``nox -s fuzz``, which
+looks for a text that the reading of answers cannot bear.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ nox.options.sessions = [
     "bench_smoke",
     "tests_no_extras",
     "tests_lowest",
+    "tests_httpx2",
     "tests",
 ]
 
@@ -111,6 +113,13 @@ def tests_lowest(session: nox.Session) -> None:
     # The plugin of the oldest anyio that we work with does not know the latest pytest.
     session.install("--constraint", lowest, ".[all]", *group("test"), "pytest<9")
     session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def tests_httpx2(session: nox.Session) -> None:
+    """Run the tests of the providers with httpx2 in the place of httpx."""
+    session.install(".[all,httpx2]", *group("test"))
+    session.run(*PYTEST, "tests/providers", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -157,6 +166,15 @@ def bench(session: nox.Session) -> None:
     """Measure at full length, alone on the machine, and write ``bench.json``."""
     session.install(".[all]", *group("bench", "bench-peers"))
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--json", "bench.json"]))
+
+
+@nox.session(python=PYTHONS[0])
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the reading of answers for ten minutes; ``-- -max_total_time=60`` for one."""
+    session.install("--editable", ".[all]", *group("test", "fuzz"))
+    corpus = session.create_tmp()
+    limits = session.posargs or ["-max_total_time=600"]
+    session.run("python", "-m", "tests.fuzz.documents", corpus, "-max_len=2000", *limits)
 
 
 @nox.session(python=PYTHONS[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,39 +32,86 @@ async def job(record: int, ask: Ask) -> str:
     return text
 
 
+class Answers:
+    """Calls by hand, tried again, with a cap that counts the answers which a file remembers."""
+
+    def __init__(self, folder: Path, url: str, cap: int | None) -> None:
+        self._url, self._cap = url, cap
+        spent = folder / "spent"
+        self._calls = len(spent.read_bytes()) if spent.exists() else 0
+        self._tally = spent.open("ab", buffering=0)
+        self._client = httpx.AsyncClient(timeout=30)
+
+    async def ask(self, prompt: str) -> str:
+        """Make one call, unless there were too many."""
+        if self._cap is not None and self._calls >= self._cap:
+            os._exit(0)
+        messages = [{"role": "user", "content": prompt}]
+        answer = await self._client.post(
+            f"{self._url}/chat/completions", json={"model": "simulated", "messages": messages}
+        )
+        answer.raise_for_status()
+        self._calls += self._tally.write(b".")
+        text: str = answer.json()["choices"][0]["message"]["content"]
+        return text
+
+
 async def naive(folder: Path, url: str, count: int, cap: int | None) -> None:
     """Tasks behind a semaphore, calls tried again, a line for each record that is done."""
-    done, spent, turns = (
-        _lines(folder / "out.jsonl"),
-        folder / "spent",
-        asyncio.Semaphore(IN_FLIGHT),
+    answers, turns = Answers(folder, url, cap), asyncio.Semaphore(IN_FLIGHT)
+    done = _lines(folder / "out.jsonl")
+    retried = tenacity.retry(
+        stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_exponential(0.1)
     )
-    calls = len(spent.read_bytes()) if spent.exists() else 0
-    with (folder / "out.jsonl").open("a") as out, spent.open("ab", buffering=0) as tally:
-        async with httpx.AsyncClient(timeout=30) as client:
+    with (folder / "out.jsonl").open("a") as out:
 
-            @tenacity.retry(
-                stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_exponential(0.1)
-            )
-            async def ask(prompt: str) -> str:
-                nonlocal calls
-                if cap is not None and calls >= cap:
-                    raise SystemExit
-                messages = [{"role": "user", "content": prompt}]
-                answer = await client.post(
-                    f"{url}/chat/completions", json={"model": "simulated", "messages": messages}
-                )
-                answer.raise_for_status()
-                calls += tally.write(b".")
-                text: str = answer.json()["choices"][0]["message"]["content"]
-                return text
+        async def work(record: int) -> None:
+            async with turns:
+                line = json.dumps([record, await job(record, retried(answers.ask))])
+                print(line, file=out, flush=True)
 
-            async def work(record: int) -> None:
-                async with turns:
-                    line = json.dumps([record, await job(record, ask)])
-                    print(line, file=out, flush=True)
+        await asyncio.gather(*(work(each) for each in range(count) if each not in done))
 
-            await asyncio.gather(*(work(each) for each in range(count) if each not in done))
+
+async def dbos(folder: Path, url: str, count: int, cap: int | None) -> None:
+    """Durable workflows of DBOS over SQLite: each call is a step, and so is writing the line."""
+    from dbos import DBOS, SetWorkflowID  # noqa: PLC0415 - a peer, not always installed
+
+    DBOS(
+        config={
+            "name": "mortal",
+            "system_database_url": f"sqlite:///{folder / 'dbos.sqlite'}",
+            "application_version": "1",
+            "log_level": "ERROR",
+        }
+    )
+    answers: list[Answers] = []
+
+    @DBOS.step(retries_allowed=True, max_attempts=5, interval_seconds=0.1)
+    async def ask(prompt: str) -> str:
+        if not answers:  # in the event loop of the workflows
+            answers.append(Answers(folder, url, cap))
+        return await answers[0].ask(prompt)
+
+    @DBOS.step()
+    async def write(line: str) -> None:
+        with (folder / "out.jsonl").open("a") as out:
+            print(line, file=out, flush=True)
+
+    @DBOS.workflow()
+    async def work(record: int) -> None:
+        await write(json.dumps([record, await job(record, ask)]))
+
+    DBOS.launch()
+    await DBOS.register_queue_async(
+        "records", worker_concurrency=IN_FLIGHT, polling_interval_sec=0.02
+    )
+    handles = []
+    for record in range(count):
+        with SetWorkflowID(str(record)):  # one that has begun, or ended, is not begun again
+            handles.append(await DBOS.enqueue_workflow_async("records", work, record))
+    for handle in handles:
+        await handle.get_result()
 
 
 def _lines(path: Path) -> set[int]:
@@ -97,7 +145,7 @@ async def ours(folder: Path, url: str, count: int, cap: int | None) -> None:
 def main() -> None:
     """Do the job."""
     kind, folder, url, count, cap = sys.argv[1:]
-    work = {"naive": naive, "ours": ours}[kind]
+    work = {"naive": naive, "dbos": dbos, "ours": ours}[kind]
     anyio.run(work, Path(folder), url, int(count), int(cap) or None)
 
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from genai_pipeline.testing import FakeClock
 
+pytest_plugins = ["tests.canary"]
+
 # How long an example takes tells how busy the machine is, and nothing of what is tested.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory if there is one: thousands of commits need not meet the disk."""
+    if not _MEMORY.is_dir():
+        yield tmp_path
+        return
+    made = Path(tempfile.mkdtemp(prefix="journal-", dir=_MEMORY))
+    yield made
+    shutil.rmtree(made)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -23,11 +23,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 PUBLIC = (
     "genai_pipeline",
     "genai_pipeline.clock",
+    "genai_pipeline.embeddings",
     "genai_pipeline.errors",
     "genai_pipeline.events",
     "genai_pipeline.journals",
     "genai_pipeline.messages",
     "genai_pipeline.money",
+    "genai_pipeline.parts",
     "genai_pipeline.plugins",
     "genai_pipeline.providers",
     "genai_pipeline.records",
@@ -54,7 +56,8 @@ HEAVY = (
         "h11",
         "httpx",
     ),
-    *("httpx_aiohttp", "hypothesis", "multiprocessing", "numpy", "pybreaker", "pytest", "rich"),
+    *("httpx_aiohttp", "hypothesis", "json_repair", "jsonschema", "msgspec", "multiprocessing"),
+    *("numpy", "pybreaker", "pydantic", "pytest", "rich"),
     *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
 )
@@ -63,8 +66,10 @@ HEAVY = (
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
     "crypto": ("cryptography",),
+    "llamacpp": ("xllamacpp",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
+    "schema": ("json_repair", "jsonschema", "referencing"),
     "trio": ("trio",),
     "zstd": ("zstandard",),
 }
@@ -186,7 +191,7 @@ def test_the_top_level_offers_the_names_that_others_rely_on() -> None:
     """The names that the documentation promises at the top level are there."""
     promised = (
         "Pipeline Report Request Response Record Delivery chain map flat_map filter batched "
-        "gather reduce branch tee wrap listen in_order "
+        "gather generate reduce branch tee wrap listen in_order "
         "sources sinks providers stores testing errors events"
     )
     assert [name for name in promised.split() if not hasattr(gp, name)] == []
@@ -200,7 +205,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "used", ["gp", "gp.Pipeline, gp.chain, gp.sources, gp.sinks, gp.stores, gp.providers"]
+    "used",
+    ["gp", "gp.Pipeline, gp.chain, gp.generate, gp.sources, gp.sinks, gp.stores, gp.providers"],
 )
 def test_import_pulls_in_nothing_heavy(used: str) -> None:
     """Neither the import nor naming the parts loads an HTTP client, event loop or terminal."""
@@ -226,6 +232,7 @@ def test_each_extra_may_be_absent(extra: str) -> None:
     """A pipeline can be built, and the command imported, without any one of the extras."""
     _run(
         "import genai_pipeline as gp\n"
+        "gp.generate(print, prompt='{value}', output=list[int])\n"
         "gp.stores.Memory(), gp.providers.OpenAI('m', api_key='k'), gp.providers.Local\n"
         "gp.sources.JsonLines('a.jsonl'), gp.sinks.JsonLines('b.jsonl')\n"
         "gp.Pipeline(source=gp.sources.Values([1]), stage=gp.map(str), sink=gp.sinks.Collect())\n"

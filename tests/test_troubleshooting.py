@@ -162,7 +162,7 @@ async def configuration_error(clock: FakeClock) -> None:
 
 
 async def authentication_failed(clock: FakeClock) -> None:
-    await OpenAI("gpt", api_key_env="NO_SUCH_VARIABLE")(gp.Request("hi"))
+    await OpenAI("gpt", api_key=gp.Secret.from_env("NO_SUCH_VARIABLE"))(gp.Request("hi"))
 
 
 async def fail(value: int) -> int:

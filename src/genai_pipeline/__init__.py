@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genai_pipeline import (
+        embeddings,
         errors,
         events,
         journals,
         money,
+        parts,
         plugins,
         providers,
         resilience,
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
     from genai_pipeline._chain import chain
+    from genai_pipeline._embed import embed
     from genai_pipeline._gather import gather, reduce
+    from genai_pipeline._generate import generate
     from genai_pipeline._order import in_order
     from genai_pipeline._plan import Plan
+    from genai_pipeline._reconcile import LostCall, ReconcilingProvider, call_token
+    from genai_pipeline._secret import Secret
     from genai_pipeline._stack import MisorderedStack, describe
     from genai_pipeline._stages import filter, flat_map, map
+    from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
     from genai_pipeline.clock import Clock, SystemClock
+    from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
     from genai_pipeline.errors import (
         ConfigurationError,
         DataError,
@@ -84,6 +92,7 @@ if TYPE_CHECKING:
         resilient_stream,
     )
     from genai_pipeline.types import (
+        Embedder,
         Handler,
         Middleware,
         Provider,
@@ -111,11 +120,15 @@ __all__ = [
     "DeadlineExceeded",
     "Degrade",
     "Delivery",
+    "Embedder",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Fallback",
     "Handler",
     "Hedge",
     "Journaled",
     "LoadBalance",
+    "LostCall",
     "Message",
     "Middleware",
     "MisorderedStack",
@@ -126,6 +139,7 @@ __all__ = [
     "PriceBook",
     "Provider",
     "RateLimit",
+    "ReconcilingProvider",
     "Record",
     "Refused",
     "Rejected",
@@ -135,6 +149,7 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "RunFailed",
+    "Secret",
     "Sink",
     "Source",
     "Sqlite",
@@ -146,27 +161,33 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "Tool",
     "Transient",
     "Truncated",
     "Usage",
     "batched",
     "branch",
     "cache_only",
+    "call_token",
     "chain",
     "current_record",
     "describe",
+    "embed",
+    "embeddings",
     "emit",
     "errors",
     "events",
     "filter",
     "flat_map",
     "gather",
+    "generate",
     "in_order",
     "join_chunks",
     "journals",
     "listen",
     "map",
     "money",
+    "parts",
     "plugins",
     "providers",
     "reduce",
@@ -187,13 +208,19 @@ _HOMES = {
     "_batched": "batched",
     "_branch": "branch tee",
     "_chain": "chain",
+    "_embed": "embed",
     "_gather": "gather reduce",
+    "_generate": "generate",
     "_order": "in_order",
     "_plan": "Plan",
+    "_reconcile": "LostCall ReconcilingProvider call_token",
+    "_secret": "Secret",
     "_stack": "MisorderedStack describe",
     "_stages": "filter flat_map map",
+    "_tools": "Tool",
     "_wrap": "wrap",
     "clock": "Clock SystemClock",
+    "embeddings": "EmbeddingRequest EmbeddingResponse",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "
     "Rejected Systemic Transient Truncated",
     "events": "emit listen",
@@ -206,7 +233,7 @@ _HOMES = {
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
     "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
     "Timeout cache_only resilient resilient_stream",
-    "types": "Handler Middleware Provider Sink Source Stage Store StreamingProvider",
+    "types": "Embedder Handler Middleware Provider Sink Source Stage Store StreamingProvider",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""

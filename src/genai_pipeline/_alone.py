@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 
 import anyio
 
@@ -26,18 +27,19 @@ class Alone:
         self._alone = False
         self._changed: anyio.Event | None = None
 
-    @asynccontextmanager
-    async def beside_others(self, ordinal: int) -> AsyncGenerator[None, None]:
+    def beside_others(self, ordinal: int) -> AbstractAsyncContextManager[None]:
         """Run once nobody is alone."""
+        return _Beside(self, ordinal)
+
+    async def _begin(self, ordinal: int) -> None:
         while self._alone or (self._wanted and not self._is_awaited(ordinal)):
             await self._change()
         self._running += 1
         self._highest = max(self._highest, ordinal)
-        try:
-            yield
-        finally:
-            self._running -= 1
-            self._tell()
+
+    def _end(self) -> None:
+        self._running -= 1
+        self._tell()
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None, None]:
@@ -67,3 +69,24 @@ class Alone:
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
+
+
+class _Beside(AbstractAsyncContextManager[None]):
+    # Every record passes here: a generator would cost several times as much.
+
+    __slots__ = ("_alone", "_ordinal")
+
+    def __init__(self, alone: Alone, ordinal: int) -> None:
+        self._alone = alone
+        self._ordinal = ordinal
+
+    async def __aenter__(self) -> None:
+        await self._alone._begin(self._ordinal)  # noqa: SLF001 - a part of it
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._alone._end()  # noqa: SLF001 - a part of it

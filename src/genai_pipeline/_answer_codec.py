@@ -9,8 +9,9 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from genai_pipeline._canonical import json_copy
+from genai_pipeline._part_forms import kept_part, plain_part
 from genai_pipeline.errors import ConfigurationError
-from genai_pipeline.messages import Response, Usage
+from genai_pipeline.messages import Response, TokenLogprob, Usage
 
 __all__ = ["Kept", "packed", "plain_usage", "unpacked"]
 
@@ -68,6 +69,11 @@ def plain_usage(usage: Usage) -> dict[str, Any]:
 def _plain(response: Response) -> dict[str, Any]:
     fields = attrs.asdict(response, recurse=False)
     fields["usage"] = plain_usage(response.usage)
+    fields["parts"] = [plain_part(part) for part in response.parts]
+    fields["logprobs"] = [[each.token, each.logprob, each.top] for each in response.logprobs]
+    for name in ("parts", "logprobs"):
+        if not fields[name]:
+            del fields[name]
     plain: dict[str, Any] = json_copy(fields, where="Response")
     return plain
 
@@ -75,4 +81,12 @@ def _plain(response: Response) -> dict[str, Any]:
 def _response(plain: dict[str, Any]) -> Response:
     usage = plain["usage"]
     cost = None if usage["cost"] is None else Decimal(usage["cost"])
-    return Response(**{**plain, "usage": Usage(**{**usage, "cost": cost})})
+    fields = {**plain, "usage": Usage(**{**usage, "cost": cost})}
+    fields["parts"] = tuple(kept_part(part) for part in plain.get("parts", ()))
+    fields["logprobs"] = tuple(map(_logprob, plain.get("logprobs", ())))
+    return Response(**fields)
+
+
+def _logprob(plain: list[Any]) -> TokenLogprob:
+    token, logprob, top = plain
+    return TokenLogprob(token, logprob, tuple((other, value) for other, value in top))

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["Json", "digest", "json_copy"]
+__all__ = ["Json", "canonical", "digest", "json_copy"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -67,13 +67,13 @@ def digest(value: Json) -> str:
     Keys are sorted, and a float with an integral value counts as that integer, as in JSON
     itself, so that ``1`` and ``1.0`` are one value.
     """
-    text = _encode(_integral(value))
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+    return hashlib.blake2b(canonical(value).encode("ascii"), digest_size=16).hexdigest()
 
 
-_encode = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
+def canonical(value: Json) -> str:
+    """Answer the text that `digest` is taken of; ASCII."""
+    text: str = _encode(_integral(value))
+    return text
 
 
 def _integral(value: Any) -> Any:

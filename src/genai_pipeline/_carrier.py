@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -49,6 +49,14 @@ class Engine(Run, Protocol):
 
     def count_failure(self, kind: str, /) -> None:
         """Note that a record failed in the way of *kind*, which may be one too many."""
+        ...
+
+
+class Walker(Protocol):
+    """Walks a record through the stages, wherever that is."""
+
+    async def walk(self, record: Record[Any], walk: Walk, /) -> Sequence[Record[Any]]:
+        """Answer all that *record* becomes, as a part of *walk*."""
         ...
 
 
@@ -112,9 +120,9 @@ class Carrier:
                 await self._settle(delivery, walk, "handed_back", error, began)
             raise
 
-    async def _work(self, walk: Walk) -> Fate:
+    async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:
         try:
-            outputs = await self.stage.walk(walk.record, walk)
+            outputs = await (walker or self.stage).walk(walk.record, walk)
             if not outputs:
                 return "filtered"
             if walk.marks:

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time, timedelta
@@ -41,7 +42,8 @@ def encode_json(value: object, *, ascii_only: bool = False) -> str:
     Beside what JSON knows: attrs and data classes become objects (without their private fields),
     as does any Mapping; tuples become lists, sets lists in the order of their JSON;
     an Enum its value; dates and times ISO 8601 text, a timedelta its seconds; Decimal, UUID and
-    paths their text; bytes Base64 text. Keys that are numbers become text, as in `json`.
+    paths their text; bytes Base64 text; an array a list. Keys that are numbers become text, as
+    in `json`.
 
     Raises `DataError` that names the place and the type of anything else, of NaN and infinity,
     and of values that contain themselves. Only a `DeadLetter` is taken whatever it holds: a
@@ -123,6 +125,7 @@ _FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Decimal | UUID | PurePath, str),
     (bytes | bytearray | memoryview, _base64),
     (AbstractSet, _in_order),
+    (array, array.tolist),
 )
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 import attrs
@@ -62,6 +62,7 @@ class _Gather:
     clock: Clock
     name: str
     version: str
+    joins_records: ClassVar[bool] = True
     _open: _Group | None = attrs.field(default=None, init=False, repr=False)
     _frozen: FrozenGroups = attrs.field(init=False, repr=False, factory=FrozenGroups)
 

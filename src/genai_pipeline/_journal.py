@@ -100,6 +100,8 @@ class PastCall:
     state: CallState
     stage: str
     hold: int
+    at: float = 0.0
+    """When it was begun, in wall time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -277,8 +279,10 @@ class Journal(Protocol):
     Entered once for a run, by one process at a time unless its docstring says otherwise. When a
     method that writes returns, what it wrote survives the death of the process and a power cut;
     when it raises, nothing of it was written. Cancelling one leaves it written or not, and nothing
-    in between. Methods may be called concurrently; what is asked for together is committed
-    together. Proved by `testing.JournalContract`.
+    in between; but `end_run`, `end_call` and `end_item` are shielded: once asked, they write
+    although the task is cancelled, and answer, within a minute or so. Methods may be called
+    concurrently; what is asked for together is committed together. Proved by
+    `testing.JournalContract`.
 
     On entering, what an earlier owner left is put in order: its calls under way become
     ``unknown`` at their whole hold, its claimed records ``ready``, each with one crash more if
@@ -367,7 +371,7 @@ class Journal(Protocol):
 
         A second end changes nothing, except that a late answer makes an ``unknown`` or
         ``abandoned`` call ``answered``, and counts with its true cost; and that an ``unknown``
-        one may be ``abandoned``.
+        one may be ``abandoned``, or ``void`` when it is found that nobody ever executed it.
         """
         ...
 

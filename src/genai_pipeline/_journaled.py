@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import anyio
 import attrs
 
 from genai_pipeline._alone import Alone
-from genai_pipeline._carrier import Carrier
+from genai_pipeline._carrier import Carrier, Walker
 from genai_pipeline._encode import encode_json
+from genai_pipeline._isolation import Isolation, Unfit
 from genai_pipeline._journal import Claim, ItemEnd
 from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline._recorder import Recorder
@@ -26,14 +28,16 @@ from genai_pipeline.errors import (
     WorkerDied,
     classify,
 )
-from genai_pipeline.events import Outcome
-from genai_pipeline.records import Delivery
+from genai_pipeline.events import IsolationFailed, Outcome, emit
+from genai_pipeline.records import Delivery, Record
 from genai_pipeline.walk import Fate, Walk
 
 __all__ = ["JournaledCarrier"]
 
 _MESSAGE = 2000
-_SUSPECT, _POISON = 2, 3
+_SUSPECT, _POISON, _HOPELESS = 2, 3, 10
+"""How often the process died: from when on a record is set apart, and when it is given up."""
+
 _ENDED = ("done", "filtered", "dead")
 
 
@@ -44,13 +48,16 @@ class JournaledCarrier(Carrier):
     quick: ClassVar[bool] = False
 
     journal: RunJournal
+    isolation: Isolation
     skip: Callable[[Delivery[Any]], Any]
     """Passes a record by that has ended already."""
 
     subject: Subject | None = None
     """What tells whose data a record is."""
 
-    _carried: dict[str, anyio.Event] = attrs.field(factory=dict, init=False)
+    _carried: dict[str, anyio.Event | None] = attrs.field(factory=dict, init=False)
+    """The keys of records being carried, with what tells of the end if somebody waits for it."""
+
     _alone: Alone = attrs.field(
         init=False,
         default=attrs.Factory(lambda self: Alone(ordered=self.ordered), takes_self=True),
@@ -68,9 +75,9 @@ class JournaledCarrier(Carrier):
         try:
             subject = subject_of(delivery.record, self.subject)
             # The same record may be delivered again while it is carried, by a queue for one.
-            while (other := self._carried.get(key)) is not None:
-                await other.wait()
-            ended = self._carried[key] = anyio.Event()
+            while key in self._carried:
+                await self._other_end(key)
+            self._carried[key] = None
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
                 async with self._alone.beside_others(ordinal):
@@ -82,13 +89,14 @@ class JournaledCarrier(Carrier):
                     await self._put_back(claim)
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
-                async with self._alone.alone():
+                async with self._set_apart(delivery.record, ordinal) as apart:
                     claim = await self.journal.claim(key, subject)
                     carried = True
-                    await self._carry_claimed(delivery, ordinal, claim)
+                    await self._carry_claimed(delivery, ordinal, claim, apart=apart)
             finally:
-                del self._carried[key]
-                ended.set()
+                ended = self._carried.pop(key)
+                if ended is not None:
+                    ended.set()
         except Exception as error:
             if carried:
                 raise
@@ -99,12 +107,33 @@ class JournaledCarrier(Carrier):
                 await self._turn_away(delivery, ordinal, Stopped("the run was cancelled"))
             raise
 
+    async def _other_end(self, key: str) -> None:
+        ended = self._carried[key]
+        if ended is None:
+            ended = self._carried[key] = anyio.Event()
+        await ended.wait()
+
+    @asynccontextmanager
+    async def _set_apart(self, record: Record[Any], ordinal: int) -> AsyncGenerator[bool, None]:
+        """Let *record* be in a process of its own, and answer true; else alone in this one."""
+        async with self.isolation.turn:
+            reason = await self.isolation.unfit(record)
+            if reason is None:
+                async with self._alone.beside_others(ordinal):
+                    yield True
+                return
+        emit(IsolationFailed(key=record.key, reason=reason))
+        async with self._alone.alone():
+            yield False
+
     async def _put_back(self, claim: Claim) -> None:
         info = self.journal.info
         end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
         await self.journal.end_item(claim.item, end)
 
-    async def _carry_claimed(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
+    async def _carry_claimed(
+        self, delivery: Delivery[Any], ordinal: int, claim: Claim, *, apart: bool = False
+    ) -> None:
         record = delivery.record
         if claim.state in _ENDED:
             self.engine.passed(Walk(self.engine, record, ordinal))
@@ -115,12 +144,13 @@ class JournaledCarrier(Carrier):
             await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
             return
         recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
-        if claim.crashes >= _POISON:
+        recorder.apart = apart
+        if claim.crashes >= (_HOPELESS if apart else _POISON):
             walk = Walk(self.engine, record, ordinal, recorder=recorder)
             self.engine.passed(walk)
             poison = WorkerDied(
-                f"poison: the process died {claim.crashes} times while it carried this record, "
-                "the last time alone"
+                f"poison: the process died {claim.crashes} times while it carried this record"
+                + ("" if apart else ", the last time alone")
             )
             await self._end_badly(delivery, walk, poison, self.clock.now())
             return
@@ -136,10 +166,17 @@ class JournaledCarrier(Carrier):
         self.engine.passed(walk)
         await super()._settle(delivery, walk, "handed_back", error, self.clock.now())
 
-    async def _work(self, walk: Walk) -> Fate:
+    async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:  # noqa: ARG002 - chosen here
         recorder = _recorder_of(walk)
         recorder.restart()
         set_recorder(recorder)
+        if recorder.apart:
+            fate = await super()._work(walk, self.isolation)
+            if not isinstance(fate, Unfit):
+                return fate
+            # It is no killer, and is walked here, for what its stages answer.
+            emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
+            recorder.restart()
         return await super()._work(walk)
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:

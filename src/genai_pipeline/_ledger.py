@@ -104,7 +104,8 @@ def settle(state: CallState, hold: int | None, charged: int, end: CallEnd) -> Ch
     """
     Answer what *end* changes for a call in *state*; `None` when it changes nothing.
 
-    Each hold leaves the reserved sums once. Nothing but an answer makes an unknown call cheaper.
+    Each hold leaves the reserved sums once. Nothing makes an unknown call cheaper but an answer,
+    and proof that it was never executed.
     """
     held = hold or 0
     if state == "inflight":
@@ -113,6 +114,8 @@ def settle(state: CallState, hold: int | None, charged: int, end: CallEnd) -> Ch
     if state in _MAY_BE_ANSWERED_LATE and end.state == "answered":
         cost = _charge(end, held)
         return Change("answered", cost, 0, cost - charged)
+    if state == "unknown" and end.state == "void":
+        return Change("void", 0, 0, -charged)
     if state == "unknown" and end.state == "abandoned":
         return Change("abandoned", charged, 0, 0)
     return None

@@ -106,6 +106,14 @@ class Composite:
         """Answer what this is made of."""
         raise NotImplementedError
 
+    def __getstate__(self) -> object:
+        """Answer what a copy in another process is made of: it is not entered there."""
+        state: Any = object.__getstate__(self)
+        for names in state if isinstance(state, tuple) else (state,):
+            if names is not None:
+                names.pop("_stacks", None)
+        return state
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             lifespan = Lifespan.current()

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
 from genai_pipeline._journal import CallState, Group, RawAnswer
+from genai_pipeline._reconcile import LostCall
+from genai_pipeline.embeddings import EmbeddingRequest
 from genai_pipeline.errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -30,6 +32,7 @@ from genai_pipeline.records import Record
 
 __all__ = [
     "CallRecorder",
+    "Find",
     "Judgement",
     "OnUnknown",
     "PaidCall",
@@ -47,12 +50,17 @@ __all__ = [
     "unrecorded",
 ]
 
-Send: TypeAlias = Callable[[], Awaitable[RawAnswer]]
+T = TypeVar("T")
 
-OnUnknown: TypeAlias = Literal["retry", "hold"]
+Send: TypeAlias = Callable[[], Awaitable[RawAnswer]]
+Find: TypeAlias = Callable[[LostCall], Awaitable[RawAnswer | Literal["void"] | None]]
+"""As `ReconcilingProvider.find`, with the answer as it came."""
+
+OnUnknown: TypeAlias = Literal["retry", "reconcile", "hold"]
 """
-What a stage does about a call of which nobody knows whether it was billed: makes a new one, or
-holds the record for a person to decide.
+What a stage does about a call of which nobody knows whether it was billed: makes a new one; asks
+the provider, and holds the record when that does not know; or holds the record at once, for a
+person to decide.
 """
 
 
@@ -80,7 +88,7 @@ class PaidCall:
     """The provider's name, as in events."""
 
     model: str
-    request: Request
+    request: Request | EmbeddingRequest
     judge: Callable[[RawAnswer], Judgement] = attrs.field(repr=False)
     """Tells what an answer means for money; never raises."""
 
@@ -89,6 +97,9 @@ class PaidCall:
 
     identity: tuple[Any, ...] = ()
     """What else decides on the answer: the dialect of the endpoint, a version."""
+
+    find: Find | None = attrs.field(default=None, repr=False)
+    """Asks the provider what became of such a call that was lost, if it can be asked."""
 
 
 class CallRecorder(Protocol):
@@ -137,12 +148,11 @@ def current_recorder() -> CallRecorder | None:
     return _recorder.get()
 
 
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Let calls inside the block be made without a record, as parts of one that has it."""
+async def unrecorded(act: Callable[[], Awaitable[T]]) -> T:
+    """Let *act* make calls without a record, as parts of one that has it."""
     token = _recorder.set(None)
     try:
-        yield
+        return await act()
     finally:
         _recorder.reset(token)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from genai_pipeline._answer_codec import packed, unpacked
 from genai_pipeline._journal import RawAnswer
 from genai_pipeline._paid import Judgement, PaidCall, UnkeptAnswer, current_recorder, paid
+from genai_pipeline._reconcile import Found, LostCall
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.messages import Request, Response
 
@@ -25,13 +26,15 @@ async def paid_response(
     model: str,
     longest: float = 600.0,
     identity: tuple[Any, ...] = (),
+    find: Callable[[LostCall], Awaitable[Found]] | None = None,
 ) -> Response:
     """
     Answer *request* by ``respond()``, through the journal of the pipeline this runs in, if any.
 
     For providers that read their answers inside of what they call: the journal keeps the
-    `Response`, as JSON. *longest* is the seconds after which a call has surely ended. One that
-    comes out of the journal has ``attributes["replayed"]`` true.
+    `Response`, as JSON. *longest* is the seconds after which a call has surely ended, *find* asks
+    what became of one that was lost. A response that comes out of the journal has
+    ``attributes["replayed"]`` true.
     """
     if current_recorder() is None:
         return await respond()
@@ -41,12 +44,20 @@ async def paid_response(
     async def send() -> RawAnswer:
         nonlocal made
         made = await respond()
+        return keep(made)
+
+    def keep(response: Response) -> RawAnswer:
         try:
-            return RawAnswer(body=packed(made, 0.0).encode())
+            return RawAnswer(body=packed(response, 0.0).encode())
         except ConfigurationError as error:
             raise UnkeptAnswer(
                 f"{provider} {model!r}: the journal cannot keep it: {error}"
             ) from error
+
+    async def find_raw(lost: LostCall) -> RawAnswer | Literal["void"] | None:
+        assert find is not None
+        found = await find(lost)
+        return keep(found) if isinstance(found, Response) else found
 
     def judge(raw: RawAnswer) -> Judgement:
         response = _response(raw) if made is None else made
@@ -63,6 +74,7 @@ async def paid_response(
         judge=judge,
         timeout=longest,
         identity=("response", *identity),
+        find=None if find is None else find_raw,
     )
     raw = await paid(call, send)
     if made is not None and not raw.replayed:

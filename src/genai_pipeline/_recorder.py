@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import anyio.lowlevel
 
-from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._canonical import canonical, digest, json_copy
 from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer
+from genai_pipeline._lost_calls import LostCalls, cannot_be_asked, end_of
 from genai_pipeline._paid import (
-    Judgement,
     PaidCall,
     Send,
     StageMark,
@@ -20,9 +22,10 @@ from genai_pipeline._paid import (
     is_unbilled,
     unrecorded,
 )
+from genai_pipeline._reconcile import set_call
 from genai_pipeline._run_journal import RunJournal
-from genai_pipeline.errors import ConfigurationError, OutcomeUnknown
-from genai_pipeline.money import service_of, to_nano
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.money import to_nano
 from genai_pipeline.records import Record
 
 __all__ = ["Recorder", "call_key"]
@@ -34,10 +37,25 @@ _UNKNOWN = ("unknown", "partial")
 
 
 def call_key(mark: StageMark, call: PaidCall) -> bytes:
-    """Answer 16 bytes that stand for the stage with its version, the model and the request."""
-    identity = json_copy(call.identity, where="PaidCall: identity")
-    told = [mark.stage, mark.version, call.provider, call.model, identity]
-    return bytes.fromhex(digest([*told, call.request.fingerprint()]))
+    """
+    Answer 16 bytes that stand for the stage with its version, the model and the request.
+
+    They are the `digest` of a list of stage, version, provider, model, identity and fingerprint.
+    """
+    # Equal tuples of texts are the same JSON, which those of numbers need not be.
+    simple = all(type(part) is str for part in call.identity)
+    begin = _key_begin if simple else _key_begin.__wrapped__
+    text = begin(mark.stage, mark.version, call.provider, call.model, call.identity)
+    told = f'{text},"{call.request.fingerprint()}"]'
+    return blake2b(told.encode("ascii"), digest_size=16).digest()
+
+
+@lru_cache(maxsize=256)
+def _key_begin(
+    stage: str, version: str, provider: str, model: str, identity: tuple[Any, ...]
+) -> str:
+    plain = json_copy(identity, where="PaidCall: identity")
+    return canonical([stage, version, provider, model, plain]).removesuffix("]")
 
 
 class Recorder:
@@ -58,17 +76,24 @@ class Recorder:
     ) -> None:
         self.run = run
         self.item = item
-        self._key = key
+        self.apart = False
+        """Whether the record is walked in a process of its own."""
         self._attributes = attributes
         self._answered: list[tuple[bytes, int]] = []
-        self._unknown: dict[bytes, PastCall] = {}
+        self._key = key
+        self._lost: LostCalls | None = None
         self._pool: dict[bytes, list[int]] = {}
         for call in calls:
             if call.state in _ANSWERED:
                 self._answered.append((call.key, call.call))
             elif call.state in _UNKNOWN:
-                self._unknown[call.key] = call
+                self._lose(call)
         self.restart()
+
+    def _lose(self, call: PastCall, *, of_this_run: bool = False) -> None:
+        if self._lost is None:
+            self._lost = LostCalls(self.run, self.item, self._key)
+        self._lost.add(call, of_this_run=of_this_run)
 
     def restart(self) -> None:
         """Put every answer back, since the record begins its walk anew."""
@@ -86,8 +111,10 @@ class Recorder:
             answer = await self.run.journal.answer(known)
             self.run.replayed += 1
             return answer
-        if mark.on_unknown == "hold":
-            self._refuse_unknown(key, mark)
+        if mark.on_unknown != "retry":
+            found = await self._found(call, key, mark, visit)
+            if found is not None:
+                return found
         return await self._send(call, send, key, mark, visit)
 
     def _take(self, key: bytes, visit: Visit | None) -> int | None:
@@ -107,15 +134,31 @@ class Recorder:
 
         return put_back
 
-    def _refuse_unknown(self, key: bytes, mark: StageMark) -> None:
-        unknown = self._unknown.get(key)
-        if unknown is None or any(answered == key for answered, _ in self._answered):
-            return
-        raise OutcomeUnknown(
-            f"{mark.stage}: call {unknown.call} for the record {self._key!r} may have been "
-            "billed, and no answer came; the record is held (on_unknown='hold'): look the call "
-            "up at the provider, then let the stage retry, or give the call up"
-        )
+    async def _found(
+        self, call: PaidCall, key: bytes, mark: StageMark, visit: Visit | None
+    ) -> RawAnswer | None:
+        """Answer what the provider has of a lost call; raises `OutcomeUnknown` if it may have."""
+        asks = mark.on_unknown == "reconcile"
+        if asks and call.find is None:
+            raise ConfigurationError(cannot_be_asked(mark.stage, call.provider))
+        if self._lost is None:
+            return None
+        found = await self._lost.find(call, key, mark) if asks else None
+        if found is not None:
+            number, raw = found
+            self._keep(key, number, visit)
+            self.run.replayed += 1
+            return raw
+        # Where an answer came, the other call was an attempt beside it, such as a hedge's.
+        if not any(answered == key for answered, _ in self._answered):
+            self._lost.require_none(key, mark)
+        return None
+
+    def _keep(self, key: bytes, number: int, visit: Visit | None) -> None:
+        """Note a new answer, which the walk that got it has taken."""
+        self._answered.append((key, number))
+        if visit is not None:
+            visit.took(self._put_back(key, number))
 
     async def _send(
         self, call: PaidCall, send: Send, key: bytes, mark: StageMark, visit: Visit | None
@@ -126,22 +169,20 @@ class Recorder:
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
             sent = True
-            with unrecorded():
-                raw = await send()
+            set_call((self.item, key, number, intent.at))
+            raw = await unrecorded(send)
         except BaseException as error:
             unknown = sent and not is_unbilled(error)
             await self._end(number, intent, _failed(error, unknown=unknown, at=self._now()))
             if unknown:
-                self._unknown[key] = PastCall(
-                    call=number, key=key, state="unknown", stage=mark.stage, hold=intent.hold or 0
-                )
+                self._lose(_lost(number, intent), of_this_run=True)
             raise
-        judgement = call.judge(raw)
-        await self._end(number, intent, self._answer(call, intent, raw, judgement))
-        if judgement.state in _ANSWERED:
-            self._answered.append((key, number))
-            if visit is not None:
-                visit.took(self._put_back(key, number))
+        finally:
+            set_call(None)
+        end = end_of(self.run, call, raw, begun=intent.at)
+        await self._end(number, intent, end)
+        if end.state in _ANSWERED:
+            self._keep(key, number, visit)
         return raw
 
     def _intent(self, call: PaidCall, key: bytes, stage: str) -> Intent:
@@ -172,28 +213,6 @@ class Recorder:
             hold=None if quote.worst is None else to_nano(quote.worst),
             budgets=uses,
             labels=_labels(self._attributes),
-        )
-
-    def _answer(
-        self, call: PaidCall, intent: Intent, raw: RawAnswer, judgement: Judgement
-    ) -> CallEnd:
-        cost = None
-        if judgement.usage is not None and judgement.state in _ANSWERED:
-            cost = self.run.prices.cost(
-                call.provider,
-                call.model,
-                judgement.usage,
-                at=intent.at,
-                service=service_of(call.request),
-            )
-        return CallEnd(
-            state=judgement.state,
-            at=self._now(),
-            cost=None if cost is None else to_nano(cost),
-            usage=judgement.usage,
-            answer=raw if judgement.state in _ANSWERED else None,
-            error=judgement.error,
-            request_id=judgement.request_id,
         )
 
     async def _end(self, number: int, intent: Intent, end: CallEnd) -> None:
@@ -237,6 +256,17 @@ class Recorder:
 def _failed(error: BaseException, *, unknown: bool, at: float) -> CallEnd:
     kind = type(error).__name__ if isinstance(error, Exception) else "Cancelled"
     return CallEnd(state="unknown" if unknown else "void", at=at, error=kind)
+
+
+def _lost(number: int, intent: Intent) -> PastCall:
+    return PastCall(
+        call=number,
+        key=intent.key,
+        state="unknown",
+        stage=intent.stage,
+        hold=intent.hold or 0,
+        at=intent.at,
+    )
 
 
 def _labels(attributes: Mapping[str, Any]) -> dict[str, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import anyio
 import attrs
 
+from genai_pipeline._budget_lines import BudgetLines
 from genai_pipeline._journal import (
     BudgetUse,
     CallEnd,
@@ -17,6 +17,7 @@ from genai_pipeline._journal import (
     Intent,
     ItemEnd,
     Journal,
+    PastCall,
     RunInfo,
     Settled,
 )
@@ -24,18 +25,14 @@ from genai_pipeline._lifespan import every_part
 from genai_pipeline._paid import StageMark
 from genai_pipeline._versions import fingerprint_of
 from genai_pipeline.clock import Clock
-from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped, StorageFailed
+from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped
 from genai_pipeline.events import emit
 from genai_pipeline.money import Budgets, PriceBook
 
 if TYPE_CHECKING:
     from genai_pipeline.pipeline import Pipeline
 
-__all__ = ["RunJournal", "committed", "publishes_at_end"]
-
-T = TypeVar("T")
-
-_COMMIT_SECONDS = 60.0
+__all__ = ["RunJournal", "publishes_at_end"]
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -68,7 +65,7 @@ class RunJournal:
     _under_way: int = attrs.field(default=0, init=False)
     """Calls that hold money, or are about to, and will end."""
 
-    _settled: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _lines: BudgetLines = attrs.field(factory=BudgetLines, init=False)
 
     @classmethod
     def of(
@@ -110,9 +107,7 @@ class RunJournal:
 
     async def end(self, state: str, counts: dict[str, int]) -> None:
         """Note that the run has ended: ``ended``, ``stopped`` or ``failed``."""
-        await committed(
-            self.journal.end_run(self.number, state, self.clock.wall(), counts),
-        )
+        await self.journal.end_run(self.number, state, self.clock.wall(), counts)
 
     async def claim(self, key: str, subject: str | None = None) -> Claim:
         """Take the record *key* up, which is of *subject*."""
@@ -127,7 +122,7 @@ class RunJournal:
 
     async def end_item(self, item: bytes, end: ItemEnd) -> None:
         """Note how a record ended (T3); also when the run is cancelled meanwhile."""
-        await committed(self.journal.end_item(item, end))
+        await self.journal.end_item(item, end)
 
     async def begin_call(self, intent: Intent) -> int:
         """
@@ -135,58 +130,73 @@ class RunJournal:
 
         Raises `Stopped` when the run stops, `BudgetExhausted` when waiting is no use.
         """
-        while True:
-            if self.stopping():
-                raise Stopped("the run stops, and no new call is made")
-            settled, begun = self._settled, False
-            self._under_way += 1
-            try:
-                number = await committed(self.journal.begin_call(intent))
-            except BudgetExhausted as error:
-                # A call whose end could not be kept holds its money on, and nobody returns it.
-                if not error.waits or not (self._under_way > 1 or settled.is_set()):
-                    raise
-            else:
-                begun = True
-                return number
-            finally:
-                if not begun:
-                    self._under_way -= 1
-                    if not self._under_way:
-                        self.wake()
-            await settled.wait()
+        waited: str | None = None
+        try:
+            while True:
+                if self.stopping():
+                    raise Stopped("the run stops, and no new call is made")
+                short = await self._try_to_begin(intent)
+                if isinstance(short, int):
+                    return short
+                if waited is not None and waited != short:
+                    self._lines.next(waited)
+                await self._lines.wait(short, again=short == waited)
+                waited = short
+        finally:
+            if waited is not None:
+                self._lines.next(waited)
+
+    async def _try_to_begin(self, intent: Intent) -> int | str:
+        """Answer the number of the call that has begun, or the budget to wait for."""
+        self._under_way += 1
+        try:
+            return await self.journal.begin_call(intent)
+        except BudgetExhausted as error:
+            # A call whose end could not be kept holds its money on, and nobody returns it.
+            alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
+            if error.waits and not alone:
+                self._under_way -= 1
+                return error.budget
+            self._no_longer_under_way()
+            raise
+        except BaseException:
+            self._no_longer_under_way()
+            raise
+
+    def _no_longer_under_way(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._lines.next_of_each()
 
     async def end_call(
         self, call: int, end: CallEnd, uses: tuple[BudgetUse, ...], hold: int | None
     ) -> Settled:
         """Note how a call ended (T2), and tell of budgets; also when the run is cancelled."""
         try:
-            settled = await committed(self.journal.end_call(call, end))
+            settled = await self.journal.end_call(call, end)
         finally:
-            self._under_way -= 1
-            self.wake()
+            if uses:
+                self._lines.freed([use.budget for use in uses])
+            self._no_longer_under_way()
         self.charged += settled.charged
         known = end.cost is not None or (hold is not None and end.state != "void")
         self.priced = self.priced or known
-        for event in self.budgets.reached(uses, settled.spent):
+        for event in self.budgets.reached(uses, settled.spent) if uses else ():
             emit(event)
         return settled
 
-    def wake(self) -> None:
-        """Let those who wait for money look again."""
-        self._settled.set()
-        self._settled = anyio.Event()
+    async def reconcile(self, call: PastCall, end: CallEnd, *, of_this_run: bool) -> None:
+        """Note what became of a call that was unknown, and what it really cost."""
+        settled = await self.journal.end_call(call.call, end)
+        if of_this_run:
+            self.charged += settled.charged - call.hold
+        self._lines.freed(settled.spent)
+
+    def stop(self) -> None:
+        """Let those who wait for money look again, and find that the run stops."""
+        self._lines.close()
 
 
 def publishes_at_end(sink: object) -> bool:
     """Tell whether *sink*, or what it is made of, is durable only when a run ends."""
     return any(getattr(part, "publishes_at_end", False) is True for part in every_part(sink))
-
-
-async def committed(work: Awaitable[T]) -> T:
-    """Await *work* although the task may be cancelled, but not for ever."""
-    with anyio.move_on_after(_COMMIT_SECONDS, shield=True):
-        return await work
-    raise StorageFailed(
-        f"the journal did not answer for {_COMMIT_SECONDS:g} s; look at its disk, and run again"
-    )

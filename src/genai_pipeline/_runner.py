@@ -15,9 +15,11 @@ from genai_pipeline._chain import Chain
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
+from genai_pipeline._isolation import Isolation
 from genai_pipeline._journal import Finished
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._lifespan import Lifespan
+from genai_pipeline._lost_calls import require_reconcilable
 from genai_pipeline._order import is_ordered
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._signals import received_signals
@@ -79,6 +81,7 @@ class Runner:
             pipeline, self._chain.marks, lambda: self._stopped is not None
         )
         self._finished: Finished | None = None
+        self._isolation: Isolation | None = None
         self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
@@ -106,8 +109,14 @@ class Runner:
         }
         if self._journal is None:
             return Carrier(**options)
+        require_reconcilable(self._chain.stages)
+        self._isolation = Isolation(self._chain, self.clock)
         return JournaledCarrier(
-            **options, journal=self._journal, skip=self._skip, subject=pipeline.subject
+            **options,
+            journal=self._journal,
+            isolation=self._isolation,
+            skip=self._skip,
+            subject=pipeline.subject,
         )
 
     # What the pipeline asks.
@@ -147,7 +156,7 @@ class Runner:
             self._stopping.set()
             self._reading.cancel()
             if self._journal is not None:
-                self._journal.wake()
+                self._journal.stop()
 
     # What walks and the carrier ask.
 
@@ -225,6 +234,7 @@ class Runner:
                     pipeline.sink,
                     pipeline.dead_letters,
                     self._chain,
+                    self._isolation,
                     pipeline.source,
                 ):
                     await lifespan.enter(part)

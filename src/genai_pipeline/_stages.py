@@ -128,7 +128,9 @@ def map(
     *version* when you change the function (its prompt, its model, its reading of answers), and
     records that had ended are worked on anew; calls of other stages are not made again. A call
     that may have been billed although no answer came, since the process died or the network broke,
-    is made again; with ``on_unknown="hold"`` its record is held for you to decide.
+    is made again; with ``on_unknown="hold"`` its record is held for you to decide. With
+    ``"reconcile"`` the provider, a `ReconcilingProvider`, is asked for it first, and the record is
+    held when the provider does not know.
     """
     return _Map(
         "map",

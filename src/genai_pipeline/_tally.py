@@ -12,7 +12,14 @@ import attrs
 from genai_pipeline._histogram import Histogram
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.clock import Clock
-from genai_pipeline.events import CallFinished, Event, LevelAnswered, Outcome, PolicyWaited
+from genai_pipeline.events import (
+    AnswerMended,
+    CallFinished,
+    Event,
+    LevelAnswered,
+    Outcome,
+    PolicyWaited,
+)
 from genai_pipeline.money import from_nano
 from genai_pipeline.report import Limit, Report, StageReport
 
@@ -52,6 +59,7 @@ class Tally:
     cost: Decimal | None = None
     errors: Counter[str] = attrs.field(factory=Counter)
     levels: Counter[str] = attrs.field(factory=Counter)
+    mended: Counter[str] = attrs.field(factory=Counter)
     waits: defaultdict[str, float] = attrs.field(factory=lambda: defaultdict(float))
     histograms: dict[str, Histogram] = attrs.field(factory=dict)
     _notes: dict[tuple[str, ...], tuple[Callable[[float], None], ...]] = attrs.field(
@@ -139,6 +147,8 @@ class Tally:
             self.waits[event.kind] += event.seconds
         elif isinstance(event, LevelAnswered):
             self.levels[event.level] += 1
+        elif isinstance(event, AnswerMended):
+            self.mended[event.how] += 1
 
     def report(
         self,
@@ -178,6 +188,7 @@ class Tally:
             waited=self.waited,
             waits=dict(self.waits),
             levels=dict(self.levels),
+            mended=dict(self.mended),
             calls=self.calls,
             failed_calls=self.failed_calls,
             input_tokens=self.input_tokens,

@@ -13,7 +13,8 @@ from genai_pipeline._paid import OnUnknown, StageMark
 __all__ = ["check_mark", "fingerprint_of", "mark_of"]
 
 _TELL = ("version", "model", "fingerprint")
-_POLICIES = ("retry", "hold")
+_POLICIES: tuple[OnUnknown, ...] = ("retry", "reconcile", "hold")
+"""The most careful last."""
 
 
 def mark_of(name: str, stage: object) -> StageMark:
@@ -21,7 +22,8 @@ def mark_of(name: str, stage: object) -> StageMark:
     Answer what the journal knows the calls of *stage* by.
 
     Its version is made of what it, and whatever it is made of, tells as ``version``, ``model``
-    or ``fingerprint``, if that is text. It holds records of unknown calls if a part of it does.
+    or ``fingerprint``, if that is text. What it does about unknown calls is what the most careful
+    part of it does.
     """
     told: list[Any] = []
     on_unknown: OnUnknown = "retry"
@@ -30,8 +32,10 @@ def mark_of(name: str, stage: object) -> StageMark:
             value = getattr(part, option, None)
             if isinstance(value, str):
                 told.append([option, value])
-        if getattr(part, "on_unknown", None) == "hold":
-            on_unknown = "hold"
+        told_policy = getattr(part, "on_unknown", None)
+        for policy in _POLICIES[_POLICIES.index(on_unknown) :]:
+            if policy == told_policy:
+                on_unknown = policy
     return StageMark(name, digest(told) if told else "1", on_unknown)
 
 
@@ -45,4 +49,4 @@ def check_mark(owner: str, version: object, on_unknown: object) -> None:
     fine = isinstance(version, str) and bool(version)
     check(fine, owner, "version", version, 'a text, such as "2"')
     fine = on_unknown in _POLICIES
-    check(fine, owner, "on_unknown", on_unknown, '"retry" or "hold"')
+    check(fine, owner, "on_unknown", on_unknown, '"retry", "reconcile" or "hold"')

@@ -46,7 +46,7 @@ Every error this library raises, classified by *who must act*.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 __all__ = [
@@ -178,7 +178,24 @@ class AttemptTimeout(Transient):
 
 
 class InvalidAnswer(Transient):
-    """Raised when an answer arrived that is not what was asked for; it may have been billed."""
+    """
+    Raised when an answer arrived that is not what was asked for; it may have been billed.
+
+    *text* is what the model said; *issues* are what is wrong with it, each a place in it
+    (``$.lines[2].total``) and a message. Both are empty where they are not known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        rate_limits: Mapping[str, float | str] | None = None,
+        text: str = "",
+        issues: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message, retry_after=retry_after, rate_limits=rate_limits)
+        self.text, self.issues = text, tuple(issues)
 
 
 class NotCached(Transient):
@@ -309,19 +326,10 @@ class DataError(PipelineError):
         column: int | None = None,
         payload: object = None,
     ) -> None:
-        place = ", ".join(
-            part
-            for part in (
-                origin,
-                None if line is None else f"line {line}",
-                None if column is None else f"column {column}",
-            )
-            if part
-        )
+        places = {"": origin, "line ": line, "column ": column}
+        place = ", ".join(f"{name}{at}" for name, at in places.items() if at)
         super().__init__(f"{place}: {message}" if place else message)
-        self.origin = origin
-        self.line = line
-        self.column = column
+        self.origin, self.line, self.column = origin, line, column
         self.payload = payload
 
 
@@ -390,8 +398,9 @@ class OutcomeUnknown(PipelineError):
     """
     Raised when a call may have been billed without an answer, and its stage does not repeat it.
 
-    See ``on_unknown="hold"`` of `map`. The record is held: it is looked at again by each run,
-    and goes on when the stage's policy is ``"retry"``, or somebody gives the call up.
+    See ``on_unknown`` of `map`. The record is held: it is looked at again by each run, and goes
+    on when the provider knows of the call (``"reconcile"``), when the stage's policy is
+    ``"retry"``, or when somebody gives the call up.
     """
 
     category: ClassVar[Category] = "system"

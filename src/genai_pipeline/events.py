@@ -18,8 +18,11 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 __all__ = [
+    "AnswerMended",
     "CallFinished",
+    "CallReconciled",
     "Event",
+    "IsolationFailed",
     "LevelAnswered",
     "Listener",
     "PolicyWaited",
@@ -95,6 +98,34 @@ class CallFinished(Event):
 
 
 @attrs.frozen(kw_only=True)
+class CallReconciled(Event):
+    """
+    A provider was asked what became of a call whose answer was lost.
+
+    *outcome* is ``answered`` when it had the answer, ``void`` when the call was never executed,
+    ``unknown`` when it does not know.
+    """
+
+    stage: str
+    provider: str
+    model: str
+    outcome: str
+
+
+@attrs.frozen(kw_only=True)
+class IsolationFailed(Event):
+    """
+    A record that the process died of twice could not be run in a process of its own.
+
+    *reason* says why, and what to change. It runs alone in the run's process instead, which may
+    die of it once more.
+    """
+
+    key: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class PolicyWaited(Event):
     """
     A policy let a call wait *seconds* before it went on, or gave up.
@@ -106,6 +137,19 @@ class PolicyWaited(Event):
     kind: Literal["queue", "limiter", "cooldown", "breaker", "backoff"]
     name: str
     seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class AnswerMended(Event):
+    """
+    A stage made by `generate` got an answer that it could not use as it was, and went on.
+
+    *how* tells what it did: the JSON was ``repaired``, the model was asked again with the errors
+    (``reasked``), or with room for a longer answer (``cap_raised``).
+    """
+
+    stage: str
+    how: Literal["repaired", "reasked", "cap_raised"]
 
 
 @attrs.frozen(kw_only=True)

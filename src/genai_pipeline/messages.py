@@ -10,16 +10,31 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from genai_pipeline._canonical import digest, json_copy
-from genai_pipeline._options import at_least, check, one_of, optional
+from genai_pipeline._options import at_least, check, from_to, one_of, optional
+from genai_pipeline._part_forms import identity_of
+from genai_pipeline._request_options import to_extra, to_labels, to_schema, to_stop
+from genai_pipeline._tools import Tool, check_choice, to_tools
 from genai_pipeline.errors import ConfigurationError, StreamInterrupted
+from genai_pipeline.parts import (
+    Audio,
+    File,
+    Image,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 
 __all__ = [
     "Chunk",
     "FinishReason",
     "Message",
+    "ReasoningEffort",
     "Request",
     "Response",
     "Role",
+    "TokenLogprob",
     "Usage",
     "join_chunks",
 ]
@@ -32,19 +47,71 @@ Why an answer ended: complete, cut at the output limit, a tool is wanted, the mo
 content filter stepped in, or something the provider's own words (``raw_finish_reason``) tell.
 """
 
-_ROLES = ("system", "user", "assistant", "tool")
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much to think before answering; models know some of them."""
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_PARTS: dict[str, tuple[type[Any], ...]] = {
+    "system": (Text,),
+    "user": (Text, Image, Audio, File),
+    "assistant": (Text, Reasoning, ToolCall),
+    "tool": (ToolResult,),
+}
 
 
 def _text(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     check(isinstance(value, str), owner, option.name, value, "text")
 
 
+def _to_content(content: str | Part | Iterable[str | Part]) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, bytes):
+        raise ConfigurationError(f"Message: content={content[:40]!r}; give text, or parts")
+    if isinstance(content, Iterable):
+        return tuple(Text(part) if isinstance(part, str) else part for part in content)
+    return (content,)
+
+
 @attrs.frozen
 class Message:
-    """One turn of a conversation."""
+    """
+    One turn of a conversation.
 
-    role: Role = attrs.field(validator=one_of(*_ROLES))
-    content: str = attrs.field(validator=_text)
+    *content* is a text, or several of what `genai_pipeline.parts` has: a ``user`` says texts,
+    images, audio and files, an ``assistant`` texts, reasoning and calls of tools; the turn of
+    a ``tool`` is made of its results.
+    """
+
+    role: Role = attrs.field(validator=one_of(*_PARTS))
+    content: str | tuple[Part, ...] = attrs.field(converter=_to_content)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.content, str):
+            return
+        if not self.content:
+            raise ConfigurationError("Message: content=(); give a text, or parts")
+        for index, part in enumerate(self.content):
+            if not isinstance(part, _PARTS[self.role]):
+                allowed = ", ".join(kind.__name__ for kind in _PARTS[self.role])
+                raise ConfigurationError(
+                    f"Message: part {index} is of {type(part).__name__}, and the role "
+                    f"{self.role!r} takes {allowed}"
+                )
+
+    @property
+    def text(self) -> str:
+        """All its text, in one; empty where there is none."""
+        return self.content if isinstance(self.content, str) else _text_of(self.content)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts; a text is one."""
+        return (Text(self.content),) if isinstance(self.content, str) else self.content
+
+
+def _text_of(parts: Iterable[Part]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, Text))
 
 
 def _to_messages(prompt: str | Message | Iterable[Message]) -> tuple[Message, ...]:
@@ -63,41 +130,6 @@ def _to_messages(prompt: str | Message | Iterable[Message]) -> tuple[Message, ..
     if not messages:
         raise ConfigurationError("Request: no messages; a request needs at least one")
     return messages
-
-
-def _to_labels(labels: Iterable[str] | None) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    fine = isinstance(labels, Iterable) and not isinstance(labels, str)
-    check(fine, "Request", "labels", labels, "several texts")
-    chosen = tuple(labels)
-    if any(not isinstance(label, str) or not label for label in chosen):
-        raise ConfigurationError(f"Request: labels={chosen!r}; each is a text, none is empty")
-    if len(chosen) < 2 or len(set(chosen)) < len(chosen):  # noqa: PLR2004 - a choice
-        raise ConfigurationError(
-            f"Request: labels={chosen!r}; give at least two, each a different text"
-        )
-    return chosen
-
-
-def _to_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return None if schema is None else _mapping("schema", schema)
-
-
-def _to_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _mapping("extra", extra)
-
-
-def _mapping(option: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
-    check(isinstance(value, Mapping), "Request", option, value, "a mapping")
-    copy: Mapping[str, Any] = json_copy(value, where=f"Request: {option}")
-    return copy
-
-
-def _temperature(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool)
-    widest = 2  # of any API
-    check(fine and 0 <= value <= widest, owner, option.name, value, "0 to 2, or None")
 
 
 @attrs.frozen
@@ -120,27 +152,53 @@ class Request:
     """The most the model may answer, reasoning included; `None` leaves it to the provider."""
 
     temperature: float | None = attrs.field(
-        default=None, kw_only=True, validator=optional(_temperature)
+        default=None, kw_only=True, validator=optional(from_to(0, 2))
     )
     """How freely to choose, 0 to 2; `None` leaves it to the provider."""
 
-    labels: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_to_labels)
+    labels: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=to_labels)
     """The answers allowed: ``Response.text`` is one of them to the letter."""
 
-    schema: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=_to_schema)
+    schema: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, converter=to_schema)
     """A JSON Schema that the answer's text, a JSON document, must obey."""
 
-    extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, converter=_to_extra)
+    top_p: float | None = attrs.field(default=None, kw_only=True, validator=optional(from_to(0, 1)))
+    """Choose among the likeliest tokens that have this share together."""
+
+    seed: int | None = attrs.field(default=None, kw_only=True, validator=optional(at_least(0)))
+    """Choose alike each time, as far as the provider can."""
+
+    stop: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=to_stop)
+    """Texts to end the answer before."""
+
+    reasoning_effort: ReasoningEffort | None = attrs.field(
+        default=None, kw_only=True, validator=optional(one_of(*_EFFORTS))
+    )
+    """How much to think first; `None` leaves it to the provider."""
+
+    tools: tuple[Tool, ...] = attrs.field(default=(), kw_only=True, converter=to_tools)
+    """What the model may ask to have called: ``Response.tool_calls``."""
+
+    tool_choice: str | None = attrs.field(default=None, kw_only=True)
+    """``auto`` (as by default), ``none``, ``required``: any of them, or the name of one."""
+
+    logprobs: int | None = attrs.field(
+        default=None, kw_only=True, validator=optional(at_least(0, 20))
+    )
+    """Ask for ``Response.logprobs``, with so many alternatives to each token."""
+
+    extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, converter=to_extra)
     """Parameters only this provider knows, passed through as they are."""
 
     def __attrs_post_init__(self) -> None:
         if self.labels is not None and self.schema is not None:
             raise ConfigurationError("Request: labels= and schema= exclude each other; give one")
+        check_choice(self.tool_choice, self.tools)
 
     @property
     def prompt(self) -> str:
         """The text of the last user turn; empty when there is none."""
-        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
 
     def fingerprint(self) -> str:
         """
@@ -156,9 +214,18 @@ class Request:
             value = getattr(self, name)
             if value != default:
                 given[name] = value
+        if self.tools:
+            given["tools"] = [tool.plain() for tool in self.tools]
         plain = json_copy(given, where="Request")
-        plain["messages"] = [[message.role, message.content] for message in self.messages]
+        plain["messages"] = [_identity(message) for message in self.messages]
         return digest(plain)
+
+
+def _identity(message: Message) -> list[Any]:
+    content = message.content
+    if isinstance(content, str):
+        return [message.role, content]
+    return [message.role, [identity_of(part) for part in content]]
 
 
 @functools.cache
@@ -206,6 +273,16 @@ class Usage:
 
 
 @attrs.frozen
+class TokenLogprob:
+    """One token of an answer, and how likely the model thought it (natural logarithm)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest tokens at this place, as far as asked for, and their logarithms."""
+
+
+@attrs.frozen
 class Response:
     """What a model answered."""
 
@@ -224,6 +301,27 @@ class Response:
     attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     """What else the provider told: scores, refusal text, rate-limit headers …"""
 
+    parts: tuple[Part, ...] = attrs.field(default=(), kw_only=True)
+    """All of the answer, in its order, where it is more than the text."""
+
+    logprobs: tuple[TokenLogprob, ...] = attrs.field(default=(), kw_only=True)
+    """Of ``Request.logprobs``; empty where the provider does not tell."""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools that the model wants."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought, as far as the provider shows it."""
+        return "".join(part.text for part in self.parts if isinstance(part, Reasoning))
+
+    @property
+    def message(self) -> Message:
+        """The answer as a turn of the conversation, to go on with it."""
+        return Message("assistant", self.parts or self.text)
+
 
 @attrs.frozen
 class Chunk:
@@ -237,6 +335,12 @@ class Chunk:
     text: str = ""
     """What comes next of the answer's text; empty where other things are told."""
 
+    reasoning: str = attrs.field(default="", kw_only=True)
+    """What comes next of the reasoning."""
+
+    tool_call: ToolCall | None = attrs.field(default=None, kw_only=True)
+    """What comes next of a tool's call: its ``arguments`` are a piece of them."""
+
     finish_reason: FinishReason | None = attrs.field(default=None, kw_only=True)
     usage: Usage | None = attrs.field(default=None, kw_only=True)
     """What was used from the beginning up to here, where the provider says."""
@@ -245,7 +349,13 @@ class Chunk:
     request_id: str | None = attrs.field(default=None, kw_only=True)
     raw_finish_reason: str | None = attrs.field(default=None, kw_only=True)
     attributes: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
-    """What else this piece brings: reasoning, parts of tool calls; the last one's are complete."""
+    """What else this piece brings; the last one's are complete."""
+
+    parts: tuple[Part, ...] = attrs.field(default=(), kw_only=True)
+    """``Response.parts``; of the last one only."""
+
+    logprobs: tuple[TokenLogprob, ...] = attrs.field(default=(), kw_only=True)
+    """``Response.logprobs``; of the last one only."""
 
 
 def join_chunks(chunks: Iterable[Chunk]) -> Response:
@@ -270,4 +380,6 @@ def join_chunks(chunks: Iterable[Chunk]) -> Response:
         request_id=last.request_id,
         raw_finish_reason=last.raw_finish_reason,
         attributes=last.attributes,
+        parts=last.parts,
+        logprobs=last.logprobs,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._isolated_words import importing_main
 from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
 from genai_pipeline._runner import Runner
@@ -224,6 +225,11 @@ class Pipeline(Generic[A, B]):
         current = self._current
         if current.running:
             raise ConfigurationError("Pipeline: it runs already; make another one to run both")
+        if importing_main.get():
+            raise ConfigurationError(
+                "Pipeline: the main module runs it when it is imported; put the run behind "
+                'if __name__ == "__main__":'
+            )
         current.running = True
         try:
             current.runner = Runner(self, endless=endless)

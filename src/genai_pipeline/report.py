@@ -102,6 +102,12 @@ class Report:
     levels: Mapping[str, int] = attrs.field(factory=dict)
     """How many answers each level of a `Degrade` gave, by its name."""
 
+    mended: Mapping[str, int] = attrs.field(factory=dict)
+    """
+    How often stages made by `generate` mended an answer, by what they did, as in
+    `events.AnswerMended`: ``repaired``, ``reasked``, ``cap_raised``.
+    """
+
     calls: int = 0
     """Calls of providers, failed ones included, and not those that were replayed."""
 
@@ -152,6 +158,7 @@ class Report:
         plain["errors"] = dict(self.errors)
         plain["waits"] = dict(self.waits)
         plain["levels"] = dict(self.levels)
+        plain["mended"] = dict(self.mended)
         plain["cost"] = None if self.cost is None else str(self.cost)
         plain["rate"] = self.rate
         return plain

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
+from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.records import Delivery, Record
 
 __all__ = [
+    "Embedder",
     "Handler",
     "Middleware",
     "Provider",
@@ -65,6 +67,13 @@ raises `StreamInterrupted`. No cancel scope or task group may be open across a c
 `testing.StreamingProviderContract`.
 
 A provider that also answers whole offers this as its method ``stream``.
+"""
+
+Embedder: TypeAlias = Callable[[EmbeddingRequest], Awaitable[EmbeddingResponse]]
+"""
+A model that embeds: takes an `EmbeddingRequest`, answers a vector for each of its texts.
+
+It raises what a `Provider` raises, for the request as a whole.
 """
 
 Stage: TypeAlias = Callable[[Record[A]], Awaitable[Sequence[Record[B]]]]

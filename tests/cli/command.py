@@ -18,6 +18,8 @@ from typing import Self
 
 import pyte
 
+from tests.canary import no_secret_in
+
 __all__ = ["JOBS", "Terminal", "command", "environment", "start"]
 
 _PATIENCE = 30.0
@@ -177,7 +179,7 @@ def command(
     *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``genai-pipeline`` with *arguments* to its end, without a terminal."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "genai_pipeline", *arguments],
         cwd=cwd,
         env=environment() if env is None else dict(env),
@@ -186,6 +188,8 @@ def command(
         timeout=_PATIENCE,
         check=False,
     )
+    no_secret_in(done.stdout + done.stderr)
+    return done
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

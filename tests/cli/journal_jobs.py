@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from genai_pipeline.cli import main
+from tests.canary import no_secret_in
 from tests.cli.command import environment
 
 __all__ = ["END", "Said", "bill", "killed", "money", "plain", "say", "shape", "write_jobs"]
@@ -54,7 +55,9 @@ model = gp.testing.Script.of(answer)
 
 
 async def ask(number):
-    text = (await model(gp.Request(f"number {number}", max_output_tokens=5))).text
+    text = (await model(gp.Request(
+        f"number {number}", system=os.environ["CANARY_PROMPT"], max_output_tokens=5
+    ))).text
     pathlib.Path("begun").touch()
     await anyio.sleep(float(os.environ.get("SLOWLY", "0")))
     if number % 5 == 4 and "MENDED" not in os.environ:
@@ -86,13 +89,13 @@ def write_jobs(folder: Path) -> None:
     (folder / "paid.py").write_text(_JOBS)
 
 
-def killed(folder: Path) -> None:
+def killed(folder: Path, **changes: str) -> None:
     """Run the pipeline in *folder* until it dies in the middle of a call that was billed."""
     write_jobs(folder)
     done = subprocess.run(
         [sys.executable, "-m", "genai_pipeline", "run", "paid.py:pipeline", "-q"],
         cwd=folder,
-        env=environment(DIES_AT="number 13"),
+        env=environment(DIES_AT="number 13", **changes),
         capture_output=True,
         timeout=60,
         check=False,
@@ -127,7 +130,7 @@ def say(*arguments: str) -> Said:
             code = main(arguments)
         except SystemExit as usage:
             code = int(str(usage.code))
-    return Said(code, out.getvalue(), err.getvalue())
+    return Said(code, no_secret_in(out.getvalue()), no_secret_in(err.getvalue()))
 
 
 def plain(*arguments: str) -> Any:

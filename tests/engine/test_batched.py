@@ -62,6 +62,17 @@ async def test_a_batch_goes_when_full_or_when_its_time_is_up(clock: FakeClock) -
     assert clock.now() == 9
 
 
+async def test_a_batch_weighs_no_more_than_it_may(clock: FakeClock) -> None:
+    """What would be too heavy together goes apart, and what is too heavy alone goes alone."""
+    many = Many()
+    handler = gp.batched(many, size=9, linger=1, weigh=float, max_weight=10, clock=clock)
+    values = [3, 3, 3, 3, 25, 3, 10]
+    assert await call_all(handler, values) == [2 * value for value in values]
+    assert all(sum(batch) <= 10 or len(batch) == 1 for batch in many.batches)
+    assert sorted(sum(many.batches, [])) == sorted(values)
+    assert len(many.batches) < len(values)
+
+
 async def test_an_error_of_the_whole_is_everyones(clock: FakeClock) -> None:
     """What the function for many raises, every caller of the batch gets."""
 
@@ -127,7 +138,13 @@ async def test_a_cancelled_follower_leaves_the_batch_alone(clock: FakeClock) -> 
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"size": 0}, "size=0"), ({"size": 2, "linger": -1}, "linger=-1")]
+    ("options", "words"),
+    [
+        ({"size": 0}, "size=0"),
+        ({"size": 2, "linger": -1}, "linger=-1"),
+        ({"size": 2, "weigh": 3}, "weigh=3; give a function of a value"),
+        ({"size": 2, "max_weight": 0}, "max_weight=0; give a number above 0"),
+    ],
 )
 async def test_options_are_validated(options: dict[str, Any], words: str) -> None:
     """A wrong option is refused when built."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline._journal import Claim
+from genai_pipeline.errors import StorageFailed
 
 if TYPE_CHECKING:
     from .simulation import World
@@ -15,6 +17,7 @@ __all__ = ["look_back"]
 
 async def look_back(world: World, journal: Any) -> None:
     """Compare what the world knows with what its *journal* says."""
+    await _resolve_doubts(world, journal)
     claims = await journal.past_calls(world.keys, "pipeline")
     for key in world.keys:
         claim, ends = claims.get(key), world.ends.get(key, [])
@@ -28,14 +31,29 @@ async def look_back(world: World, journal: Any) -> None:
     if world.disk is not None:
         for problem in await journal.check():
             world.wrong(f"O11: {problem}")
-    for line in await journal.budgets():
-        if line.reserved:
-            world.wrong("O4: money is held for no call")
+    await _look_at_money(world, journal)
     for prompt, times in world.billed.items():
-        if times > 1 + world.unkept[prompt]:
+        # What is asked for is paid for once, also where the answer was lost.
+        if times > (1 if world.plan.reconciles else 1 + world.unkept[prompt]):
             world.wrong(f"O3: {prompt} is billed {times} times")
     if world.plan.shape == "gathered":
         _look_at_groups(world)
+
+
+async def _resolve_doubts(world: World, journal: Any) -> None:
+    for prompt, (call, _) in list(world.doubted_answers.items()):
+        with suppress(StorageFailed):
+            await journal.answer(call)
+            world.find_answer(prompt)
+
+
+async def _look_at_money(world: World, journal: Any) -> None:
+    for line in await journal.budgets():
+        if line.reserved:
+            world.wrong("O4: money is held for no call")
+    unknown = {call.call for call in await journal.open_calls(limit=10_000)}
+    if len(unknown - world.begun) > world.lost_calls:
+        world.wrong(f"O4: nobody made the calls {unknown - world.begun}")
 
 
 def _look_at_faults(world: World, key: str, claim: Claim) -> None:

@@ -13,6 +13,7 @@ SHAPES = ("one", "three", "split", "sift", "gathered")
 PROVIDER = ("429", "500", "401", "timeout", "lost", "unsent")
 GROUPS = ("freeze_group", "freeze_group", "group_of")
 JOURNAL = ("begin_run", "claim", "begin_call", "end_call", "end_item", *GROUPS)
+FIND = ("unknown", "500", "death")
 PORTS = (*JOURNAL[:5], *JOURNAL[2:5], "sink", "settle", "provider", "provider", "provider")
 TIMED = ("death", "cancel", "stop", "clock back", "clock on")
 
@@ -48,26 +49,33 @@ class WorldPlan:
 
     faults: tuple[Fault, ...]
 
+    reconciles: bool = False
+    """Whether the model is asked for calls whose answers were lost."""
+
 
 def draw(source: random.Random) -> WorldPlan:
     """Draw a world; from a Random that Hypothesis made, it shrinks."""
     shape = source.choice(SHAPES)
     records = source.randint(1, 5)
-    faults = tuple(_fault(source, shape) for _ in range(source.randint(0, 4)))
+    in_file = source.random() < 0.5
+    faults = tuple(_fault(source, shape, in_file) for _ in range(source.randint(0, 4)))
     return WorldPlan(
         seed=source.randrange(1 << 32),
         shape=shape,
         records=records,
         bad=frozenset(n for n in range(records) if shape != "gathered" and source.random() < 0.08),
-        in_file=source.random() < 0.3,
+        in_file=in_file,
         max_in_flight=source.randint(1, 4),
         retry=source.random() < 0.7,
         cap=source.randint(100_000, 1_000_000) if source.random() < 0.6 else None,
         faults=faults,
+        reconciles=source.random() < 0.3,
     )
 
 
-def _fault(source: random.Random, shape: str) -> Fault:
+def _fault(source: random.Random, shape: str, in_file: bool) -> Fault:
+    if source.random() < 0.05:
+        return Fault("find", source.randint(1, 2), source.choice(FIND))
     if source.random() < 0.25:
         return Fault("time", source.randint(0, 8), source.choice(TIMED))
     port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)
@@ -75,5 +83,5 @@ def _fault(source: random.Random, shape: str) -> Fault:
     if port == "provider":
         kinds = [*PROVIDER, "death"]
     elif port in JOURNAL:
-        kinds.append("disk")
+        kinds += ["disk", "power cut", "power cut"] if in_file else ["disk"]
     return Fault(port, source.randint(1, 3 if port in GROUPS else 8), source.choice(kinds))

@@ -63,14 +63,23 @@ class Life:
 
     def check(self) -> None:
         """Refuse to a dead process."""
-        if not self.alive:
+        if self.gone:
+            self.die()
             raise Dead
 
+    @property
+    def gone(self) -> bool:
+        """Whether it is dead, or the machine that it runs on."""
+        return not self.alive or self.world.dark is not None
+
     def die(self) -> None:
-        """Die, as by ``kill -9``."""
+        """Die, as by ``kill -9``, or with the machine."""
         if self.alive:
             self.alive = False
+            self.world.change_disks()
             self.inner.crash()
+            if isinstance(self.inner, Sqlite) and self.inner._file is not None:
+                self.inner._file.lock.drop()  # had it been leaving when the power went
 
     async def use(self, port: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do *work* through a port, unless a fault is due."""
@@ -84,11 +93,22 @@ class Life:
             if isinstance(self.inner, Memory):
                 raise gp.errors.StorageFailed("the disk failed")
             self.world.break_disk()
-        answer = await work()
+        elif fault == "power cut":
+            self.world.cut_power_soon()
+        try:
+            answer = await work()
+        finally:
+            self.check()  # without power nobody hears how it went
         if fault == "death after":
             self.die()
         self.check()
         return answer
+
+    def rest(self) -> None:
+        """Write the journal's log back now and then, as its thread does when it has time."""
+        if isinstance(self.inner, Sqlite) and self.world.chance.random() < 0.2:
+            assert self.inner._file is not None
+            self.inner._file.rest()
 
     def open_journal(self) -> None:
         """Make the journal of this process over what outlives it."""
@@ -98,7 +118,8 @@ class Life:
             return
 
         def connect(path: Path) -> Any:
-            self.check()
+            if self.gone:
+                raise Dead
             assert world.disk is not None
             return world.disk.connect(path)
 
@@ -118,7 +139,7 @@ class JournalPort:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self.life.alive:
+        if not self.life.gone:
             await self.life.inner.__aexit__(None, None, None)
 
     def __getattr__(self, name: str) -> Any:
@@ -145,8 +166,11 @@ class JournalPort:
 
     async def begin_call(self, intent: Intent, /) -> int:
         async def work() -> int:
-            number: int = await self.life.inner.begin_call(intent)
-            await self.life.world.look_at_money(self.life)
+            world = self.life.world
+            with world.in_doubt_of_call():
+                number: int = await self.life.inner.begin_call(intent)
+            world.begun.add(number)
+            await world.look_at_money(self.life)
             return number
 
         try:
@@ -157,9 +181,12 @@ class JournalPort:
 
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         async def work() -> Settled:
-            settled: Settled = await self.life.inner.end_call(call, end)
-            if settled.state == "answered" and end.answer is not None:
-                self.life.world.keep(call, end.answer.body)
+            world = self.life.world
+            body = None if end.answer is None else end.answer.body
+            with world.in_doubt_of_answer(call, body):
+                settled: Settled = await self.life.inner.end_call(call, end)
+            if settled.state == "answered" and body is not None:
+                world.keep(call, body)
             if settled.state == "unknown":
                 self.life.world.saw("a call of unknown outcome")
             await self.life.world.look_at_money(self.life)
@@ -168,12 +195,15 @@ class JournalPort:
         return await self.life.use("end_call", work)
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+        world, key = self.life.world, self.life.world.items.get(item)
+
         async def work() -> None:
-            await self.life.inner.end_item(item, end)
+            with world.in_doubt_of_end(key, end):
+                await self.life.inner.end_item(item, end)
             self.life.carried.discard(item)
-            key = self.life.world.items.get(item)
             if key is not None:
-                self.life.world.note_end(key, end)
+                world.note_end(key, end)
+            self.life.rest()
 
         await self.life.use("end_item", work)
 
@@ -228,7 +258,9 @@ async def serve(life: Life, request: gp.Request) -> gp.Response:
         raise gp.errors.ConnectionFailed("no route", sent=False)
     chance = random.Random(f"{world.plan.seed} {prompt}")
     usage = gp.Usage(input_tokens=len(prompt) // 2, output_tokens=chance.randint(1, 4))
+    response = gp.Response(f"re {prompt}", usage=usage, model="double")
     world.bill(prompt, usage)
+    world.served[gp.call_token() or ""] = response
     if fault == "death":
         life.die()
     await anyio.sleep(world.chance.choice((0, 0, 1, 2)))
@@ -239,4 +271,23 @@ async def serve(life: Life, request: gp.Request) -> gp.Response:
     if fault == "lost":
         raise gp.errors.ConnectionFailed("cut off", sent=True)
     life.handed_out.add(prompt)
-    return gp.Response(f"re {prompt}", usage=usage, model="double")
+    return response
+
+
+async def look_up(life: Life, call: gp.LostCall) -> gp.Response | Any:
+    """Answer, as the world's model, what became of a call."""
+    world = life.world
+    life.check()
+    fault = world.due("find")
+    await anyio.sleep(world.chance.choice((0, 1)))
+    life.check()
+    if fault == "death":
+        life.die()
+        life.check()
+    if fault == "500":
+        raise gp.errors.Overloaded("busy")
+    found = None if fault == "unknown" else world.served.get(call.token, "void")
+    world.saw(f"{'answer' if isinstance(found, gp.Response) else found} found of a lost call")
+    if isinstance(found, gp.Response):
+        life.handed_out.add(call.request.prompt)
+    return found

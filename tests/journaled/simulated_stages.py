@@ -8,7 +8,7 @@ from typing import Any
 
 import genai_pipeline as gp
 
-from .simulated_ports import Life, serve
+from .simulated_ports import Life, look_up, serve
 
 __all__ = ["stage_of"]
 
@@ -17,6 +17,7 @@ def stage_of(life: Life) -> gp.Stage[Any, Any]:
     """Make the stage that one process runs."""
     world, ask = life.world, _asking(life)
     shape, clock = world.plan.shape, world.clock
+    lost: Any = {"on_unknown": "reconcile" if world.plan.reconciles else "retry"}
 
     async def plain(value: list[int]) -> list[int]:
         await ask("plain", value, 3 if shape == "three" else 1)
@@ -36,12 +37,12 @@ def stage_of(life: Life) -> gp.Stage[Any, Any]:
         return both
 
     if shape == "split":
-        return gp.chain(gp.flat_map(split), gp.map(plain))
+        return gp.chain(gp.flat_map(split, **lost), gp.map(plain, **lost))
     if shape == "sift":
-        return gp.filter(sift)
+        return gp.filter(sift, **lost)
     if shape == "gathered":
-        return gp.chain(gp.gather(2, linger=2, clock=clock), gp.map(joined))
-    return gp.map(plain)
+        return gp.chain(gp.gather(2, linger=2, clock=clock), gp.map(joined, **lost))
+    return gp.map(plain, **lost)
 
 
 def _asking(life: Life) -> Callable[[str, list[int], int], Awaitable[None]]:
@@ -54,6 +55,8 @@ def _asking(life: Life) -> Callable[[str, list[int], int], Awaitable[None]]:
             life.check()
             if answer.attributes.get("replayed"):
                 world.saw("replayed")
+                if prompt not in world.prompts:
+                    world.find_answer(prompt)
             if answer.text != f"re {prompt}":
                 world.wrong(f"O2: {answer.text} is no answer to {prompt}")
             if prompt not in world.prompts:
@@ -68,7 +71,12 @@ def _model(life: Life) -> Any:
     async def call(request: gp.Request) -> gp.Response:
         return await serve(life, request)
 
-    world, journaled = life.world, gp.Journaled(provider="double", model="double")
+    async def find(call: gp.LostCall) -> Any:
+        return await look_up(life, call)
+
+    world = life.world
+    finds = find if world.plan.reconciles else None
+    journaled = gp.Journaled(provider="double", model="double", find=finds)
     if not world.plan.retry:
         return gp.wrap(call, journaled)
     retry = gp.Retry(on=gp.Transient, attempts=4, clock=world.clock, random=world.chance.random)

@@ -6,8 +6,8 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class World:
     clock: TrioClock = attrs.field(factory=TrioClock)
     memory: Memory = attrs.field(factory=Memory)
     disk: Disk | None = None
+    dark: Disk | None = None
+    """Once the power is gone: what will be on the disk when it is back."""
+
     chance: random.Random = attrs.field(factory=random.Random)
     log: list[str] = attrs.field(factory=list)
     found: list[str] = attrs.field(factory=list)
@@ -55,9 +58,19 @@ class World:
     sink: dict[str, Any] = attrs.field(factory=dict)
     billed: Counter[str] = attrs.field(factory=Counter)
     unkept: Counter[str] = attrs.field(factory=Counter)
+    served: dict[str, gp.Response] = attrs.field(factory=dict)
+    """What the model answered, by the token of the call."""
+
     kept: dict[int, bytes] = attrs.field(factory=dict)
     prompts: set[str] = attrs.field(factory=set)
     """Those whose answer is kept."""
+
+    begun: set[int] = attrs.field(factory=set)
+    lost_calls: int = 0
+    """Calls that may have been begun although nobody was told."""
+
+    doubted_answers: dict[str, tuple[int, bytes]] = attrs.field(factory=dict)
+    doubted_ends: dict[str, ItemEnd] = attrs.field(factory=dict)
 
     money: int = 0
     cap: int = 0
@@ -102,13 +115,82 @@ class World:
         assert self.disk is not None
         disk, healthy = self.disk, self.disk.trouble
 
+        which = self.chance.choice(("write", "sync"))
+
         def once(kind: str, name: str) -> type[apsw.Error] | None:
-            if kind != "write":
+            if kind != which:
                 return None
             disk.trouble = healthy
             return apsw.IOError
 
         disk.trouble = once
+
+    def cut_power_soon(self) -> None:
+        """Let the power go at one of the next changes of the disk."""
+        assert self.disk is not None
+        disk, left = self.disk, self.chance.randint(0, 15)
+
+        def cut(kind: str, name: str) -> type[apsw.Error] | None:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                return None
+            if self.dark is None:
+                self.dark = disk.after_a_power_cut(self.chance)
+                self.saw(f"power cut at a {kind}")
+            return apsw.IOError
+
+        disk.trouble = cut
+
+    def change_disks(self) -> None:
+        """Leave the disk to the next process as the end of this one, or of the power, has it."""
+        if self.disk is not None:
+            self.disk = self.dark or self.disk.after_a_kill()
+        self.dark = None
+
+    @contextmanager
+    def _in_doubt(self, note: Callable[[], None]) -> Iterator[None]:
+        """If the power goes meanwhile, *note* that nobody was told whether it was kept."""
+        try:
+            yield
+        except BaseException:
+            if self.dark is not None:
+                self.saw("power cut while it was written")
+                note()
+            raise
+
+    def in_doubt_of_call(self) -> AbstractContextManager[None]:
+        """Begin a call, which may be there although nobody was told."""
+
+        def note() -> None:
+            self.lost_calls += 1
+
+        return self._in_doubt(note)
+
+    def in_doubt_of_answer(self, call: int, body: bytes | None) -> AbstractContextManager[None]:
+        """Keep an answer, which may be there although nobody was told."""
+
+        def note() -> None:
+            if body is not None:
+                self.doubted_answers[_prompt_of(body)] = call, body
+
+        return self._in_doubt(note)
+
+    def in_doubt_of_end(self, key: str | None, end: ItemEnd) -> AbstractContextManager[None]:
+        """Keep an end, which may be there although nobody was told."""
+
+        def note() -> None:
+            if key is not None:
+                self.doubted_ends[key] = end
+
+        return self._in_doubt(note)
+
+    def find_answer(self, prompt: str) -> None:
+        """Note that there is an answer, should it have been in doubt."""
+        doubted = self.doubted_answers.pop(prompt, None)
+        if doubted is not None:
+            self.saw("an answer that was kept, and nobody was told")
+            self.keep(*doubted)
 
     def bill(self, prompt: str, usage: gp.Usage) -> None:
         """Bill a call."""
@@ -120,7 +202,7 @@ class World:
 
     def keep(self, call: int, body: bytes) -> None:
         """Note that an answer is in the journal."""
-        prompt = str(json.loads(body)["response"]["text"]).removeprefix("re ")
+        prompt = _prompt_of(body)
         self.kept[call] = body
         self.prompts.add(prompt)
         self.unkept[prompt] -= 1
@@ -141,6 +223,9 @@ class World:
         self.tell("settled", key, type(error).__name__)
         if error is None:
             self.settled.add(key)
+            if key not in self.ends and key in self.doubted_ends:
+                self.saw("an end that was kept, and nobody was told")
+                self.note_end(key, self.doubted_ends.pop(key))
             if key not in self.ends:
                 self.wrong(f"O1: the queue was told of {key} before it had ended")
 
@@ -197,7 +282,7 @@ class World:
         )
         self.tell("birth")
         report = await self._run(life, pipeline)
-        if life.alive and not life.sick and not life.handed_out <= self.prompts:
+        if not life.gone and not life.sick and not life.handed_out <= self.prompts:
             self.wrong("O2: an answer in hand was not kept")
         if report is not None:
             report.check()
@@ -225,17 +310,17 @@ class World:
                     self.wrong(f"O9: a run did not end in {anyio.current_time() - began} s")
                 group.cancel_scope.cancel()
         except gp.errors.StorageFailed:
-            if not life.sick:
+            if not (life.sick or life.gone):
                 raise
         except BaseExceptionGroup as problem:
             rest = problem.split(Dead)[1]
-            if rest is not None and life.sick:
+            if rest is not None and (life.sick or life.gone):
                 rest = rest.split(gp.errors.StorageFailed)[1]
             if rest is not None:
                 raise
         except Dead:
             pass
-        return report if life.alive else None
+        return None if life.gone else report
 
     async def _happen(
         self, life: Life, pipeline: gp.Pipeline[Any, Any], scope: anyio.CancelScope
@@ -276,6 +361,10 @@ class World:
         life.open_journal()
         async with life.inner as journal:
             await look_back(self, journal)
+
+
+def _prompt_of(body: bytes) -> str:
+    return str(json.loads(body)["response"]["text"]).removeprefix("re ")
 
 
 @contextmanager

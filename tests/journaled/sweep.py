@@ -26,8 +26,10 @@ POINTS = (
     *("death at settle", "death after at settle", "death at provider", "death at a time"),
     *("death at freeze_group", "death after at freeze_group"),
     *("cancel at a time", "stop at a time", "clock back at a time", "clock on at a time"),
-    *("401", "429", "500", "lost", "timeout", "unsent", "disk"),
+    *("401", "429", "500", "lost", "timeout", "unsent", "disk", "power cut"),
+    *("power cut at a write", "power cut at a sync", "power cut while it was written"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
+    *("answer found of a lost call", "void found of a lost call"),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
 """What some world of every sweep of 500 must come to."""
@@ -82,7 +84,7 @@ def main() -> int:
     for first in range(given.first, given.first + given.worlds, 1000):
         last = min(first + 1000, given.first + given.worlds)
         wrong, reached = sweep(range(first, last))
-        print(*wrong, sep="\n", flush=True)
+        print(*wrong, f"worlds {first} to {last - 1}: {len(wrong)} wrong", sep="\n", flush=True)
         failed, total = failed or bool(wrong), total + reached
     print(*(f"{total[point]:8} {point}" for point in sorted(total)), sep="\n")
     never = [point for point in POINTS if not total[point]] if given.worlds >= 500 else []

@@ -28,9 +28,11 @@ class Watched:
     """A journal whose accounts are looked at after every commit that moves money."""
 
     peak = 0
+    asked = 0
     budgets: Callable[[], Any]
 
     async def begin_call(self, intent: Intent, /) -> int:
+        self.asked += 1
         number: int = await super().begin_call(intent)  # type: ignore[misc]
         await self._look()
         return number
@@ -99,6 +101,8 @@ async def test_a_thousand_calls_at_once_use_the_cap_up_and_stay_within(
     report = caught.value.report
     assert report.written + report.handed_back == CALLS
     assert most > 100
+    # Besides the first time, each looks when one has ended, and when one before it found room.
+    assert journal.asked <= CALLS + 2 * report.written + 2
     assert Decimal("0.95") * CAP <= bill <= CAP
     assert journal.peak <= int(CAP * NANO)
     async with journal:

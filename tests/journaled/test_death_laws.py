@@ -8,15 +8,22 @@ ever paid for again; what is billed stays within the cap; and what is finished i
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
+from genai_pipeline.journals import Sqlite
 from genai_pipeline.testing import FakeClock
+from tests.journals.disk import Disk
 
 from .worlds import (
     PRICES,
@@ -29,6 +36,8 @@ from .worlds import (
     World,
     models_of,
 )
+
+pytestmark = pytest.mark.timeout(300)  # of each, hundreds of examples over a file
 
 
 @attrs.frozen
@@ -167,6 +176,19 @@ async def live(
     return report
 
 
+@contextmanager
+def journal_in_a_file(clock: FakeClock) -> Iterator[Sqlite]:
+    """Answer a journal in a file on a disk in memory, which does everything at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Sqlite(
+            Path(folder) / "run.db",
+            ballast=0,
+            clock=clock,
+            writer="inline",
+            connect=Disk().connect,
+        )
+
+
 LAST = Plan(end="exhausted", at=0, after=False, max_in_flight=4)
 
 
@@ -179,6 +201,7 @@ LAST = Plan(end="exhausted", at=0, after=False, max_in_flight=4)
     latency=latencies,
     retry=st.booleans(),
     sink_rejects_at=st.frozensets(st.integers(1, 6), max_size=2),
+    in_file=st.booleans(),
     backend=st.sampled_from(["asyncio", "trio"]),
 )
 def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
@@ -189,13 +212,16 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
     latency: list[int],
     retry: bool,
     sink_rejects_at: frozenset[int],
+    in_file: bool,
     backend: str,
 ) -> None:
     """Property: after any lives, every record has ended once, and kept answers cost once."""
 
-    async def run() -> None:
+    async def run(files: ExitStack) -> None:
         async with FakeClock() as clock:
             world = World(clock, Provider(clock, wrong, latency))
+            if in_file:
+                world.journal = files.enter_context(journal_in_a_file(clock))
             for plan in (*lives, LAST):
                 report = await live(
                     world, plan, chain, records, retry=retry, sink_rejects_at=sink_rejects_at
@@ -206,7 +232,8 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
         assert provider.wrong == []
         for prompt, times in provider.billed.items():
             assert times <= 1 + provider.lost[prompt]
-        counts = await world.memory.counts("pipeline")
+        async with world.journal as journal:
+            counts = await journal.counts("pipeline")
         assert sum(counts.values()) == records
         assert set(counts) <= {"done", "filtered", "dead"}
         assert world.ends.keys() == {str(ordinal) for ordinal in range(records)}
@@ -231,7 +258,8 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
             members = [number for group in paid for number in group]
             assert len(members) == len(set(members))
 
-    anyio.run(run, backend=backend)
+    with ExitStack() as files:
+        anyio.run(run, files, backend=backend)
 
 
 @settings(max_examples=100, deadline=None)
@@ -243,6 +271,7 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
     latency=latencies,
     cap=st.integers(1, 40),
     retry=st.booleans(),
+    in_file=st.booleans(),
     backend=st.sampled_from(["asyncio", "trio"]),
 )
 def test_the_bill_stays_within_the_cap(
@@ -253,13 +282,16 @@ def test_the_bill_stays_within_the_cap(
     latency: list[int],
     cap: int,
     retry: bool,
+    in_file: bool,
     backend: str,
 ) -> None:
     """Property: through any failures the provider's own bill stays within the budget's cap."""
 
-    async def run() -> None:
+    async def run(files: ExitStack) -> None:
         async with FakeClock() as clock:
             world = World(clock, Provider(clock, wrong, latency))
+            if in_file:
+                world.journal = files.enter_context(journal_in_a_file(clock))
             budget = gp.Budget(cap=f"0.000{cap:02d}", window="total")
             for plan in (*lives, LAST):
                 await live(
@@ -270,8 +302,10 @@ def test_the_bill_stays_within_the_cap(
             enough = gp.Budget(cap="1", window="total")
             await live(world, LAST, chain, records, retry=retry, budgets=[enough], prices=PRICES)
         assert world.provider.wrong == []
-        counts = await world.memory.counts("pipeline")
+        async with world.journal as journal:
+            counts = await journal.counts("pipeline")
         assert set(counts) <= {"done", "filtered", "dead"}
         assert sum(counts.values()) == records
 
-    anyio.run(run, backend=backend)
+    with ExitStack() as files:
+        anyio.run(run, files, backend=backend)

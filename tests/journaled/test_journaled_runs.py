@@ -110,7 +110,8 @@ async def test_an_answer_in_hand_is_kept_when_the_run_is_cancelled(clock: FakeCl
 
     class Slow(Memory):
         async def end_call(self, call: int, end: CallEnd, /) -> Settled:
-            await clock.sleep(5)
+            with anyio.CancelScope(shield=True):
+                await clock.sleep(5)
             return await super().end_call(call, end)
 
     journal, model = Slow(), Script("yes", latency=1, clock=clock)

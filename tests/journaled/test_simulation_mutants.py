@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import sqlite3
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 
-from genai_pipeline import _ledger, _lives, _recorder, _run_journal
+from genai_pipeline import _ledger, _lives, _recorder
 from genai_pipeline._journal import CallEnd, CallState, Group, Intent, ItemEnd
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._ledger import Change
 from genai_pipeline._lives import Life
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._run_journal import RunJournal
-from genai_pipeline.journals import _book, _recovery
+from genai_pipeline.journals import Sqlite, _book, _recovery
+from genai_pipeline.journals._file import JournalFile
 
+from . import simulated_ports
 from .simulation import simulate
 from .sweep import plan_of
 
@@ -25,8 +28,30 @@ WORLDS = 300
 Patch = pytest.MonkeyPatch
 
 
+def sync_nothing(patch: Patch) -> None:
+    """Do not wait until a commit has reached the disk (M1)."""
+    real = simulated_ports.Life.open_journal
+
+    def open_journal(self: simulated_ports.Life) -> None:
+        real(self)
+        if isinstance(self.inner, Sqlite):
+            self.inner.synchronous = "NORMAL"
+
+    patch.setattr(simulated_ports.Life, "open_journal", open_journal)
+
+
+def try_a_failed_commit_again(patch: Patch) -> None:
+    """Commit once more after the disk failed, and believe it (M10)."""
+
+    def mend(self: JournalFile, *_: object) -> None:
+        with suppress(sqlite3.Error):
+            self.tables.connection.execute("COMMIT")
+
+    patch.setattr(JournalFile, "_mend", mend)
+
+
 def hold_nothing_after_a_crash(patch: Patch) -> None:
-    """Give the money of calls that were under way at a crash back."""
+    """Give the money of calls that were under way at a crash back (M2)."""
 
     def given_up(hold: int | None) -> Change:
         return Change("unknown", 0, -(hold or 0), 0)
@@ -95,7 +120,7 @@ def blame_the_record(patch: Patch) -> None:
 
 
 def leave_behind(patch: Patch) -> None:
-    """Do not look for records that a dead process carried (M12)."""
+    """Do not look for what a dead process left behind (M12)."""
 
     def left_behind(life: Life, *, died: bool) -> Life:
         return life
@@ -105,7 +130,7 @@ def leave_behind(patch: Patch) -> None:
 
 
 def claim_twice(patch: Patch) -> None:
-    """Give a record that is carried to whoever asks, journal and engine alike."""
+    """Give a record that is carried to whoever asks, journal and engine alike (M3)."""
     real = _lives.taken_up
 
     def taken_up(life: Life, run: int, fingerprint: str) -> Life | None:
@@ -114,11 +139,11 @@ def claim_twice(patch: Patch) -> None:
     patch.setattr(_book, "taken_up", taken_up)
 
     class Forgetful(dict[str, Any]):
-        def get(self, key: str, default: Any = None) -> Any:
-            return None
+        def __contains__(self, key: object) -> bool:
+            return False
 
-        def __delitem__(self, key: str) -> None:
-            self.pop(key, None)
+        def pop(self, key: str, default: Any = None) -> Any:
+            return super().pop(key, default)
 
     init = JournaledCarrier.__init__
 
@@ -159,11 +184,7 @@ def end_before_the_sink(patch: Patch) -> None:
 
 def let_cancellation_through(patch: Patch) -> None:
     """Let a cancelled run drop an answer that it has in hand."""
-
-    async def committed(work: Awaitable[Any]) -> Any:
-        return await work
-
-    patch.setattr(_run_journal, "committed", committed)
+    patch.setattr(Sqlite, "_do_surely", Sqlite._do)
 
 
 def forget_an_unknown_call(patch: Patch) -> None:
@@ -177,6 +198,8 @@ def forget_an_unknown_call(patch: Patch) -> None:
 
 
 MUTANTS = [
+    sync_nothing,
+    try_a_failed_commit_again,
     hold_nothing_after_a_crash,
     hold_nothing_for_lost_answers,
     hold_too_little,

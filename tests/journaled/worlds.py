@@ -22,7 +22,7 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
-from genai_pipeline.journals import Memory
+from genai_pipeline.journals import Memory, Sqlite
 from genai_pipeline.testing import FakeClock
 
 T = TypeVar("T")
@@ -51,7 +51,10 @@ class Life:
         if last and not self.after:
             self.die()
         self.check()
-        answer = await work()
+        try:
+            answer = await work()
+        finally:
+            self.check()  # whoever died meanwhile hears of nothing
         if last:
             self.die()
         self.check()
@@ -61,7 +64,7 @@ class Life:
         """Die, as by ``kill -9``."""
         if self.alive:
             self.alive = False
-            self.world.memory.crash()
+            self.world.journal.crash()
 
     def check(self) -> None:
         """Refuse to a dead process."""
@@ -124,7 +127,7 @@ class World:
 
     clock: FakeClock
     provider: Provider
-    memory: Memory = attrs.field(factory=Memory)
+    journal: Memory | Sqlite = attrs.field(factory=Memory)
     sink: dict[str, Any] = attrs.field(factory=dict)
     items: dict[bytes, str] = attrs.field(factory=dict)
     ends: dict[str, list[str]] = attrs.field(factory=dict)
@@ -138,8 +141,8 @@ class MortalJournal:
     life: Life
 
     @property
-    def _inner(self) -> Memory:
-        return self.life.world.memory
+    def _inner(self) -> Any:
+        return self.life.world.journal
 
     async def __aenter__(self) -> MortalJournal:
         await self.life.use(self._inner.__aenter__)
@@ -159,7 +162,7 @@ class MortalJournal:
         return await self.life.use(lambda: self._inner.finished(pipeline, fingerprint))
 
     async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
-        claim = await self.life.use(lambda: self._inner.claim(run, key, subject=subject))
+        claim: Claim = await self.life.use(lambda: self._inner.claim(run, key, subject=subject))
         self.life.world.items[claim.item] = key
         return claim
 
@@ -185,7 +188,7 @@ class MortalJournal:
 
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         async def work() -> Settled:
-            settled = await self._inner.end_call(call, end)
+            settled: Settled = await self._inner.end_call(call, end)
             if settled.state == "answered" and end.answer is not None:
                 self.life.world.provider.keep(end.answer.body)
             return settled

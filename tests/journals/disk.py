@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import apsw
 import attrs
 
-__all__ = ["Change", "Disk", "PowerCuts", "kills"]
+__all__ = ["Change", "Connection", "Disk", "PowerCuts", "kills"]
 
 SECTOR = 512
 
@@ -39,6 +39,9 @@ class Disk:
 
     files: dict[str, bytearray] = attrs.field(factory=dict)
     log: list[Change] = attrs.field(factory=list)
+    found: dict[str, bytes] = attrs.field(factory=dict)
+    """What was on it, for good, before the log began."""
+
     trouble: Trouble = _healthy
     _vfs: Any = None
 
@@ -46,7 +49,7 @@ class Disk:
         """Open *path* on this disk, by an interface like `sqlite3`'s."""
         if self._vfs is None:
             self._vfs = _Vfs(self, f"disk {next(_numbers)}")
-        return _Connection(self._vfs.name, str(path))
+        return Connection(self._vfs.name, str(path))
 
     def change(self, kind: str, name: str, place: int = 0, data: bytes = b"") -> None:
         """Do something to a file, unless there is trouble."""
@@ -55,6 +58,20 @@ class Disk:
             raise error(f"{kind} of {name}")
         self.log.append((kind, name, place, data))
         _do(self.files, (kind, name, place, data))
+
+    def after_a_kill(self) -> Disk:
+        """Answer the disk as the next process finds it: all is there, and may be unsynced still."""
+        files = {name: bytearray(content) for name, content in self.files.items()}
+        return Disk(files, list(self.log), self.found)
+
+    def after_a_power_cut(self, chance: random.Random) -> Disk:
+        """Answer the disk as it may be when the power goes now."""
+        surface = _Surface({name: bytearray(content) for name, content in self.found.items()})
+        for change in self.log:
+            surface.take(change)
+        torn = surface.torn(chance)
+        torn.found = {name: bytes(content) for name, content in torn.files.items()}
+        return torn
 
 
 def _do(files: dict[str, bytearray], change: Change) -> None:
@@ -79,6 +96,32 @@ def kills(log: Sequence[Change], since: int = 0) -> Iterator[tuple[int, Disk]]:
         yield number, Disk(files)
 
 
+@attrs.define(eq=False)
+class _Surface:
+    """What of a log of changes is on the disk for good, and what was not synced."""
+
+    durable: dict[str, bytearray] = attrs.field(factory=dict)
+    pending: dict[str, list[Change]] = attrs.field(factory=dict)
+
+    def take(self, change: Change) -> None:
+        kind, name, _, _ = change
+        if kind == "sync":
+            for each in self.pending.pop(name, ()):
+                _do(self.durable, each)
+        else:
+            self.pending.setdefault(name, []).append(change)
+
+    def torn(self, chance: random.Random) -> Disk:
+        """Answer a disk that has each piece which was not synced by a coin's toss."""
+        files = {name: bytearray(content) for name, content in self.durable.items()}
+        for changes in self.pending.values():
+            for change in changes:
+                for piece in _pieces(change):
+                    if chance.random() < 0.5:
+                        _do(files, piece)
+        return Disk(files)
+
+
 class PowerCuts:
     """What a disk may hold when the power goes after each of the changes in a log."""
 
@@ -88,28 +131,11 @@ class PowerCuts:
 
     def __iter__(self) -> Iterator[tuple[int, Disk]]:
         """Answer each point, as the number of changes done, with a disk as it may be then."""
-        durable: dict[str, bytearray] = {}
-        pending: dict[str, list[Change]] = {}
+        surface = _Surface()
         yield 0, Disk()
         for number, change in enumerate(self._log, 1):
-            kind, name, _, _ = change
-            if kind == "sync":
-                for each in pending.pop(name, ()):
-                    _do(durable, each)
-            else:
-                pending.setdefault(name, []).append(change)
-            yield number, Disk(self._torn(durable, pending))
-
-    def _torn(
-        self, durable: dict[str, bytearray], pending: dict[str, list[Change]]
-    ) -> dict[str, bytearray]:
-        files = {name: bytearray(content) for name, content in durable.items()}
-        for changes in pending.values():
-            for change in changes:
-                for piece in _pieces(change):
-                    if self._random.random() < 0.5:
-                        _do(files, piece)
-        return files
+            surface.take(change)
+            yield number, surface.torn(self._random)
 
 
 def _pieces(change: Change) -> Iterable[Change]:
@@ -212,7 +238,7 @@ _CODES = {
 }
 
 
-class _Connection:
+class Connection:
     """An apsw connection with the face of one of `sqlite3`."""
 
     def __init__(self, vfs: str, path: str) -> None:

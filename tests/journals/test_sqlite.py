@@ -192,8 +192,8 @@ async def test_what_fails_in_a_commit_is_undone_alone(tmp_path: Path) -> None:
         await journal.claim(run, "first")
         assert journal._file is not None
 
-        def begin(tables: Tables) -> int:
-            return calls.begin_call(tables, intent("first"))
+        def begin(tables: Tables) -> Any:
+            return calls.begin_calls(tables, [intent("first")])[0]
 
         def fail(tables: Tables) -> None:
             tables.name("a word of the failed")
@@ -210,6 +210,35 @@ async def test_what_fails_in_a_commit_is_undone_alone(tmp_path: Path) -> None:
         assert again > last.result
         assert len(await journal.past_calls(["first"], run_info().pipeline)) == 1
         assert await journal.check() == []
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_error_nobody_foresaw_is_told_to_all_who_wait(tmp_path: Path) -> None:
+    """Whatever breaks in the writer's thread ends the journal with an error, and nobody waits."""
+
+    def breaks(tables: Tables) -> None:
+        raise KeyboardInterrupt
+
+    async with Sqlite(tmp_path / "run.db", ballast=0) as journal:
+        run = await journal.begin_run(run_info())
+        with pytest.raises(StorageFailed, match="nothing more is written"):
+            await journal._ask(breaks)
+        with pytest.raises(StorageFailed, match="nothing more is written"):
+            await journal.claim(run, "a")
+
+
+async def test_a_log_in_long_use_stays_within_its_bound(tmp_path: Path) -> None:
+    """Written back again and again, the log keeps the size it has, and is cut when it grew."""
+    log, sizes = tmp_path / "run.db-wal", []
+    async with Sqlite(
+        tmp_path / "run.db", writer="inline", ballast=0, checkpoint_bytes=64 << 10
+    ) as journal:
+        run = await journal.begin_run(run_info())
+        for number in range(150):
+            await journal.claim(run, f"{number}" * 1000)
+            sizes.append(log.stat().st_size)
+    assert max(sizes) < 3 * (64 << 10)
+    assert any(later < earlier for earlier, later in itertools.pairwise(sizes))
 
 
 async def test_the_log_is_written_back(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
+from importlib.util import find_spec
+
 import anyio
-import httpx
 import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.providers._endpoint import Target
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._httpx import HttpxWire
+from genai_pipeline.providers._http._httpx_names import httpx
 from genai_pipeline.providers._http._reading import Reading
-from genai_pipeline.providers._http._wire import open_wire
+from genai_pipeline.providers._http._wire import Wire, open_wire
+from genai_pipeline.providers._target import Target
 from tests.servers.chat import ChatServer
 
 pytestmark = pytest.mark.anyio
@@ -25,9 +28,9 @@ async def test_cancelling_a_thousand_calls_ten_times_over_loses_no_connection(
     """40: after 10 x 1,000 cancelled calls, as many calls as there are places run at once."""
     base, together = chat.url("").removesuffix("//v1"), f"together-{PLACES}/v1"
     stuck = OpenAI("m", base_url=f"{base}/hang/v1", max_connections=PLACES)
-    client = stuck._client
+    client = stuck._caller.client
     fresh = OpenAI("m", base_url=f"{base}/{together}", max_connections=PLACES)
-    object.__setattr__(fresh, "_client", client)
+    object.__setattr__(fresh._caller, "client", client)
     async with gp.wrap(stuck), gp.wrap(fresh):
         for number in range(10):
             before = len(chat.seen)
@@ -63,7 +66,7 @@ async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer)
     """With one place in all, a call after ten that were cancelled half-read is answered."""
     dripping = OpenAI("m", base_url=chat.url("drip"), max_connections=1)
     fresh = OpenAI("m", base_url=chat.url("ok"), max_connections=1)
-    object.__setattr__(fresh, "_client", dripping._client)
+    object.__setattr__(fresh._caller, "client", dripping._caller.client)
     async with gp.wrap(dripping), gp.wrap(fresh):
         for _ in range(10):
             before = len(chat.seen)
@@ -74,6 +77,17 @@ async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer)
         assert (await fresh(gp.Request("y"))).text == "you said: y"
 
 
+def wire_to(chat: ChatServer) -> Wire:
+    """Answer the connections of a client that takes a hundred calls at a time."""
+    client = HttpClient(base_url=chat.url("ok"), max_connections=100)
+    return open_wire(client, ssl.create_default_context(), None)
+
+
+def test_httpx2_is_used_where_it_is_installed() -> None:
+    """Whoever installs the extra need do nothing else; the other tests here are of either."""
+    assert httpx.__name__ == ("httpx2" if find_spec("httpx2") else "httpx")
+
+
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> None:
     """A pool that lost its connections fails one call, which was not sent, and no other."""
@@ -82,7 +96,7 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             raise httpx.PoolTimeout("")
 
-    wire = open_wire(HttpClient())
+    wire = wire_to(chat)
     assert isinstance(wire, HttpxWire)
     target = Target(f"{chat.url('ok')}/chat/completions", ())
     body = b'{"messages": [{"content": "x"}]}'
@@ -98,7 +112,7 @@ async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> No
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_pools_stay_small_and_share_the_load(chat: ChatServer) -> None:
     """40: a hundred requests at once spread over several pools, and none queues inside one."""
-    wire = open_wire(HttpClient(max_connections=100))
+    wire = wire_to(chat)
     assert isinstance(wire, HttpxWire)
     target = Target(f"{chat.url('together-100')}/chat/completions", ())
     readings: list[Reading] = []

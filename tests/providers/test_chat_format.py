@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -12,8 +13,12 @@ from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline import errors
-from genai_pipeline.providers._chat_answer import Verdict, read_answer
+from genai_pipeline.messages import TokenLogprob
+from genai_pipeline.parts import Reasoning, Text
+from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._chat_request import chat_body
+from genai_pipeline.providers._dialect import Verdict
+from tests.providers.chat_answers import read_answer
 from tests.servers.chat import completion
 
 FREE = gp.Request("q")
@@ -23,7 +28,7 @@ SHAPED = gp.Request("q", schema={"type": "object"})
 
 def body(request: gp.Request) -> Any:
     """Answer the body sent for *request*."""
-    return json.loads(chat_body(request, model="m", limit_field="max_tokens"))
+    return json.loads(chat_body(request, model="m", profile=ChatProfile()))
 
 
 def verdict(document: object, request: gp.Request = FREE) -> Verdict:
@@ -106,7 +111,7 @@ def test_any_text_can_be_sent(text: str) -> None:
 
 def test_the_body_is_utf_8() -> None:
     """Text is sent as it is, not as escapes."""
-    assert "\u2603".encode() in chat_body(gp.Request("\u2603"), model="m", limit_field="x")
+    assert "\u2603".encode() in chat_body(gp.Request("\u2603"), model="m", profile=ChatProfile())
 
 
 def test_an_answer_is_read_in_full() -> None:
@@ -140,9 +145,9 @@ def test_an_answer_is_read_in_full() -> None:
         request_id="req-1",
         attributes={
             "service_tier": "default",
-            "reasoning": "because",
             "rate_limits": {"remaining-tokens": 7.0},
         },
+        parts=(Reasoning("because"), Text("hi")),
     )
 
 
@@ -168,10 +173,19 @@ def test_finish_reasons_are_translated(raw: object, finish: str) -> None:
 
 
 def test_scores_of_tokens_are_kept() -> None:
-    """``logprobs`` of the choice are in the attributes."""
+    """How likely each token was is told, and the likeliest in its place; odd figures are -inf."""
     document = said("x")
-    document["choices"][0]["logprobs"] = {"content": []}
-    assert verdict(document).response.attributes["logprobs"] == {"content": []}
+    other = {"token": "y", "logprob": -2}
+    document["choices"][0]["logprobs"] = {
+        "content": [
+            {"token": "x", "logprob": -0.5, "top_logprobs": [other]},
+            {"token": "z", "logprob": "much"},
+        ]
+    }
+    assert verdict(document).response.logprobs == (
+        TokenLogprob("x", -0.5, (("y", -2.0),)),
+        TokenLogprob("z", -math.inf),
+    )
 
 
 def test_content_in_parts_is_joined() -> None:

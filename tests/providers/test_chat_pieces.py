@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
-from genai_pipeline.providers._chat_answer import read_answer, read_document
+from genai_pipeline.messages import TokenLogprob
+from genai_pipeline.providers._chat_answer import read_document
 from genai_pipeline.providers._chat_pieces import ChatPieces, error_in
 from genai_pipeline.testing import strategies as gps
+from tests.providers.chat_answers import read_answer
 
 ASK = gp.Request("q")
 LEAVES = st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3)
@@ -34,7 +36,7 @@ TEXT = st.text(min_size=1, max_size=5)
 def completions(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a whole answer."""
     message: dict[str, Any] = {"content": draw(st.text(max_size=20))}
-    for name in ("reasoning", "reasoning_content"):
+    for name in [draw(st.sampled_from(["reasoning", "reasoning_content"]))]:
         if draw(st.booleans()):
             message[name] = draw(TEXT)
     calls = draw(st.integers(0, 3))
@@ -99,7 +101,11 @@ def test_the_pieces_are_the_whole(drawn: tuple[dict[str, Any], list[dict[str, An
     assert read_document(ASK, pieces.document(), {}, "p").response == expected
     assert "".join(chunk.text for chunk in chunks) == expected.text
     assert pieces.usage == expected.usage
-    assert all(chunk.text or chunk.attributes for chunk in chunks)
+    assert "".join(chunk.reasoning for chunk in chunks) == expected.reasoning
+    pieces_of_calls = [chunk.tool_call.arguments for chunk in chunks if chunk.tool_call]
+    calls = whole["choices"][0]["message"].get("tool_calls", ())
+    assert "".join(pieces_of_calls) == "".join(call["function"]["arguments"] for call in calls)
+    assert all(chunk.text or chunk.reasoning or chunk.tool_call for chunk in chunks)
 
 
 @given(st.lists(st.dictionaries(NAMES, ANY, max_size=5) | gps.json_objects(), max_size=5))
@@ -107,7 +113,7 @@ def test_no_document_is_too_odd(documents: list[dict[str, Any]]) -> None:
     """No JSON object makes the reader raise, and its whole has an outcome."""
     pieces = ChatPieces()
     for document in documents:
-        if not error_in(document, b""):
+        if not error_in(document, ""):
             pieces.take(document)
     assert isinstance(read_document(ASK, pieces.document(), {}, "p").response.text, str)
 
@@ -118,13 +124,22 @@ def test_scores_and_annotations_are_gathered() -> None:
     for number in (1, 2):
         choice = {
             "delta": {"content": "x", "annotations": [number]},
-            "logprobs": {"content": [{"logprob": -number}], "refusal": None},
+            "logprobs": {"content": [{"token": "x", "logprob": -number}], "refusal": None},
         }
         pieces.take({"choices": [choice]})
     response = read_document(ASK, pieces.document(), {}, "p").response
     assert response.attributes["annotations"] == [1, 2]
-    scores = response.attributes["logprobs"]
-    assert scores == {"content": [{"logprob": -1}, {"logprob": -2}], "refusal": []}
+    assert response.logprobs == (TokenLogprob("x", -1.0), TokenLogprob("x", -2.0))
+
+
+def test_a_moderation_comes_on_a_chunk_of_its_own() -> None:
+    """What ``extra={"moderation": …}`` asked for is told, though its chunk has no choices."""
+    pieces = ChatPieces()
+    found = {"input": {"type": "moderation_results"}, "output": {"type": "moderation_results"}}
+    pieces.take({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}, "")
+    assert pieces.take({"choices": [], "moderation": found}, "") is None
+    response = read_document(ASK, pieces.document(), {}, "p").response
+    assert response.attributes["moderation"] == found
 
 
 def test_other_choices_are_passed_over() -> None:
@@ -136,8 +151,8 @@ def test_other_choices_are_passed_over() -> None:
 
 def test_errors_come_in_several_forms() -> None:
     """OpenAI's, those of gateways in a choice, vLLM's older one, and events of that name."""
-    assert error_in({"error": {"message": "x"}}, b"") == {"message": "x"}
-    assert error_in({"choices": [{"error": {"code": 502}}]}, b"") == {"code": 502}
-    assert error_in({"object": "error", "message": "x"}, b"")
-    assert error_in({"message": "x"}, b"error") == {"message": "x"}
-    assert not error_in({"choices": [{"delta": {"content": "error"}}]}, b"")
+    assert error_in({"error": {"message": "x"}}, "") == {"message": "x"}
+    assert error_in({"choices": [{"error": {"code": 502}}]}, "") == {"code": 502}
+    assert error_in({"object": "error", "message": "x"}, "")
+    assert error_in({"message": "x"}, "error") == {"message": "x"}
+    assert not error_in({"choices": [{"delta": {"content": "error"}}]}, "")

@@ -8,21 +8,23 @@ import anyio
 import pytest
 
 import genai_pipeline as gp
-from genai_pipeline import errors
+from genai_pipeline import errors, parts
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import OpenAI
 from genai_pipeline.testing import FakeClock, StreamingProviderContract
+from tests import canary
 from tests.servers.chat import ChatServer
 from tests.servers.chat import http as answer
 from tests.servers.chat_streams import WORDS, chunk, event
 
 pytestmark = pytest.mark.anyio
-REQUEST = gp.Request("hello there")
+REQUEST = gp.Request("hello there", system=canary.PROMPT)
 
 
 def model(chat: ChatServer, way: str, **options: Any) -> OpenAI:
     """Answer a provider whose server answers in this *way*."""
-    return OpenAI("m", base_url=chat.url(way), **options)
+    secrets = {"api_key": canary.KEY, "headers": canary.HEADERS}
+    return OpenAI("m", base_url=chat.url(way), **{**secrets, **options})
 
 
 async def read(provider: OpenAI, request: gp.Request = REQUEST) -> list[gp.Chunk]:
@@ -47,7 +49,9 @@ class TestOpenAIStream(StreamingProviderContract):
     @pytest.fixture(autouse=True)
     def _server(self, chat: ChatServer) -> None:
         self.server = chat
-        self.model = OpenAI("m", base_url=chat.url("ok"), api_key="sk-secret")
+        self.model = OpenAI(
+            "m", base_url=chat.url("ok"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def make(self) -> gp.StreamingProvider:
         return self.model.stream
@@ -234,7 +238,7 @@ async def test_a_place_is_free_again_however_it_ends(chat: ChatServer) -> None:
     async with gp.wrap(fresh):
         for way in ways * 2:
             other = model(chat, way, max_connections=1)
-            object.__setattr__(other, "_client", fresh._client)
+            object.__setattr__(other._caller, "client", fresh._caller.client)
             try:
                 async with other.stream(REQUEST) as chunks:
                     async for each in chunks:
@@ -292,14 +296,14 @@ async def test_tool_calls_and_reasoning_are_put_together(chat: ChatServer) -> No
         finish("tool_calls"),
     )
     chunks = await read(provider)
-    assert [each.attributes.get("reasoning") for each in chunks[:2]] == ["think", "ing"]
-    response = gp.join_chunks(chunks)
-    function = {"name": "f", "arguments": '{"a":1}'}
-    assert (response.finish_reason, response.raw_finish_reason) == ("tool", "tool_calls")
-    assert response.attributes["tool_calls"] == [
-        {"id": "c1", "type": "function", "function": function}
+    assert [each.reasoning for each in chunks[:2]] == ["think", "ing"]
+    assert [each.tool_call for each in chunks[2:5]] == [
+        parts.ToolCall("f", piece, id="c1") for piece in ("", '{"a"', ":1}")
     ]
-    assert response.attributes["reasoning"] == "thinking"
+    response = gp.join_chunks(chunks)
+    assert (response.finish_reason, response.raw_finish_reason) == ("tool", "tool_calls")
+    assert response.tool_calls == (parts.ToolCall("f", '{"a":1}', id="c1"),)
+    assert response.reasoning == "thinking"
 
 
 async def test_a_refusal_is_raised_at_the_end(chat: ChatServer) -> None:

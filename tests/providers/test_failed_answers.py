@@ -13,17 +13,19 @@ from genai_pipeline import errors
 from genai_pipeline.providers import OpenAI
 from genai_pipeline.resilience import RateLimit, Retry
 from genai_pipeline.testing import FakeClock
+from tests import canary
 from tests.servers.chat import ChatServer, completion, http
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = gp.Request("hello")
+REQUEST = gp.Request("hello", system=canary.PROMPT)
 
 
 def failing(chat: ChatServer, status: str, headers: str = "", **options: Any) -> OpenAI:
     """Answer a provider whose server fails so, always."""
     chat.answers["fails"] = lambda _: http({"error": {}}, status=status, headers=headers)
-    return OpenAI("m", base_url=chat.url("fails"), **options)
+    secrets = {"api_key": canary.KEY, "headers": canary.HEADERS}
+    return OpenAI("m", base_url=chat.url("fails"), **{**secrets, **options})
 
 
 @pytest.mark.parametrize(

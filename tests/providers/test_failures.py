@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from genai_pipeline import errors
 from genai_pipeline.providers import _failures
-from genai_pipeline.providers._failures import Failure, failure_from, to_error
+from genai_pipeline.providers._error_body import failure_from
+from genai_pipeline.providers._failures import Failure, to_error
 
 CODES = sorted(
     _failures._OVERFLOW_CODES

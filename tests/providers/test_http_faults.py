@@ -21,20 +21,22 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline._lifespan import opened
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.providers._endpoint import Target
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
+from genai_pipeline.providers._target import Target
 from genai_pipeline.testing import FakeClock
+from tests import canary
 from tests.servers.chat import ChatServer, completion
 from tests.servers.chat import http as answer
 
 pytestmark = pytest.mark.anyio
-REQUEST = gp.Request("hello")
+REQUEST = gp.Request("hello", system=canary.PROMPT)
 
 
 def model(chat: ChatServer, way: str, **options: Any) -> OpenAI:
     """Answer a provider whose server answers in this *way*."""
-    return OpenAI("m", base_url=chat.url(way), **options)
+    secrets = {"api_key": canary.KEY, "headers": canary.HEADERS}
+    return OpenAI("m", base_url=chat.url(way), **{**secrets, **options})
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ async def test_the_whole_call_has_a_limit(chat: ChatServer, way: str) -> None:
 async def test_an_answer_that_stops_has_a_limit(chat: ChatServer) -> None:
     """Silence in the middle of an answer ends the call before its whole time is up."""
     provider = model(chat, "drip")
-    object.__setattr__(provider._client, "idle_timeout", 0.05)
+    object.__setattr__(provider._caller.client, "idle_timeout", 0.05)
     with pytest.raises(errors.AttemptTimeout, match=r"stopped for 0\.05 s"):
         await provider(REQUEST)
 
@@ -152,7 +154,7 @@ async def test_a_call_that_finds_no_connection_was_not_sent(chat: ChatServer) ->
             await gp.wrap(provider, breaker)(REQUEST)
 
     before = len(chat.seen)
-    async with gp.wrap(provider), opened(provider._client) as http:
+    async with gp.wrap(provider), opened(provider._caller.client) as http:
         http._places.acquire_nowait()
         async with anyio.create_task_group() as group:
             group.start_soon(call)
@@ -178,9 +180,9 @@ async def test_a_server_that_is_not_there_was_sent_nothing(url: str) -> None:
 async def test_a_connection_that_takes_too_long_was_sent_nothing(chat: ChatServer) -> None:
     """A server that never ends the TLS handshake costs the connect timeout and no more."""
     target = Target(f"https://127.0.0.1:{chat.port}/v1", ())
-    async with HttpClient(connect_timeout=0.1) as http:
+    async with HttpClient(base_url=target.url, connect_timeout=0.1) as http:
         with pytest.raises(errors.ConnectionFailed) as caught:
-            await http.post(target, b"{}", who="p")
+            await http.send(target, b"{}", who="p")
     assert caught.value.sent is False
 
 

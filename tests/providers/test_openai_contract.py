@@ -9,6 +9,7 @@ from genai_pipeline.errors import InvalidRequest
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import OpenAI
 from genai_pipeline.testing import ProviderContract
+from tests import canary
 from tests.servers.chat import ChatServer
 
 
@@ -20,10 +21,14 @@ class TestOpenAI(ProviderContract):
         self.server = chat
 
     def make(self) -> gp.Provider:
-        return OpenAI("m", base_url=self.server.url("ok"), api_key="sk-secret")
+        return OpenAI(
+            "m", base_url=self.server.url("ok"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def make_failing(self) -> gp.Provider:
-        return OpenAI("m", base_url=self.server.url("500"))
+        return OpenAI(
+            "m", base_url=self.server.url("500"), api_key=canary.KEY, headers=canary.HEADERS
+        )
 
     def belongs(self, request: gp.Request, response: gp.Response) -> bool:
         return response.text == f"you said: {request.prompt}"

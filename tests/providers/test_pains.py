@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import OpenAI
-from genai_pipeline.providers._chat_answer import read_answer
+from tests import canary
+from tests.providers.chat_answers import read_answer
 from tests.servers.chat import ChatServer, completion
 from tests.servers.chat import http as answer
 
@@ -37,7 +38,7 @@ async def test_one_retry_owns_the_attempts(chat: ChatServer) -> None:
     """Pain 4: with three attempts set, three requests reach the server, and no more."""
     chat.answers["broken"] = lambda _: answer({"error": {"message": "x"}}, status="500 Broken")
     model = gp.resilient(
-        OpenAI("m", base_url=chat.url("broken")),
+        OpenAI("m", base_url=chat.url("broken"), api_key=canary.KEY, headers=canary.HEADERS),
         retry=gp.Retry(on=gp.Transient, attempts=3, first_wait=0.001, max_wait=0.001),
     )
     before = len(chat.seen)
@@ -49,7 +50,9 @@ async def test_one_retry_owns_the_attempts(chat: ChatServer) -> None:
 
 def test_one_provider_serves_one_loop_after_another(chat: ChatServer) -> None:
     """Pain 16: made once for a module, it works in each event loop, whatever the last left."""
-    model = gp.resilient(OpenAI("m", base_url=chat.url("ok")))
+    model = gp.resilient(
+        OpenAI("m", base_url=chat.url("ok"), api_key=canary.KEY, headers=canary.HEADERS)
+    )
 
     async def use() -> str:
         async with model:
@@ -72,7 +75,7 @@ async def test_a_cut_answer_is_not_bought_again_with_the_same_limit(chat: ChatSe
     chat.answers["cut"] = lambda exchange: answer(
         ended("stop", '{"a": 1}') if exchange.json["max_tokens"] >= 100 else ended("length", '{"a"')
     )
-    provider = OpenAI("m", base_url=chat.url("cut"))
+    provider = OpenAI("m", base_url=chat.url("cut"), api_key=canary.KEY, headers=canary.HEADERS)
     retry = gp.Retry(on=Exception, attempts=5, first_wait=0.001, max_wait=0.001)
     request = attrs.evolve(DOCUMENT, max_output_tokens=10)
 

@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self, cast
@@ -26,8 +26,9 @@ import attrs
 from anyio.streams.tls import TLSListener
 
 from tests.servers.chat_streams import STREAMS
+from tests.servers.responses import RESPONSES
 
-__all__ = ["ChatServer", "Exchange", "completion", "http"]
+__all__ = ["ChatServer", "Closing", "Exchange", "completion", "http"]
 
 
 def completion(text: str | None = "hello", **more: Any) -> dict[str, Any]:
@@ -63,6 +64,12 @@ def http(
     return head.encode() + data
 
 
+class Closing(bytes):
+    """What the server sends before it hangs up."""
+
+    __slots__ = ()
+
+
 @attrs.define
 class Exchange:
     """One request, and the means to answer it."""
@@ -72,6 +79,7 @@ class Exchange:
     target: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -81,6 +89,10 @@ class Exchange:
     async def send(self, data: bytes) -> None:
         """Write *data*."""
         await self.stream.send(data)
+
+    async def send_json(self, document: dict[str, Any], headers: str = "") -> None:
+        """Answer *document*, with success."""
+        await self.send(http(document, headers=headers))
 
     async def hang(self) -> None:
         """Do nothing until the client hangs up."""
@@ -255,6 +267,9 @@ class ChatServer:
         self.answers: dict[str, Callable[[Exchange], bytes]] = {}
         """Answers of a test's own, by the first segment of the path."""
 
+        self.ways: Mapping[str, Callable[[Exchange], Awaitable[bool]]] = {}
+        """Further ways to answer, which go before those that every server here has."""
+
         self._tls = tls
         self._waiting: list[anyio.Event] = []
         self._ready = threading.Event()
@@ -316,17 +331,20 @@ class ChatServer:
         headers = {name.lower(): value.strip() for name, _, value in pairs}
         while len(body) < int(headers.get("content-length", 0)):
             body += await stream.receive()
-        target = first.split(" ")[1]
+        method, target = first.split(" ")[:2]
         path = target.partition("//")[2].partition("/")[2] if "//" in target else target[1:]
-        exchange = Exchange(self, stream, target, headers, body)
+        exchange = Exchange(self, stream, target, headers, body, method)
         self.seen.append(exchange)
         way = path.split("/")[0]
         if way in self.answers:
-            await exchange.send(self.answers[way](exchange))
-            return True
+            answer = self.answers[way](exchange)
+            await exchange.send(answer)
+            return not isinstance(answer, Closing)
+        if way in self.ways:
+            return await self.ways[way](exchange)
         if way in _FIXED:
             await exchange.send(_FIXED[way])
             return True
         if way.startswith("together-"):
             return await _together(exchange)
-        return await (STREAMS.get(way) or _MOVING[way])(exchange)
+        return await (STREAMS.get(way) or RESPONSES.get(way) or _MOVING[way])(exchange)

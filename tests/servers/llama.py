@@ -1,4 +1,4 @@
-"""Run llama.cpp's own HTTP server: ``python llama.py MODEL PORT``."""
+"""Run llama.cpp's own HTTP server: ``python llama.py MODEL PORT [embed]``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ _START_SECONDS = 30
 
 
 @contextmanager
-def running_llama(folder: Path) -> Iterator[str]:
-    """Start the server with a tiny model written to *folder*; give its base URL; stop it."""
+def running_llama(folder: Path, *, embeds: bool = False) -> Iterator[str]:
+    """
+    Start the server with a tiny model written to *folder*; give its base URL; stop it.
+
+    One that *embeds* does nothing else.
+    """
     model = folder / "tiny.gguf"
     writer = [sys.executable, str(Path(__file__).with_name("tiny_model.py")), str(model)]
     subprocess.run(writer, check=True, capture_output=True)
@@ -32,7 +36,9 @@ def running_llama(folder: Path) -> Iterator[str]:
     with (
         log,
         subprocess.Popen(
-            [sys.executable, __file__, str(model), str(port)], stdout=log, stderr=log
+            [sys.executable, __file__, str(model), str(port), *(["embed"] if embeds else [])],
+            stdout=log,
+            stderr=log,
         ) as server,
     ):
         try:
@@ -56,7 +62,7 @@ def _await_health(port: int, server: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"llama.cpp's server was not ready within {_START_SECONDS} s")
 
 
-def _serve(model: str, port: int) -> None:
+def _serve(model: str, port: int, *, embeds: bool) -> None:
     xllamacpp: Any = importlib.import_module("xllamacpp")
     options = xllamacpp.CommonParams()
     options.model.path = model
@@ -66,10 +72,13 @@ def _serve(model: str, port: int) -> None:
     options.n_parallel = 4
     options.cpuparams.n_threads = 1
     options.warmup = False
+    if embeds:
+        options.embedding = True
+        options.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     _running = xllamacpp.Server(options)  # serves as long as it is referenced
     while True:
         time.sleep(3600)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]), embeds="embed" in sys.argv[3:])

@@ -14,6 +14,7 @@ import anyio
 
 import genai_pipeline as gp
 from genai_pipeline.sinks import Disk
+from tests import canary
 from tests.sinks.mortal_sinks import IN_FLIGHT, KINDS, RECORDS
 
 FOLDER, KIND = Path(sys.argv[1]), sys.argv[2]
@@ -85,7 +86,9 @@ model = gp.testing.Script.of(answer)
 
 async def ask(number: int) -> str:
     """Make the paid call."""
-    return (await model(gp.Request(f"say {number}", max_output_tokens=9))).text
+    return (
+        await model(gp.Request(f"say {number}", system=canary.PROMPT, max_output_tokens=9))
+    ).text
 
 
 def halves(text: str) -> list[dict[str, Any]]:

@@ -43,6 +43,13 @@ def test_everything_is_told() -> None:
     assert re.search(r"summarise +6,200 +100 ms +300 ms +900 ms +2.5 s", text)
 
 
+def test_mended_answers_are_counted() -> None:
+    """What stages did about answers that they could not use is told, if they did anything."""
+    text = told(mended={"reasked": 12, "cap_raised": 3})
+    assert "mended        reasked 12, cap raised 3" in text
+    assert "mended" not in told()
+
+
 @pytest.mark.parametrize(
     ("changes", "headline"),
     [

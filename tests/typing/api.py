@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar, assert_type
+from typing import Any, Literal, TypedDict, TypeVar, assert_type
+
+import attrs
 
 import genai_pipeline as gp
 
@@ -125,6 +127,51 @@ wrong_side: gp.Stage[str, str] = gp.tee(keep_number)  # type: ignore[arg-type]  
 not_a_stage: gp.Stage[str, int] = gp.chain(length)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+# -- Generated values are of the type that was asked for. ----------------------------------------
+
+
+class Ticket(TypedDict):
+    """What is asked about."""
+
+    subject: str
+
+
+@attrs.frozen
+class Invoice:
+    """What is asked for."""
+
+    total: int
+
+
+def about(ticket: Ticket) -> gp.Request:
+    """A prompt that is a function."""
+    return gp.Request(ticket["subject"], temperature=0)
+
+
+def is_settled(invoice: Invoice) -> bool:
+    """A function of what was asked for."""
+    return invoice.total == 0
+
+
+assert_type(gp.generate(model, prompt="{value}", input=str, output=Invoice), gp.Stage[str, Invoice])
+assert_type(gp.generate(model, prompt=about, output=Invoice), gp.Stage[Ticket, Invoice])
+assert_type(gp.generate(model, prompt="{subject}", output=Invoice), gp.Stage[Any, Invoice])
+assert_type(gp.generate(model, prompt=about, output=list[int]), gp.Stage[Ticket, list[int]])
+assert_type(gp.generate(model, prompt=about, output=str, reasks=2), gp.Stage[Ticket, str])
+assert_type(gp.generate(model, prompt=about, output={"type": "object"}), gp.Stage[Ticket, Any])
+assert_type(gp.generate(model, prompt=about, output=Literal["a", "b"]), gp.Stage[Ticket, Any])
+asked: gp.Stage[Ticket, Invoice] = gp.generate(
+    gp.resilient(model), prompt="{subject}", input=Ticket, output=Invoice, mode="native"
+)
+filed = gp.chain(gp.generate(model, prompt=str.upper, output=Invoice), gp.map(is_settled))
+
+invoices = gp.generate(model, prompt=about, output=Invoice)
+wrong_output: gp.Stage[Ticket, str] = invoices  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+wrong_mode = gp.generate(model, prompt=about, output=Invoice, mode="guess")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+wrong_option = gp.generate(model, prompt=about, output=Invoice, reask=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+wrong_prompt = gp.generate(model, prompt=length, output=Invoice)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
 # -- Middleware fits around whatever has its types, and nothing else. ----------------------------
 
 
@@ -173,6 +220,27 @@ async def embed(texts: Sequence[str]) -> list[list[float] | Exception]:
 one_at_a_time: gp.Handler[str, list[float]] = gp.batched(embed, size=32)
 wrong_batch: gp.Handler[int, list[float]] = gp.batched(embed, size=32)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
+# -- Texts get vectors. ---------------------------------------------------------------------------
+
+
+async def embedder(request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+    """A model that embeds."""
+    return gp.EmbeddingResponse([[0.0] for _ in request.texts])
+
+
+def body(row: dict[str, str]) -> str:
+    """The text of a row."""
+    return row["body"]
+
+
+assert_type(gp.embed(embedder), gp.Stage[str, gp.embeddings.Embedded[str]])
+assert_type(
+    gp.embed(embedder, text=body, dimensions=8, task="document"),
+    gp.Stage[dict[str, str], gp.embeddings.Embedded[dict[str, str]]],
+)
+gp.embed(model)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+gp.embed(embedder, text=length)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
 # -- A pipeline joins what fits. -----------------------------------------------------------------
 
 texts = gp.sources.Values(["a", "b"])
@@ -220,3 +288,25 @@ no_such_window = gp.Budget(cap=5, window="week")  # type: ignore[arg-type]  # py
 assert_type(gp.Record("a", "1").value, str)
 assert_type(gp.Record("a", "1").with_value(1), gp.Record[int])
 covariant: gp.Record[object] = gp.Record("a", "1")
+
+
+# -- Lost calls: a provider that can be asked for them. -------------------------------------------
+
+
+class Remembering:
+    """A provider that can be asked what became of a call."""
+
+    async def __call__(self, request: gp.Request, /) -> gp.Response:
+        """Answer."""
+        return gp.Response(gp.call_token() or request.prompt)
+
+    async def find(self, call: gp.LostCall, /) -> gp.Response | None:
+        """Answer what became of a call, as far as it is known."""
+        return gp.Response(call.request.prompt) if call.token else None
+
+
+remembering: gp.ReconcilingProvider = Remembering()
+assert_type(gp.map(ask, on_unknown="reconcile"), gp.Stage[str, str])
+gp.Journaled(provider="mine", model="mine", find=Remembering().find)
+forgetful: gp.ReconcilingProvider = model  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+gp.map(ask, on_unknown="guess")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue,reportArgumentType]

@@ -64,10 +64,10 @@ def test_a_text_is_one_user_turn() -> None:
         (lambda: request("x", max_output_tokens=0), "max_output_tokens=0; give a whole number"),
         (lambda: request("x", max_output_tokens=1.5), r"max_output_tokens=1\.5; give a whole"),
         (lambda: request("x", max_output_tokens=True), "max_output_tokens=True; give a whole"),
-        (lambda: request("x", temperature=2.1), r"temperature=2\.1; give 0 to 2, or None"),
-        (lambda: request("x", temperature=float("nan")), "temperature=nan; give 0 to 2"),
-        (lambda: request("x", temperature="1"), "temperature='1'; give 0 to 2"),
-        (lambda: request("x", temperature=True), "temperature=True; give 0 to 2"),
+        (lambda: request("x", temperature=2.1), r"temperature=2\.1; give a number, 0 to 2"),
+        (lambda: request("x", temperature=float("nan")), "temperature=nan; give a number, 0 to 2"),
+        (lambda: request("x", temperature="1"), "temperature='1'; give a number, 0 to 2"),
+        (lambda: request("x", temperature=True), "temperature=True; give a number, 0 to 2"),
         (lambda: request("x", labels="ab"), "labels='ab'; give several texts"),
         (lambda: request("x", labels=3), "labels=3; give several texts"),
         (lambda: request("x", labels=["a"]), "give at least two, each a different text"),
@@ -217,6 +217,8 @@ def test_chunks_join_to_the_response(response: gp.Response, texts: list[str]) ->
         request_id=response.request_id,
         raw_finish_reason=response.raw_finish_reason,
         attributes=response.attributes,
+        parts=response.parts,
+        logprobs=response.logprobs,
     )
     joined = gp.join_chunks([*map(gp.Chunk, texts), last])
     assert joined == attrs.evolve(response, text="".join(texts) + response.text)

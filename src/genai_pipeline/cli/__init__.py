@@ -18,6 +18,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "cost": "_cost:cost",
     "dead": "_dead:dead",
+    "held": "_held:held",
     "journal": "_upkeep:journal",
     "plan": "_plan:plan",
     "purge": "_upkeep:purge",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from genai_pipeline._journal_admin import KeptRecord, Selector
@@ -14,6 +12,7 @@ from genai_pipeline.cli._edges import dead_letters
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.cli._journal_file import perform, reader, writer
+from genai_pipeline.cli._selection import ALL, counted, key_of, selected
 from genai_pipeline.cli._table import iso, minute, print_json, print_table
 from genai_pipeline.cli._target import UsageError
 from genai_pipeline.journals import SqliteReader
@@ -22,7 +21,6 @@ from genai_pipeline.telemetry import _figures as figures
 
 __all__ = ["dead"]
 
-_ALL = 1_000_000_000
 _SHOWN = ("pipeline", "generation", "stage", "error", "category", "message", "attempts")
 
 
@@ -32,28 +30,8 @@ def dead(options: argparse.Namespace) -> int:
     return perform(actions[options.action], options)
 
 
-def _selector(options: argparse.Namespace, *, needs_some: bool) -> Selector:
-    which = Selector(
-        pipeline=options.pipeline,
-        keys=tuple(options.key),
-        stage=options.stage,
-        error=None if options.error is None else options.error.rpartition(".")[2],
-        category=options.category,
-        since=options.since,
-        until=options.until,
-    )
-    if which == Selector() and needs_some and not options.all:
-        raise UsageError(
-            f"dead {options.action}: say which records: --key, --stage, --error, --category, "
-            "--since, --until or --pipeline; or --all"
-        )
-    if which != Selector() and options.all:
-        raise UsageError(f"dead {options.action}: --all goes with no other choice of records")
-    return which
-
-
 async def _list(options: argparse.Namespace) -> int:
-    which = _selector(options, needs_some=False)
+    which = selected(options, "dead", needs_some=False)
     async with reader(options) as journal:
         found = await journal.records(which, limit=options.limit + 1)
     shown = found[: options.limit]
@@ -63,7 +41,7 @@ async def _list(options: argparse.Namespace) -> int:
         rows = [
             [
                 minute(record.at),
-                _key(record),
+                key_of(record),
                 record.stage or "-",
                 (record.error or "-").rpartition(".")[2],
                 record.message or "",
@@ -79,7 +57,7 @@ async def _list(options: argparse.Namespace) -> int:
 async def _show(options: argparse.Namespace) -> int:
     which = Selector(pipeline=options.pipeline, keys=tuple(options.keys))
     async with reader(options) as journal:
-        found = await journal.records(which, limit=_ALL)
+        found = await journal.records(which, limit=ALL)
         letters = [await _letter(journal, record) for record in found]
     missing = sorted(set(options.keys) - {record.key for record in found})
     if options.json:
@@ -94,7 +72,7 @@ async def _show(options: argparse.Namespace) -> int:
 
 
 def _print_record(record: KeptRecord, letter: dict[str, Any] | None) -> None:
-    print(f"{one_line(_key(record))}")
+    print(f"{one_line(key_of(record))}")
     print(f"  {'died':<12}{minute(record.at)} UTC")
     for name in _SHOWN:
         value = getattr(record, name)
@@ -114,15 +92,15 @@ def _safe(line: str) -> str:
 
 
 async def _redrive(options: argparse.Namespace) -> int:
-    which = _selector(options, needs_some=True)
+    which = selected(options, "dead", needs_some=True)
     if options.dry_run:
         async with reader(options) as journal:
-            found = await journal.records(which, limit=_ALL)
-        _say(f"{_counted(found)} would be redriven")
+            found = await journal.records(which, limit=ALL)
+        _say(f"{counted(found)} would be redriven")
         return Exit.DONE
     async with await writer(options) as journal:
-        found = await journal.records(which, limit=_ALL)
-        _say(f"{_counted(found)} to redrive")
+        found = await journal.records(which, limit=ALL)
+        _say(f"{counted(found)} to redrive")
         count = await journal.redrive(which, reuse=not options.fresh) if found else 0
     if count:
         calls = "all calls are made anew" if options.fresh else "answered calls are used again"
@@ -131,10 +109,10 @@ async def _redrive(options: argparse.Namespace) -> int:
 
 
 async def _export(options: argparse.Namespace) -> int:
-    which = _selector(options, needs_some=True)
+    which = selected(options, "dead", needs_some=True)
     count = purged = 0
     async with reader(options) as journal:
-        found = await journal.records(which, limit=_ALL)
+        found = await journal.records(which, limit=ALL)
         if options.output == "-":
             for record in found:
                 letter = await _letter(journal, record)
@@ -147,7 +125,7 @@ async def _export(options: argparse.Namespace) -> int:
                     letter = await _letter(journal, record)
                     purged += letter is None
                     if letter is not None:
-                        await sink(Record(letter, _key(record)))
+                        await sink(Record(letter, key_of(record)))
         count = len(found) - purged
     gone = f"; {figures.count(purged)} were purged before" if purged else ""
     _say(f"dead letters exported: {figures.count(count)}{gone}")
@@ -160,17 +138,6 @@ async def _letter(journal: SqliteReader, record: KeptRecord) -> dict[str, Any] |
         return None
     letter: dict[str, Any] = json.loads(kept)
     return letter
-
-
-def _counted(records: Sequence[KeptRecord]) -> str:
-    errors = Counter((record.error or "-").rpartition(".")[2] for record in records)
-    told = ", ".join(f"{figures.count(number)} {name}" for name, number in errors.most_common())
-    noun = "record" if len(records) == 1 else "records"
-    return f"{figures.count(len(records))} {noun}" + (f" ({told})" if told else "")
-
-
-def _key(record: KeptRecord) -> str:
-    return "(purged)" if record.key is None else record.key
 
 
 def _plain(record: KeptRecord) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def add_journal_commands(commands: Commands, at_least_one: Callable[[str], int])
     _add_json(status)
     _add_runs(commands, at_least_one)
     _add_dead(commands, at_least_one)
+    _add_held(commands, at_least_one)
     _add_cost(commands, at_least_one)
     _add_upkeep(commands)
     purge = _add(
@@ -126,25 +127,48 @@ def _add_dead(commands: Commands, at_least_one: Callable[[str], int]) -> None:
     )
 
 
-def _add_selectors(parser: argparse.ArgumentParser) -> None:
+def _add_held(commands: Commands, at_least_one: Callable[[str], int]) -> None:
+    held = commands.add_parser(
+        "held",
+        help="list or release records that wait for money or for a person",
+        description="Looks after records that a journal holds.",
+        allow_abbrev=False,
+    )
+    actions = held.add_subparsers(dest="action", required=True, metavar="ACTION")
+    list_ = _add(actions, "list", "which there are", "Lists held records, the latest first.")
+    _add_selectors(list_, "was held")
+    _add_limit(list_, at_least_one)
+    _add_json(list_)
+    release = _add(
+        actions,
+        "release",
+        "let them be worked on again",
+        "Lets held records be worked on again by the next run. Their calls of unknown outcome are "
+        "given up: they count at the most they can cost, and are made again.",
+    )
+    _add_selectors(release, "was held")
+    release.add_argument("--dry-run", action="store_true", help="count them, and change nothing")
+
+
+def _add_selectors(parser: argparse.ArgumentParser, ended: str = "died") -> None:
     group = parser.add_argument_group("which records", "those that fit everything given")
     group.add_argument("--all", action="store_true", help="all of them")
     group.add_argument(
         "--key", metavar="KEY", action="append", default=[], help="of this key; may be repeated"
     )
-    group.add_argument("--stage", metavar="NAME", help="that died in this stage")
-    group.add_argument("--error", metavar="CLASS", help="that died of an error of this class")
+    group.add_argument("--stage", metavar="NAME", help=f"that {ended} in this stage")
+    group.add_argument("--error", metavar="CLASS", help=f"that {ended} for an error of this class")
     group.add_argument(
         "--category",
         choices=("transient", "permanent", "system", "data"),
-        help="that died of an error of this category",
+        help=f"that {ended} for an error of this category",
     )
     for name, when in (("--since", "then or later"), ("--until", "before then")):
         group.add_argument(
             name,
             metavar="TIME",
             type=moment,
-            help=f"that died {when}: 2026-11-26T14:30, or 12h for so long ago",
+            help=f"that {ended} {when}: 2026-11-26T14:30, or 12h for so long ago",
         )
     _add_pipeline(group)
 

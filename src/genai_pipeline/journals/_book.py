@@ -190,6 +190,7 @@ class Book:
                 state=call.state,
                 stage=call.intent.stage,
                 hold=call.intent.hold or 0,
+                at=call.intent.at,
             )
             for call in self.calls_of.get(item.item[:-2], ())
             if call.state != "void" and call.intent.item >= oldest

@@ -94,7 +94,7 @@ def backup(tables: Tables, to: Path) -> None:
     draft.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
-        tables.do("VACUUM INTO ?", str(draft))
+        tables.alone("VACUUM INTO ?", str(draft))
         publish(draft, to)
     finally:
         draft.unlink(missing_ok=True)

@@ -87,6 +87,7 @@ def prepare(connection: Connection, *, synchronous: str = "FULL") -> None:
         ("trusted_schema", 0, 0),
         ("cell_size_check", 1, 1),
         ("foreign_keys", 0, 0),
+        ("temp_store", 2, 2),  # memory
     ):
         connection.execute(f"PRAGMA {pragma} = {value}").fetchall()
         row = connection.execute(f"PRAGMA {pragma}").fetchone()

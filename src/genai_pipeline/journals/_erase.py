@@ -49,25 +49,20 @@ def erase_unless_carried(tables: Tables, owner: int, subject: str) -> Erased | N
     return found
 
 
-def finish(tables: Tables, count_commit: Callable[[Tables], int]) -> None:
+def finish(tables: Tables, commit: Callable[[], None]) -> None:
     """Erase what an earlier owner of the journal had begun to; nobody carries anything."""
-    connection = tables.connection
     left = tables.all("SELECT owner, subject FROM erasure ORDER BY owner")
     if not left:
         return
-    connection.execute("BEGIN IMMEDIATE")
     for owner, named in left:
         if named is not None:
             subject = tables.vault.unseal(named, _place(owner)).decode("utf-8", "surrogatepass")
             _erase(tables, owner, subject)
-    count_commit(tables)
-    connection.execute("COMMIT")
+    commit()
     clean(tables)
-    connection.execute("BEGIN IMMEDIATE")
     for owner, _ in left:
         end(tables, owner)
-    count_commit(tables)
-    connection.execute("COMMIT")
+    commit()
 
 
 def _items(tables: Tables, owner: int) -> tuple[list[bytes], list[bytes]]:

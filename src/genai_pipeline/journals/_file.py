@@ -16,6 +16,7 @@ from genai_pipeline._journal_admin import Erased
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._bulk import prepare_bulk
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, Connection, prepare
 from genai_pipeline.journals._encryption import Encryption, make_vault
@@ -23,9 +24,9 @@ from genai_pipeline.journals._erase import finish
 from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
-from genai_pipeline.journals._operation import Operation
+from genai_pipeline.journals._operation import Bulk, Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
-from genai_pipeline.journals._recovery import Owner, commits, count_commit, leave, take_over
+from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._status import (
     JournalStatus,
@@ -33,7 +34,7 @@ from genai_pipeline.journals._status import (
     status_path,
     write_status,
 )
-from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._tables import Tables, Undone
 from genai_pipeline.journals._vault import Vault
 
 __all__ = ["JournalFile"]
@@ -59,6 +60,9 @@ class JournalFile:
     synchronous: str = "FULL"
     codec: Encryption | Codec | None = None
 
+    _log: Path = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Path(f"{self.path}-wal"), takes_self=True)
+    )
     lock: OwnerLock = attrs.field(init=False)
     vault: Vault = attrs.field(init=False)
     tables: Tables = attrs.field(init=False)
@@ -72,6 +76,9 @@ class JournalFile:
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     charged: int = attrs.field(default=0, init=False)
     budgets: dict[str, tuple[int, int, int]] = attrs.field(factory=dict, init=False)
+    _full_at: int = attrs.field(default=0, init=False)
+    """The size of a log that was written back, and begins anew at its beginning."""
+
     _told: float = attrs.field(default=float("-inf"), init=False)
     _tried: float = attrs.field(default=float("-inf"), init=False)
 
@@ -112,28 +119,33 @@ class JournalFile:
         try:
             prepare(connection, synchronous=self.synchronous)
             migrate(connection, self.path)
+            prepare_bulk(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _take_over(self) -> None:
-        connection = self.tables.connection
-        self._check_loss(commits(self.tables))
-        connection.execute("BEGIN IMMEDIATE")
-        self.name, self.committed = take_over(self.tables, self.owner)
-        connection.execute("COMMIT")
+        found = commits(self.tables)
+        self._check_loss(found)
+        self.name = take_over(self.tables, self.owner)
+        self.committed = found + 1
+        self.tables.commit(self.committed)
         self.tables.remember()
         self._finish_erasing()
 
     def _finish_erasing(self) -> None:
         try:
-            finish(self.tables, count_commit)
+            finish(self.tables, self._commit_written)
         except sqlite3.Error as error:
             if not is_full(error):
                 raise
-            self.tables.remember()  # there is room for the runs, and the next owner tries again
-        self.committed = commits(self.tables)
+            self.tables.roll_back()  # there is room for the runs, and the next owner tries again
+            self.committed = commits(self.tables)
+
+    def _commit_written(self) -> None:
+        self.tables.commit(self.committed + 1)
+        self.committed += 1
 
     def _check_loss(self, found: int) -> None:
         said = read_status(self.path)
@@ -150,13 +162,17 @@ class JournalFile:
 
     def carry_out(self, batch: Sequence[Operation]) -> None:
         """Do all of *batch*, each alone, and make it durable together."""
-        try:
-            self._carry_out(batch)
-        finally:
-            for operation in batch:
-                operation.done = True
+        self._carry_out(batch)
         for operation in batch:
             self._count(operation)
+
+    def tidy(self) -> None:
+        """Write the log back if it is full, and tell the status; what was done is durable."""
+        if self.stopped is None:
+            try:
+                self._checkpoint()
+            except sqlite3.Error as error:
+                self._mend([], error)
         self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)
 
     def _carry_out(self, batch: Sequence[Operation]) -> None:
@@ -166,7 +182,6 @@ class JournalFile:
         batch = self._admitted(batch)
         try:
             self._commit(batch)
-            self._checkpoint()
         except (sqlite3.Error, StorageFailed) as error:
             self._mend(batch, error)
         except BaseException as error:
@@ -198,36 +213,69 @@ class JournalFile:
             for operation in batch:
                 self._do(operation)
             return
-        connection = self.tables.connection
-        connection.execute("BEGIN IMMEDIATE")
-        if not self._do_all(together):
-            connection.execute("ROLLBACK")
-            self.tables.remember()
-            connection.execute("BEGIN IMMEDIATE")
+        trusting = not self.tables.wary
+        if not (self._try(together) or (trusting and self._try(together))):
             self._do_each(together)
-        number = count_commit(self.tables)
-        self.vault.flush()
-        connection.execute("COMMIT")
-        self.committed, self.failures = number, 0
+            self.tables.commit(self.committed + 1)
+        self.committed, self.failures = self.committed + 1, 0
         for operation in batch:
             if operation.kind == "alone":
                 self._do(operation)
 
+    def _try(self, batch: Sequence[Operation]) -> bool:
+        """Do all of *batch* together; else none of it, and answer false."""
+        with suppress(Undone):
+            if self._do_all(batch):
+                self.tables.commit(self.committed + 1)
+                return True
+        self.tables.roll_back()
+        return False
+
     def _do_all(self, batch: Sequence[Operation]) -> bool:
         """Do all of *batch*; answer whether what failed in it had written nothing before."""
+        alike: dict[Bulk, list[Operation]] = {}
         for operation in batch:
+            if operation.bulk is not None:
+                # Whoever asked for one waits for it, so that of these none rests on another.
+                alike.setdefault(operation.bulk, []).append(operation)
+                continue
+            if not self._do_alike(alike):
+                return False
             before = self.tables.writes
             self._do(operation)
             if operation.error is not None and self.tables.writes != before:
                 return False
+        return self._do_alike(alike)
+
+    def _do_alike(self, alike: dict[Bulk, list[Operation]]) -> bool:
+        """Do what is of one kind at once, and forget it; answer whether that worked."""
+        while alike:
+            bulk, operations = alike.popitem()
+            try:
+                results = bulk(self.tables, [operation.given for operation in operations])
+            except Undone:
+                raise
+            except Exception as error:
+                if is_fatal(error):
+                    raise
+                return False
+            for operation, result in zip(operations, results, strict=True):
+                failed = isinstance(result, Exception)
+                operation.error = result if failed else None
+                operation.result = None if failed else result
         return True
 
     def _do_each(self, batch: Sequence[Operation]) -> None:
         """Do each of *batch*, and undo what one that fails has written."""
         connection = self.tables.connection
+        self.tables.begin()
         for operation in batch:
             connection.execute("SAVEPOINT operation")
-            self._do(operation)
+            try:
+                self._do(operation)
+                self.tables.flush()
+            except Undone as undone:
+                operation.error = translated(undone.cause, self.path)
             if operation.error is not None:
                 connection.execute("ROLLBACK TO operation")
                 self.tables.forget()
@@ -236,7 +284,9 @@ class JournalFile:
     def _do(self, operation: Operation) -> None:
         operation.error = None
         try:
-            operation.result = operation.act(self.tables)
+            operation.result = operation.do(self.tables)
+        except Undone:
+            raise
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -272,13 +322,20 @@ class JournalFile:
         self.tables = Tables(self._connection(), self.vault)
         connection = self.tables.connection
         # What a failed sync left in memory only must reach the disk before it is believed.
-        if not self.full and connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if not self.full and not self._write_back("TRUNCATE"):
             raise StorageFailed(f"the log of {self.path} cannot be written back")
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise StorageFailed(f"the journal {self.path} is damaged: {found}")
         self.committed = commits(self.tables)
         self.tables.remember()
+
+    def give_up(self, batch: Sequence[Operation], error: BaseException) -> None:
+        """Do nothing more, since *error* came out of what was to be done."""
+        if self.stopped is None:
+            self._stop(batch, error)
+        else:
+            _fail(batch, self.stopped)
 
     def _stop(self, batch: Sequence[Operation], error: BaseException) -> None:
         self.stopped = StorageFailed(f"{translated(error, self.path)} (nothing more is written)")
@@ -293,16 +350,28 @@ class JournalFile:
             self.tables.connection.close()
 
     def _checkpoint(self) -> None:
-        with suppress(FileNotFoundError):
-            log = self.path.with_name(self.path.name + "-wal")
-            if log.stat().st_size > self.checkpoint_bytes:
-                self.tables.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        try:
+            size = self._log.stat().st_size
+        except FileNotFoundError:
+            return
+        if size <= max(self.checkpoint_bytes, self._full_at):
+            return
+        # A log that was written back keeps its size and is filled anew, which is quicker than
+        # to let it grow; it is full when it grows on. It is cut at times, lest it grow for ever.
+        cut = size > 2 * self.checkpoint_bytes
+        self._write_back("TRUNCATE" if cut else "PASSIVE")
+        self._full_at = 0 if cut else size
+
+    def _write_back(self, how: str) -> bool:
+        row = self.tables.connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+        return not row[0]
 
     def rest(self) -> None:
         """Write the log back while nobody asks for anything."""
         if self.stopped is None:
             try:
-                self.tables.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._write_back("TRUNCATE")
+                self._full_at = 0
             except sqlite3.Error as error:
                 self._mend([], error)
         self._tell("stopped" if self.stopped else "open", at_most_each=_SECOND)
@@ -322,6 +391,7 @@ class JournalFile:
 
     def crash(self) -> None:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
+        self.stopped = StorageFailed(f"the journal {self.path} has crashed")
         self._close_connection()
         self.vault.close()
         self.lock.drop()

@@ -8,7 +8,7 @@ from typing import Self
 
 import anyio
 import attrs
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
@@ -96,7 +96,7 @@ class Memory:
 
     async def end_run(self, run: int, state: str, at: float, counts: Mapping[str, int], /) -> None:
         """Note that it ended: ``ended``, ``stopped`` or ``failed``."""
-        await checkpoint()
+        await cancel_shielded_checkpoint()
         self._book.end_run(run, state, at, counts)
 
     async def finished(self, pipeline: str, fingerprint: str, /) -> Digests:
@@ -136,7 +136,7 @@ class Memory:
 
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         """Note how a call ended, keep its answer, and settle its hold; once."""
-        await checkpoint()
+        await cancel_shielded_checkpoint()
         settled = self._book.end_call(call, end)
         self._freed()
         return settled
@@ -148,7 +148,7 @@ class Memory:
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
         """Note how the carrying of a record ended; an end that it has is not changed."""
-        await checkpoint()
+        await cancel_shielded_checkpoint()
         self._book.end_item(item, end)
         self._freed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from genai_pipeline.journals._recovery import Owner
 
 __all__ = ["OwnerLock", "boot_id", "this_process"]
 
+_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -57,6 +59,33 @@ class OwnerLock:
             except BaseException:
                 os.close(descriptor)
                 raise
+            os.close(descriptor)
+
+    def acquire_or_look(self, owner: Owner, journal: Path) -> bool:
+        """
+        Take the lock where a file for it can be made, and answer true.
+
+        Elsewhere, as on a disk that is read-only, only see that nobody has it.
+        """
+        try:
+            self.acquire(owner, journal)
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            self._require_free(journal)
+            return False
+        return True
+
+    def _require_free(self, journal: Path) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(journal, os.pread(descriptor, 1000, 0)) from None
+        finally:
             os.close(descriptor)
 
     def _is_there(self, descriptor: int) -> bool:

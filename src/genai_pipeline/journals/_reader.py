@@ -15,7 +15,7 @@ import attrs
 
 from genai_pipeline._journal import ItemState
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connection
@@ -29,6 +29,8 @@ from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._vault import KEY_ID, Locked, Vault
 
 __all__ = ["SqliteReader"]
+
+_NO_SHARED_MEMORY = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 _LEFT_BEHIND: Mapping[str, Mapping[str, str]] = {
     "run": {"state": "iif(state = 'running', 'died', state)"},
@@ -52,8 +54,10 @@ class SqliteReader(SqliteKeeper):
         async with gp.journals.SqliteReader("run.db") as journal:
             print(await journal.costs(("model",)))
 
-    While it is entered, nobody else can enter the journal. After a crash it tells what the next
-    run will find: the run has died, its records are ready, its calls under way are unknown.
+    While it is entered, nobody else can enter the journal; where its folder cannot be written, as
+    on a read-only disk, nothing is written, and what changes meanwhile is noticed. After a crash
+    it tells what the next run will find: the run has died, its records are ready, its calls under
+    way are unknown.
 
     Raises `ConfigurationError` on entering when another process has the file, or it is no journal
     or a later version's; and when asked for a change. Raises `StorageFailed` when the file is
@@ -72,6 +76,11 @@ class SqliteReader(SqliteKeeper):
     _tables: Tables | None = attrs.field(default=None, init=False, repr=False)
     _lock: OwnerLock = attrs.field(init=False, repr=False)
     _turn: anyio.Lock = attrs.field(factory=anyio.Lock, init=False, repr=False)
+    _unlocked: tuple[tuple[int, int], ...] | None = attrs.field(
+        default=None, init=False, repr=False
+    )
+    """How the files were when they were entered, if they could not be locked."""
+
     _remains: tuple[Path, ...] = attrs.field(default=(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -102,7 +111,9 @@ class SqliteReader(SqliteKeeper):
                 f"SqliteReader: path={str(self.path)!r}: there is no such file"
             )
         with storage_errors(self.path):
-            self._lock.acquire(this_process(self.clock.wall()), self.path)
+            self._require_readable()
+            locked = self._lock.acquire_or_look(this_process(self.clock.wall()), self.path)
+            self._unlocked = None if locked else self._look()
             try:
                 self._tables = self._opened()
             except BaseException:
@@ -139,16 +150,40 @@ class SqliteReader(SqliteKeeper):
             connection.execute("PRAGMA trusted_schema = 0").fetchall()
             self._require_this_version(connection)
             _show_left_behind(connection)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if is_logged and getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_SHARED_MEMORY:
+                raise StorageFailed(
+                    f"the journal {self.path} was left by a crash: to read its log, a file must "
+                    f"be written beside it, and {self.path.parent} cannot be written; copy "
+                    f"{self.path.name} and {log.name} to a folder that can, and ask there"
+                ) from error
             raise
         return connection
+
+    def _require_readable(self) -> None:
+        try:
+            self.path.open("rb").close()
+        except PermissionError as error:
+            raise StorageFailed(f"the journal {self.path}: this user may not read it") from error
 
     def _require_this_version(self, connection: Connection) -> None:
         if version_of(connection, self.path) < VERSION:
             raise ConfigurationError(
                 f"SqliteReader: path={str(self.path)!r} was written by an earlier version of this "
                 "library, or holds no journal; run its pipeline once, which brings it forward"
+            )
+
+    def _look(self) -> tuple[tuple[int, int], ...]:
+        """Answer what tells whether somebody wrote to the journal."""
+        found = (path.stat() for path in (self.path, self._beside("-wal")) if path.exists())
+        return tuple((each.st_size, each.st_mtime_ns) for each in found)
+
+    def _require_unchanged(self) -> None:
+        if self._unlocked is not None and self._look() != self._unlocked:
+            raise StorageFailed(
+                f"the journal {self.path} was changed while it was read, and could not be locked, "
+                "since its folder cannot be written; ask again"
             )
 
     def _leave(self) -> None:
@@ -160,7 +195,8 @@ class SqliteReader(SqliteKeeper):
 
     def _release(self) -> None:
         for path in self._remains:
-            path.unlink(missing_ok=True)
+            if path.exists():  # a read-only disk refuses even what would do nothing
+                path.unlink(missing_ok=True)
         self._lock.release()
 
     async def _ask(self, act: Callable[[Tables], Any], kind: Kind = "write") -> Any:
@@ -175,7 +211,9 @@ class SqliteReader(SqliteKeeper):
                 if kind == "alone":  # a copy is of the file as it is
                     _hide_views(tables.connection)
                 try:
-                    return act(tables)
+                    answer = act(tables)
+                    self._require_unchanged()
+                    return answer
                 finally:
                     if kind == "alone":
                         _show_left_behind(tables.connection)

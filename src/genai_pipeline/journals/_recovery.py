@@ -14,7 +14,7 @@ from genai_pipeline._lives import Life, left_behind
 from genai_pipeline.journals._sql_calls import apply
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["Owner", "count_commit", "leave", "take_over"]
+__all__ = ["Owner", "commits", "leave", "take_over"]
 
 
 @attrs.frozen(kw_only=True)
@@ -39,9 +39,9 @@ def _set(tables: Tables, name: str, value: object) -> None:
     tables.do("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", name, value)
 
 
-def take_over(tables: Tables, owner: Owner) -> tuple[str, int]:
+def take_over(tables: Tables, owner: Owner) -> str:
     """
-    Put in order what an earlier owner left; answer the journal's own name and its commits.
+    Put in order what an earlier owner left; answer the journal's own name.
 
     What is left by an owner that went down with its machine is no fault of any record.
     """
@@ -67,7 +67,7 @@ def take_over(tables: Tables, owner: Owner) -> tuple[str, int]:
     over = "stopped" if before is None else "died"
     tables.do("UPDATE run SET state = ? WHERE state = 'running'", over)
     _set(tables, "owner", json.dumps(attrs.asdict(owner)))
-    return name, count_commit(tables)
+    return str(name)
 
 
 def leave(tables: Tables) -> None:
@@ -75,13 +75,6 @@ def leave(tables: Tables) -> None:
     tables.do("DELETE FROM meta WHERE name = 'owner'")
 
 
-def count_commit(tables: Tables) -> int:
-    """Count the commit that is being made: by it, lost ones and doubtful ones are found."""
-    number = commits(tables) + 1
-    _set(tables, "commits", number)
-    return number
-
-
 def commits(tables: Tables) -> int:
-    """Answer how many commits are in the file."""
+    """Answer how many commits are in the file: by it, lost and doubtful ones are found."""
     return int(_get(tables, "commits") or 0)

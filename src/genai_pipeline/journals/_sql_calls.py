@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from genai_pipeline._identity import pseudonym
-from genai_pipeline._journal import BudgetUse, CallEnd, Intent, RawAnswer, Settled
-from genai_pipeline._ledger import Account, Change, reserve, settle
-from genai_pipeline.errors import AccountingError, StorageFailed
+import attrs
+
+from genai_pipeline._journal import CallEnd, CallState, Intent, RawAnswer, Settled
+from genai_pipeline._ledger import Account, Change, settle
+from genai_pipeline.errors import AccountingError, BudgetExhausted, StorageFailed
+from genai_pipeline.journals._bulk import RowKind
+from genai_pipeline.journals._sql_accounts import Accounts
 from genai_pipeline.journals._tables import Tables, readable
+from genai_pipeline.messages import Usage
 
-__all__ = ["answer", "apply", "begin_call", "digest_of", "end_call", "void"]
+__all__ = [
+    "EndedCall",
+    "KeptAnswer",
+    "answer",
+    "apply",
+    "begin_calls",
+    "digest_of",
+    "end_calls",
+    "void",
+]
+
+
+@attrs.frozen
+class KeptAnswer:
+    """An answer on its way into the tables."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """As the codec made it; where everything is encrypted, as it came."""
+
+    codec: str | None
+
+    @property
+    def headers_text(self) -> str:
+        """The headers as JSON."""
+        return json.dumps(dict(self.headers))
 
 
 def digest_of(status: int, headers: str, body: bytes) -> bytes:
@@ -22,170 +52,136 @@ def digest_of(status: int, headers: str, body: bytes) -> bytes:
     return digest.digest()
 
 
-def begin_call(tables: Tables, intent: Intent) -> int:
-    """Hold money for a call in every budget, or in none, and note the intent."""
-    tables.run(intent.run)
-    budgets = _held(tables, intent) if intent.budgets else None
-    number = tables.last_call + 1
-    key, labels = intent.key, None
-    if intent.labels:
-        labels = json.dumps(dict(intent.labels), sort_keys=True)
+def begin_calls(tables: Tables, intents: Sequence[Intent]) -> list[int | Exception]:
+    """Hold money for each call in every budget, or in none, and note the intents."""
+    accounts = Accounts(tables)
+    begun: list[int | Exception] = []
+    for intent in intents:
+        try:
+            tables.run(intent.run)
+            _known_item(tables, intent.item)
+            budgets = accounts.hold(intent)
+        except (AccountingError, BudgetExhausted) as error:
+            begun.append(error)
+        else:
+            begun.append(_note_intent(tables, intent, budgets))
+    accounts.write()
+    return begun
+
+
+def _known_item(tables: Tables, item: bytes) -> None:
+    if item not in tables.carried and not tables.one("SELECT 1 FROM item WHERE item = ?", item):
+        raise AccountingError(f"the journal knows no record {item.hex()}")
+
+
+def _note_intent(tables: Tables, intent: Intent, budgets: str | None) -> int:
+    labels = json.dumps(dict(intent.labels), sort_keys=True) if intent.labels else None
+    key = intent.key
     if tables.vault.sealed:
         owner = tables.owner_of(intent.item)
         key = tables.vault.seal_alike(owner, key, "call")
         labels = None if labels is None else tables.vault.word(owner, labels, "labels")
-    if not tables.put(
-        "INSERT INTO call (call, item, run, key, state, stage, provider, model, labels, at, "
-        "deadline, hold, budgets) SELECT ?, ?, ?, ?, 'inflight', ?, ?, ?, ?, ?, ?, ?, ? "
-        "WHERE EXISTS (SELECT 1 FROM item WHERE item = ?) RETURNING 1",
+    named = (tables.name(intent.stage), tables.name(intent.provider), tables.name(intent.model))
+    number = tables.last_call = tables.last_call + 1
+    tables.under_way[number] = (intent.hold, budgets, intent.item)
+    tables.note(
+        RowKind.INTENT,
         number,
         intent.item,
         intent.run,
         key,
-        tables.name(intent.stage),
-        tables.name(intent.provider),
-        tables.name(intent.model),
+        "inflight",
+        *named,
         tables.word(labels),
         intent.at,
         intent.deadline,
         intent.hold,
         budgets,
-        intent.item,
-    ):
-        raise AccountingError(f"the journal knows no record {intent.item.hex()}")
-    tables.last_call = number
+    )
     return number
 
 
-def _held(tables: Tables, intent: Intent) -> str:
-    found = [_account(tables, use) for use in intent.budgets]
-    held = reserve([account for _, account in found], intent.budgets, intent.hold)
-    numbers = []
-    for (number, before), account in zip(found, held, strict=True):
-        known = number or _new_account(tables, account)
-        if number is None or before.cap != account.cap:
-            tables.do(
-                "INSERT INTO cap (budget, at, run, cap) VALUES (?, ?, ?, ?)",
-                known,
-                intent.at,
-                intent.run,
-                account.cap,
-            )
-        _put_account(tables, known, account)
-        numbers.append(known)
-    return json.dumps(numbers)
+@attrs.frozen
+class EndedCall:
+    """How a call ended, and the answer to keep."""
+
+    call: int
+    end: CallEnd
+    kept: KeptAnswer | None
 
 
-def _account(tables: Tables, use: BudgetUse) -> tuple[int | None, Account]:
-    row = _latest_window(tables, use.budget)
-    if row is None and tables.has_erased:  # it goes on with what is spent, whoever it was for
-        row = _latest_window(tables, pseudonym(use.budget, tables.salt))
-    if row is not None and row[1] >= use.window:
-        return row[0], Account(use.budget, *row[1:])
-    return None, Account(use.budget, use.window, use.cap)
+def end_calls(tables: Tables, ended: Sequence[EndedCall]) -> list[Settled | Exception]:
+    """Settle each call, once, and keep its answer."""
+    accounts = Accounts(tables)
+    settled: list[Settled | Exception] = []
+    for each in ended:
+        try:
+            settled.append(_settle(tables, accounts, each))
+        except AccountingError as error:
+            settled.append(error)
+    accounts.write()
+    return settled
 
 
-def _latest_window(tables: Tables, budget: str) -> Any:
-    return tables.one(
-        "SELECT id, window, cap, reserved, spent FROM budget WHERE budget = ? "
-        "ORDER BY window DESC LIMIT 1",
-        tables.vault.word(0, budget, "budget"),
-    )
-
-
-def _new_account(tables: Tables, account: Account) -> int:
-    tables.do(
-        "INSERT INTO budget (budget, window, cap) VALUES (?, ?, ?)",
-        tables.vault.word(0, account.budget, "budget"),
-        account.window,
-        account.cap,
-    )
-    number: int = tables.one("SELECT last_insert_rowid()")[0]
-    return number
-
-
-def _put_account(tables: Tables, number: int, account: Account) -> None:
-    tables.do(
-        "UPDATE budget SET cap = ?, reserved = ?, spent = ?, overrun = ? WHERE id = ?",
-        account.cap,
-        account.reserved,
-        account.spent,
-        int(account.left < 0),
-        number,
-    )
-
-
-def end_call(tables: Tables, call: int, end: CallEnd) -> Settled:
-    """Settle a call, once, and keep its answer."""
-    row = tables.one("SELECT state, hold, charged, budgets, item FROM call WHERE call = ?", call)
-    if row is None:
-        raise AccountingError(f"the journal knows no call {call}")
-    state, hold, charged, budgets, item = row
+def _settle(tables: Tables, accounts: Accounts, ended: EndedCall) -> Settled:
+    call, end = ended.call, ended.end
+    state, hold, charged, budgets, item = _known_call(tables, call)
     change = settle(state, hold, charged, end)
     if change is None:
-        return _settled(tables, Change(state, charged, 0, 0), budgets, hold)
-    _put_end(tables, call, change, end)
-    if end.answer is not None:
-        _put_answer(tables, call, end.answer, tables.owner_of(item))
-    for number, account in _accounts(tables, budgets):
-        _put_account(tables, number, account.moved(change))
-    return _settled(tables, change, budgets, hold)
+        change = Change(state, charged, 0, 0)
+    else:
+        _note_end(tables, call, change, end)
+        if ended.kept is not None:
+            _note_answer(tables, call, ended.kept, tables.owner_of(item))
+        accounts.move(budgets, change)
+    return _settled(accounts.of(budgets), change, hold)
 
 
-def _put_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
-    usage = end.usage
-    tables.do(
-        "UPDATE call SET state = ?, charged = ?, ended = ?, cost = ?, error = ?, request_id = ?, "
-        "input_tokens = ?, output_tokens = ?, cached_tokens = ?, cache_write_tokens = ?, "
-        "reasoning_tokens = ? WHERE call = ?",
+def _known_call(tables: Tables, call: int) -> tuple[CallState, int | None, int, str | None, bytes]:
+    known = tables.under_way.pop(call, None)
+    if known is not None:
+        hold, budgets, item = known
+        return "inflight", hold, 0, budgets, item
+    row: tuple[CallState, int | None, int, str | None, bytes] | None = tables.one(
+        "SELECT state, hold, charged, budgets, item FROM call WHERE call = ?", call
+    )
+    if row is None:
+        raise AccountingError(f"the journal knows no call {call}")
+    return row
+
+
+_UNUSED = Usage()
+
+
+def _note_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
+    usage = end.usage or _UNUSED
+    tables.note(
+        RowKind.CALL_END,
+        call,
         change.state,
         change.charged,
         end.at,
         end.cost,
         tables.word(readable(end.error)),
         readable(end.request_id),
-        *(
-            (0, 0, 0, 0, 0)
-            if usage is None
-            else (
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cached_tokens,
-                usage.cache_write_tokens,
-                usage.reasoning_tokens,
-            )
-        ),
-        call,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
     )
 
 
-def _put_answer(tables: Tables, call: int, answer: RawAnswer, owner: int) -> None:
-    headers = tables.vault.text(owner, json.dumps(dict(answer.headers)), f"headers of {call}")
-    body, codec = tables.vault.body(owner, answer.body, f"answer {call}")
-    tables.do(
-        "INSERT OR REPLACE INTO answer (call, status, headers, body, digest, codec) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        call,
-        answer.status,
-        headers,
-        body,
-        digest_of(answer.status, headers, body),
-        codec,
-    )
+def _note_answer(tables: Tables, call: int, kept: KeptAnswer, owner: int) -> None:
+    headers, body, codec = kept.headers_text, kept.body, kept.codec
+    if tables.vault.sealed:
+        headers = tables.vault.text(owner, headers, f"headers of {call}")
+        body, codec = tables.vault.body(owner, body, f"answer {call}")
+    digest = digest_of(kept.status, headers, body)
+    tables.note(RowKind.ANSWER, call, kept.status, headers, body, digest, codec)
 
 
-def _accounts(tables: Tables, budgets: str | None) -> list[tuple[int, Account]]:
-    found = []
-    for number in json.loads(budgets) if budgets else ():
-        row = tables.one(
-            "SELECT budget, window, cap, reserved, spent FROM budget WHERE id = ?", number
-        )
-        found.append((number, Account(tables.vault.open_word(row[0], "budget"), *row[1:])))
-    return found
-
-
-def _settled(tables: Tables, change: Change, budgets: str | None, hold: int | None) -> Settled:
-    accounts = [account for _, account in _accounts(tables, budgets)]
+def _settled(accounts: Sequence[Account], change: Change, hold: int | None) -> Settled:
     dearer = (change.reserved or change.spent) and change.charged > (hold or 0)
     return Settled(
         state=change.state,
@@ -197,11 +193,13 @@ def _settled(tables: Tables, change: Change, budgets: str | None, hold: int | No
 
 def apply(tables: Tables, call: int, change: Change, budgets: str | None) -> None:
     """Write what becomes of a call that nobody ended."""
+    tables.under_way.pop(call, None)
     tables.do(
         "UPDATE call SET state = ?, charged = ? WHERE call = ?", change.state, change.charged, call
     )
-    for number, account in _accounts(tables, budgets):
-        _put_account(tables, number, account.moved(change))
+    accounts = Accounts(tables)
+    accounts.move(budgets, change)
+    accounts.write()
 
 
 def void(tables: Tables, call: int) -> None:

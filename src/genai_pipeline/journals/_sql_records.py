@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
 
 from genai_pipeline._identity import Digests, WithErased, item_id, record_id, tombstone
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals._bulk import RowKind
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
+    "EndedItem",
     "begin_run",
-    "claim",
     "claimed",
+    "claims",
     "counts",
     "encoded",
-    "end_item",
+    "end_items",
     "end_run",
     "finished",
     "key_of",
@@ -110,30 +115,102 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
     return dict(rows)
 
 
-def claim(tables: Tables, run: int, key: str, subject: str | None = None) -> Claim:
-    """Take up a record for a run."""
-    pipeline, fingerprint = tables.run(run)
+def claims(tables: Tables, asked: Sequence[tuple[int, str, str | None]]) -> list[Claim | Exception]:
+    """Take up records, each for a run, and of a subject if that is known."""
+    found = [_asked(tables, *each) for each in asked]
+    sought = [each for each in found if isinstance(each, _Asked)]
+    known = _known(tables, sought) if tables.wary else set[bytes]()
+    erased = _erased(tables, sought) if tables.has_erased or tables.erasing else set[bytes]()
+    # All at once and first, since what is written so far has to be flushed for it.
+    owners = [
+        tables.make_subject(each.subject)
+        if isinstance(each, _Asked) and each.subject is not None and each.record not in erased
+        else None
+        for each in found
+    ]
+    taken: list[Claim | Exception] = []
+    for each, owner in zip(found, owners, strict=True):
+        if isinstance(each, Exception):
+            taken.append(each)
+        elif each.record in erased:
+            taken.append(Claim(item=item_id(each.record), state="filtered"))
+        elif item_id(each.record) in known:
+            taken.append(_take_up(tables, each, owner))
+        else:
+            # Most records are new. One that is not makes the whole batch fail, and be wary.
+            taken.append(_take_in(tables, each, owner))
+            known.add(item_id(each.record))
+    return taken
+
+
+@attrs.frozen
+class _Asked:
+    """A record that is asked for."""
+
+    run: int
+    pipeline: int
+    key: str
+    subject: str | None
+    record: bytes
+
+
+def _asked(tables: Tables, run: int, key: str, subject: str | None) -> _Asked | Exception:
+    try:
+        pipeline, _ = tables.run(run)
+    except AccountingError as error:
+        return error
     record = record_id(tables.spelled(pipeline), key, tables.vault.secret)
-    item = item_id(record)
-    if (tables.has_erased or tables.erasing) and is_erased(tables, record, pipeline, subject):
-        return Claim(item=item, state="filtered")
-    owner = None if subject is None else tables.make_subject(subject)
-    if tables.put(
-        "INSERT INTO item (item, latest, pipeline, key, state, run, owner) "
-        "SELECT ?, 1, ?, ?, 'claimed', ?, ? "
-        "WHERE NOT EXISTS (SELECT 1 FROM item WHERE item BETWEEN ? AND ?) RETURNING 1",
-        item,
-        pipeline,
-        tables.vault.seal(owner or 0, encoded(key), place_of_key(item)),
-        run,
-        owner,
-        *span(record),
-    ):
-        return Claim(item=item, state="claimed")
-    row = _latest(tables, record)
+    return _Asked(run, pipeline, key, subject, record)
+
+
+def _known(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
+    """Answer the items, in their first generation, of the records that are known."""
+    found = tables.among(
+        "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+        "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
+        [span(each.record) for each in asked],
+    )
+    return {row[0] for row in found}
+
+
+def _erased(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
+    """Answer which were erased; those of a subject that is being erased are from now on."""
+    left = {tombstone(each.record, tables.salt): each for each in asked}
+    found = tables.among(
+        "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+        "(SELECT 1 FROM erased WHERE record = told.column1)",
+        [(digest,) for digest in left],
+    )
+    erased = {left[row[0]].record for row in found}
+    for each in asked if tables.erasing else ():
+        if each.subject is not None and tables.subject(each.subject) in tables.erasing:
+            tables.do(
+                "INSERT OR IGNORE INTO erased (record, pipeline) VALUES (?, ?)",
+                tombstone(each.record, tables.salt),
+                each.pipeline,
+            )
+            tables.has_erased = True
+            erased.add(each.record)
+    return erased
+
+
+def _take_in(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
+    """Note a record that nobody knew."""
+    item, last = span(asked.record)
+    key = tables.vault.seal(owner or 0, encoded(asked.key), place_of_key(item))
+    tables.note(RowKind.CLAIM, item, asked.pipeline, key, "claimed", asked.run, last, owner)
+    tables.carried[item] = Life(state="claimed", run=asked.run)
+    if tables.vault.sealed:
+        tables.sealed_for[item] = owner or 0
+    return Claim(item=item, state="claimed")
+
+
+def _take_up(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
+    """Take a record up that is known."""
+    row = _latest(tables, asked.record)
     assert row is not None
     item, reuses_from, life = row
-    taken = taken_up(life, run, tables.spelled(fingerprint))
+    taken = taken_up(life, asked.run, tables.spelled(tables.run(asked.run)[1]))
     if taken is None:
         # What another worker carries is not this one's.
         carried = life.state == "claimed"
@@ -143,26 +220,26 @@ def claim(tables: Tables, run: int, key: str, subject: str | None = None) -> Cla
         tables.do(
             "UPDATE item SET owner = ? WHERE owner IS NULL AND item BETWEEN ? AND ?",
             owner,
-            *span(record),
+            *span(asked.record),
         )
-    if tables.one("SELECT 1 FROM item WHERE item = ? AND key IS NULL", item) is not None:
-        kept = tables.vault.seal(tables.owner_of(item), encoded(key), place_of_key(item))
-        tables.do("UPDATE item SET key = ? WHERE item = ?", kept, item)
+    _keep_key(tables, item, asked.key)
     return claimed(tables, item, taken, "claimed", reuses_from)
 
 
-def is_erased(tables: Tables, record: bytes, pipeline: int, subject: str | None) -> bool:
-    """Tell whether a record was erased; one of a subject that is being erased is from now on."""
-    left = tombstone(record, tables.salt)
-    if subject is not None and tables.erasing and tables.subject(subject) in tables.erasing:
-        tables.do("INSERT OR IGNORE INTO erased (record, pipeline) VALUES (?, ?)", left, pipeline)
-        tables.has_erased = True
-        return True
-    return tables.one("SELECT 1 FROM erased WHERE record = ?", left) is not None
+def _keep_key(tables: Tables, item: bytes, key: str) -> None:
+    """Keep the key of a record again that was purged."""
+    kept = encoded(key)
+    if tables.vault.sealed:
+        if tables.one("SELECT 1 FROM item WHERE item = ? AND key IS NULL", item) is None:
+            return
+        kept = tables.vault.seal(tables.owner_of(item), kept, place_of_key(item))
+    tables.do("UPDATE item SET key = ? WHERE item = ? AND key IS NULL", kept, item)
 
 
 def unclaim(tables: Tables, item: bytes) -> None:
     """Undo the claim of a worker that was cancelled before it learned of it."""
+    tables.carried.pop(item, None)
+    tables.sealed_for.pop(item, None)
     tables.do("UPDATE item SET state = 'ready' WHERE item = ? AND state = 'claimed'", item)
 
 
@@ -201,6 +278,14 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
     tables.do(
         "UPDATE item SET state = ?, run = ?, fingerprint = ?, resumes = ?, attempts = ?, "
         "environment = ?, crashes = ?, ended = coalesce(?, ended) WHERE item = ?",
+        *_columns(tables, life),
+        at,
+        item,
+    )
+
+
+def _columns(tables: Tables, life: Life) -> tuple[Any, ...]:
+    return (
         life.state,
         life.run,
         tables.word(life.fingerprint or None),
@@ -208,8 +293,6 @@ def put_life(tables: Tables, item: bytes, life: Life, at: float | None = None) -
         life.attempts,
         life.environment,
         life.crashes,
-        at,
-        item,
     )
 
 
@@ -218,7 +301,7 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
     first, last = span(item[:-2])
     vault = tables.vault
     rows = tables.all(
-        "SELECT call, key, state, stage, hold FROM call "
+        "SELECT call, key, state, stage, hold, at FROM call "
         "WHERE item BETWEEN ? AND ? AND state <> 'void' ORDER BY call",
         item_id(first[:-2], reuses_from),
         last,
@@ -236,8 +319,9 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
                 state=call_state,
                 stage=tables.spelled(stage),
                 hold=hold or 0,
+                at=at,
             )
-            for call, key, call_state, stage, hold in rows
+            for call, key, call_state, stage, hold, at in rows
         ),
     )
 
@@ -253,27 +337,55 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     return found
 
 
-def end_item(tables: Tables, item: bytes, end: ItemEnd) -> None:
-    """Note how the carrying of a record ended."""
-    row = tables.one(
-        f"SELECT EXISTS (SELECT 1 FROM ending WHERE ending.item = item.item), {_LIFE} "  # noqa: S608
-        "FROM item WHERE item = ?",
-        item,
-    )
-    if row is None:
-        raise AccountingError(f"the journal knows no record {item.hex()}")
-    life = ended(_life(tables, row[1:]), end)
-    if life is None:
-        return
-    put_life(tables, item, life, end.at)
-    if row[0]:
+@attrs.frozen
+class EndedItem:
+    """How the carrying of a record ended, and its dead letter with the codec's name."""
+
+    item: bytes
+    end: ItemEnd
+    letter: tuple[bytes, str | None] | None = None
+    """As the codec made it; where everything is encrypted, as it came."""
+
+
+def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
+    """Note how the carrying of records ended."""
+    told: list[Exception | None] = []
+    for each in ends:
+        life = tables.carried.pop(each.item, None)
+        try:
+            if life is None:
+                _end_known(tables, each)
+            else:
+                _put_ending(tables, each)
+                columns = _columns(tables, ended(life, each.end) or life)
+                tables.note(RowKind.ITEM_END, each.item, *columns, each.end.at)
+        except AccountingError as error:
+            told.append(error)
+        else:
+            told.append(None)
+        tables.sealed_for.pop(each.item, None)
+    return told
+
+
+def _end_known(tables: Tables, ended_item: EndedItem) -> None:
+    """Note the end of a record that may have had one before."""
+    item, end = ended_item.item, ended_item.end
+    life = ended(life_of(tables, item), end)
+    if life is not None:
+        put_life(tables, item, life, end.at)
         tables.do("DELETE FROM ending WHERE item = ?", item)
-    if (end.stage, end.error, end.category, end.message, end.letter) != (None,) * 5:
-        message, (body, codec) = _told(tables, item, end)
+        _put_ending(tables, ended_item)
+
+
+def _put_ending(tables: Tables, ended: EndedItem) -> None:
+    """Write how a record ended that is not plainly done."""
+    end = ended.end
+    if (end.stage, end.error, end.category, end.message, ended.letter) != (None,) * 5:
+        message, (body, codec) = _told(tables, ended)
         tables.do(
             "INSERT INTO ending (item, stage, error, category, message, letter, digest, codec) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            item,
+            ended.item,
             tables.word(end.stage),
             tables.word(end.error),
             tables.word(end.category),
@@ -284,14 +396,13 @@ def end_item(tables: Tables, item: bytes, end: ItemEnd) -> None:
         )
 
 
-def _told(
-    tables: Tables, item: bytes, end: ItemEnd
-) -> tuple[str | None, tuple[bytes | None, str | None]]:
+def _told(tables: Tables, ended: EndedItem) -> tuple[str | None, tuple[bytes | None, str | None]]:
     """Answer message and letter as they are to be kept."""
-    owner, message, letter = tables.owner_of(item), readable(end.message), end.letter
-    return (
-        None if message is None else tables.vault.text(owner, message, f"message of {item.hex()}"),
-        (None, None)
-        if letter is None
-        else tables.vault.body(owner, letter, f"letter {item.hex()}"),
-    )
+    message, (body, codec) = readable(ended.end.message), ended.letter or (None, None)
+    if tables.vault.sealed:
+        owner, name = tables.owner_of(ended.item), ended.item.hex()
+        if message is not None:
+            message = tables.vault.text(owner, message, f"message of {name}")
+        if body is not None:
+            return message, tables.vault.body(owner, body, f"letter {name}")
+    return message, (body, codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self
 import anyio
 import anyio.to_thread
 import attrs
-from anyio.lowlevel import RunVar, checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from genai_pipeline._journal import (
     CallEnd,
@@ -33,16 +34,19 @@ from genai_pipeline.journals import _sql_calls as calls
 from genai_pipeline.journals import _sql_groups as groups
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
-from genai_pipeline.journals._codec import Codec
+from genai_pipeline.journals._codec import Codec, encoded
 from genai_pipeline.journals._connection import Connect, connect
+from genai_pipeline.journals._desk import Desk, Desks
 from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
-from genai_pipeline.journals._operation import Desk, Kind, Operation
+from genai_pipeline.journals._operation import Kind, Operation
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
 from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
 
 __all__ = ["Sqlite"]
+
+_COMMIT_SECONDS = 60.0
 
 
 def _to_path(path: str | os.PathLike[str]) -> Path:
@@ -109,9 +113,7 @@ class Sqlite(SqliteKeeper):
     _writer: Writer | None = attrs.field(default=None, init=False, repr=False)
     _users: int = attrs.field(default=0, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
-    _desk: RunVar[Desk] = attrs.field(
-        factory=lambda: RunVar("genai_pipeline_journal"), init=False, repr=False
-    )
+    _desks: Desks = attrs.field(factory=Desks, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         await self._call(self._enter)
@@ -160,6 +162,7 @@ class Sqlite(SqliteKeeper):
             if self._users == 0 and self._writer is not None:
                 writer, self._writer, self._users = self._writer, None, 0
                 writer.stop()
+                self._desks = Desks()  # the event loops can go
 
     def crash(self) -> None:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
@@ -169,47 +172,55 @@ class Sqlite(SqliteKeeper):
                 writer.crash()
 
     async def _ask(
-        self,
-        act: Callable[[Tables], Any],
-        kind: Kind = "write",
-        *,
-        tally: str | None = None,
-        size: int = 0,
-        undo: Callable[[Tables, Any], None] | None = None,
+        self, act: Callable[[Tables], Any], kind: Kind = "write", *, size: int = 0
+    ) -> Any:
+        return await self._do(Operation(act, kind, size=size))
+
+    async def _do(
+        self, operation: Operation, undo: Callable[[Tables, Any], None] | None = None
     ) -> Any:
         """Have something done; cancelled, it is done or not, unless *undo* undoes it."""
         writer = self._usable()
-        operation = Operation(act, kind, tally, size)
         if isinstance(writer, InlineWriter):
             await checkpoint()
             writer.submit(operation)
-        else:
-            await self._wait(writer, operation, undo)
-        if operation.error is not None:
-            raise operation.error
-        return operation.result
-
-    async def _wait(
-        self,
-        writer: Writer,
-        operation: Operation,
-        undo: Callable[[Tables, Any], None] | None,
-    ) -> None:
-        operation.desk, operation.event = self._here(), anyio.Event()
+            return operation.outcome()
+        desk = operation.desk = self._desks.here()
         writer.submit(operation)
         try:
-            await operation.event.wait()
+            await desk.wait(operation)
         except BaseException:
             if undo is not None:
-                revoke = undo
-
-                # Operations are done in order: by then it is known what became of the other.
-                def act(tables: Tables) -> None:
-                    if operation.error is None:
-                        revoke(tables, operation.result)
-
-                writer.submit(Operation(act))
+                writer.submit(Operation(_undoing(operation, undo)))
             raise
+        return operation.outcome()
+
+    async def _do_surely(self, operation: Operation) -> Any:
+        """Have something done also when cancelled, and answer what came of it."""
+        writer = self._usable()
+        if isinstance(writer, InlineWriter):
+            await cancel_shielded_checkpoint()
+            writer.submit(operation)
+            return operation.outcome()
+        desk = operation.desk = self._desks.here()
+        writer.submit(operation)
+        try:
+            # A scope would cost more than all else here, and is seldom of use.
+            await desk.wait(operation)
+        except anyio.get_cancelled_exc_class():
+            await self._wait_on(desk, operation)
+            if anyio.current_effective_deadline() > -math.inf:
+                raise  # it came from outside of anyio, which says it once
+        return operation.outcome()
+
+    async def _wait_on(self, desk: Desk, operation: Operation) -> None:
+        with anyio.move_on_after(_COMMIT_SECONDS, shield=True) as scope:
+            await desk.wait(operation)
+        if scope.cancelled_caught:
+            raise StorageFailed(
+                f"the journal {self.path} did not answer for {_COMMIT_SECONDS:g} s; look at its "
+                "disk, and run again"
+            )
 
     def _usable(self) -> Writer:
         if self._file is not None and self._file.forked:
@@ -223,14 +234,6 @@ class Sqlite(SqliteKeeper):
             )
         return self._writer
 
-    def _here(self) -> Desk:
-        try:
-            return self._desk.get()
-        except LookupError:
-            desk = Desk.here()
-            self._desk.set(desk)
-            return desk
-
     async def begin_run(self, run: RunInfo, /) -> int:
         """Note that a run begins; answer its number, 1 or more."""
         number: int = await self._ask(lambda tables: records.begin_run(tables, run))
@@ -238,7 +241,9 @@ class Sqlite(SqliteKeeper):
 
     async def end_run(self, run: int, state: str, at: float, counts: Mapping[str, int], /) -> None:
         """Note that it ended: ``ended``, ``stopped`` or ``failed``."""
-        await self._ask(lambda tables: records.end_run(tables, run, state, at, counts))
+        await self._do_surely(
+            Operation(lambda tables: records.end_run(tables, run, state, at, counts))
+        )
 
     async def finished(self, pipeline: str, fingerprint: str, /) -> Finished:
         """Answer the keys of records that need not be looked at again."""
@@ -254,11 +259,15 @@ class Sqlite(SqliteKeeper):
             if claimed.state == "claimed":
                 records.unclaim(tables, claimed.item)
 
-        claimed: Claim = await self._ask(
-            lambda tables: records.claim(tables, run, key, subject),
-            "intent",
-            tally="records.claimed",
-            undo=undo,
+        claimed: Claim = await self._do(
+            Operation(
+                None,
+                "intent",
+                "records.claimed",
+                bulk=records.claims,
+                given=(run, key, subject),
+            ),
+            undo,
         )
         return claimed
 
@@ -286,20 +295,26 @@ class Sqlite(SqliteKeeper):
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""
-        number: int = await self._ask(
-            lambda tables: calls.begin_call(tables, intent),
-            "intent",
-            tally="calls.inflight",
-            undo=calls.void,
+        number: int = await self._do(
+            Operation(None, "intent", "calls.inflight", bulk=calls.begin_calls, given=intent),
+            calls.void,
         )
         return number
 
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         """Note how a call ended, keep its answer, and settle its hold; once."""
-        settled: Settled = await self._ask(
-            lambda tables: calls.end_call(tables, call, end),
-            tally=f"calls.{end.state}",
-            size=0 if end.answer is None else len(end.answer.body),
+        kept = None
+        if end.answer is not None:
+            body, codec = self._encoded(end.answer.body, f"answer {call}")
+            kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
+        settled: Settled = await self._do_surely(
+            Operation(
+                None,
+                tally=f"calls.{end.state}",
+                size=0 if kept is None else len(kept.body),
+                bulk=calls.end_calls,
+                given=calls.EndedCall(call, end, kept),
+            )
         )
         return settled
 
@@ -310,11 +325,23 @@ class Sqlite(SqliteKeeper):
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
         """Note how the carrying of a record ended; an end that it has is not changed."""
-        await self._ask(
-            lambda tables: records.end_item(tables, item, end),
-            tally=f"records.{end.state}",
-            size=0 if end.letter is None else len(end.letter),
+        letter = None
+        if end.letter is not None:
+            letter = self._encoded(end.letter, f"letter {item.hex()}")
+        await self._do_surely(
+            Operation(
+                None,
+                tally=f"records.{end.state}",
+                size=0 if letter is None else len(letter[0]),
+                bulk=records.end_items,
+                given=records.EndedItem(item, end, letter),
+            )
         )
+
+    def _encoded(self, body: bytes, place: str) -> tuple[bytes, str | None]:
+        """Answer *body* as the codec makes it; what is encrypted is so where its owner is known."""
+        codec = None if isinstance(self.codec, Encryption) else self.codec
+        return encoded(codec, body, place)
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
         """Answer how many records are in which state."""
@@ -329,3 +356,12 @@ class Sqlite(SqliteKeeper):
             lambda tables: records.past_calls(tables, keys, pipeline), "read"
         )
         return found
+
+
+def _undoing(operation: Operation, undo: Callable[[Tables, Any], None]) -> Callable[[Tables], None]:
+    # Operations are done in order: by then it is known what became of the other.
+    def act(tables: Tables) -> None:
+        if operation.error is None:
+            undo(tables, operation.result)
+
+    return act

@@ -191,4 +191,4 @@ class SqliteKeeper:
 
     async def vacuum(self) -> None:
         """Make the file as small as it can be; it needs as much room again for a while."""
-        await self._ask(lambda tables: tables.do("VACUUM"), "alone")
+        await self._ask(lambda tables: tables.alone("VACUUM"), "alone")

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import secrets
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, cast
 
 import attrs
 
+from genai_pipeline._ledger import Account
+from genai_pipeline._lives import Life
 from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals._bulk import MOST_ROWS, RowKind, insertion, row_of
 from genai_pipeline.journals._connection import Connection
+from genai_pipeline.journals._faults import is_fatal
 from genai_pipeline.journals._vault import Vault
 
-__all__ = ["Tables", "readable"]
+__all__ = ["Tables", "Undone", "readable"]
 
 _MOST_WORDS = 10_000
+_ROWS_AT_ONCE = (64, 16, 4, 1)  # few sizes, so that SQLite prepares few statements
+_WARY = 100
+
+
+class Undone(Exception):
+    """Raised when SQLite refuses a part of what is written together, and so the whole."""
+
+    def __init__(self, cause: sqlite3.Error) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 _OWNER_BITS = 62
 _LOST = '{"lost": '
 
@@ -39,6 +58,23 @@ class Tables:
     has_erased: bool = False
     """Whether records were ever erased."""
 
+    under_way: dict[int, tuple[int | None, str | None, bytes]] = attrs.field(factory=dict)
+    """Of calls in flight begun here: the hold, the accounts as the row has them, the record."""
+
+    carried: dict[bytes, Life] = attrs.field(factory=dict)
+    """Of records that were claimed here and had no end before: what decides on their way."""
+
+    sealed_for: dict[bytes, int] = attrs.field(factory=dict)
+    """In an encrypted file: under whose key things are kept of records that were claimed here."""
+
+    accounts: dict[int, Account] = attrs.field(factory=dict)
+    latest_accounts: dict[str, int] = attrs.field(factory=dict)
+    """By budget: the number of the account of its latest window."""
+
+    wary: int = 0
+    """For so many commits more it is asked first what is known, since it was undone for that."""
+
+    _noted: list[tuple[Any, ...]] = attrs.field(factory=list)
     _runs: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     _words: dict[str, int] = attrs.field(factory=dict)
     _texts: dict[int, str] = attrs.field(factory=dict)
@@ -60,29 +96,92 @@ class Tables:
         self._texts.clear()
         self._runs.clear()
         self._owners.clear()
+        self.under_way.clear()
+        self.carried.clear()
+        self.sealed_for.clear()
+        self.accounts.clear()
+        self.latest_accounts.clear()
+        self._noted.clear()
+
+    def note(self, kind: RowKind, *values: Any) -> None:
+        """Write a row of *kind* together with others, at the latest when something is read."""
+        self.writes += 1
+        self._noted.append(row_of(kind, values))
+
+    def flush(self) -> None:
+        """Write what is noted; raises `Undone` when that cannot be, and all is to be undone."""
+        rows, self._noted = self._noted, []
+        if len(rows) > MOST_ROWS:
+            self.begin()
+        for begin in range(0, len(rows), MOST_ROWS):
+            try:
+                self.connection.execute(*insertion(rows[begin : begin + MOST_ROWS]))
+            except sqlite3.Error as error:
+                if is_fatal(error):
+                    raise
+                raise Undone(error) from error
+
+    def begin(self) -> None:
+        """Let what is written be in one transaction; what is flushed without is one by itself."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self, number: int) -> None:
+        """Make durable what was written, and that it is the *number*-th commit."""
+        self.vault.flush()
+        self.note(RowKind.COMMIT, number)
+        self.flush()
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
+        self.wary = max(0, self.wary - 1)
+
+    def roll_back(self) -> None:
+        """Undo what was written since the last commit."""
+        self._noted.clear()
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.remember()
+        self.wary = _WARY
+
+    def alone(self, sql: str, *parameters: Any) -> None:
+        """Do what can be no part of a transaction."""
+        self.connection.execute(sql, parameters)
+
+    def _catch_up(self) -> None:
+        if self._noted:
+            self.begin()
+            self.flush()
 
     def one(self, sql: str, *parameters: Any) -> Any:
         """Answer the first row; `None` when there is none."""
+        self._catch_up()
         return self.connection.execute(sql, parameters).fetchone()
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:
         """Answer all rows."""
+        self._catch_up()
         return self.connection.execute(sql, parameters).fetchall()
 
     def do(self, sql: str, *parameters: Any) -> None:
         """Write something."""
+        self._catch_up()
+        self.begin()
         self.writes += 1
         self.connection.execute(sql, parameters)
 
     def do_many(self, sql: str, parameters: Iterable[tuple[Any, ...]]) -> None:
         """Write many of a kind."""
+        self._catch_up()
+        self.begin()
         self.writes += 1
         self.connection.executemany(sql, parameters)
 
-    def put(self, sql: str, *parameters: Any) -> bool:
-        """Write a row that *sql* gives back, if its conditions hold; answer whether they did."""
-        found = bool(self.connection.execute(sql, parameters).fetchall())
-        self.writes += found
+    def among(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Answer what *sql* finds of *rows*, which stand where it says ``{rows}``."""
+        self._catch_up()
+        found = []
+        for text, parameters in _pieces(sql, rows):
+            found += self.connection.execute(text, parameters).fetchall()
         return found
 
     def run(self, number: int) -> tuple[int, int]:
@@ -154,8 +253,11 @@ class Tables:
         """Answer under whose key things of *item* are kept; 0 where nothing is encrypted."""
         if not self.vault.sealed:
             return 0
-        row = self.one("SELECT owner FROM item WHERE item = ?", item)
-        return 0 if row is None or row[0] is None else cast("int", row[0])
+        owner = self.sealed_for.get(item)
+        if owner is None:
+            row = self.one("SELECT owner FROM item WHERE item = ?", item)
+            owner = 0 if row is None or row[0] is None else cast("int", row[0])
+        return owner
 
     def labels(self, number: int | None) -> dict[str, str]:
         """Answer the labels of a number."""
@@ -188,6 +290,22 @@ class Tables:
                 self._texts.clear()
             self._texts[number] = text
         return text
+
+
+def _pieces(sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterable[tuple[str, tuple[Any, ...]]]:
+    begin = 0
+    for size in _ROWS_AT_ONCE:
+        while len(rows) - begin >= size:
+            piece = rows[begin : begin + size]
+            begin += size
+            text = _with_rows(sql, size, len(piece[0]))
+            yield text, tuple(itertools.chain.from_iterable(piece))
+
+
+@functools.cache
+def _with_rows(sql: str, count: int, width: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return sql.replace("{rows}", f"VALUES {', '.join([row] * count)}")
 
 
 def readable(text: str | None) -> str | None:

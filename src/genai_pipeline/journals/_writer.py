@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import attrs
 
+from genai_pipeline.journals._desk import Desk
 from genai_pipeline.journals._file import JournalFile
-from genai_pipeline.journals._operation import Desk, Operation
+from genai_pipeline.journals._operation import Operation
 
 __all__ = ["InlineWriter", "ThreadWriter", "Writer"]
 
@@ -44,6 +46,7 @@ class InlineWriter:
     def submit(self, operation: Operation, /) -> None:
         """Carry *operation* out."""
         self.file.carry_out([operation])
+        self.file.tidy()
 
     def stop(self) -> None:
         """Close the file."""
@@ -103,11 +106,18 @@ class ThreadWriter:
         while not last:
             batch, last = self._next()
             if batch:
-                self.file.carry_out(batch)
+                self._attempt(partial(self.file.carry_out, batch), batch)
                 _ring(batch)
+                self._attempt(self.file.tidy)
             elif not last:
-                self.file.rest()
+                self._attempt(self.file.rest)
         self._leave()
+
+    def _attempt(self, work: Callable[[], None], batch: Sequence[Operation] = ()) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - those who wait are told
+            self.file.give_up(batch, error)
 
     def _next(self) -> tuple[list[Operation], bool]:
         """Wait for something to do, and take all that is there; tell whether it is the last."""

@@ -23,6 +23,8 @@ EXACT = Context(prec=200, rounding=ROUND_CEILING, traps=[InvalidOperation])
 
 _MOST = Decimal(10) ** 12
 _FINEST = -18
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+_A_DAY = 86400
 
 
 def to_amount(value: object, owner: str, option: str) -> Decimal:
@@ -73,4 +75,4 @@ def day_of(at: Moment) -> date:
                 f"at={at!r} has no time zone; give one, as in datetime.now(UTC)"
             )
         return at.astimezone(UTC).date()
-    return at if isinstance(at, date) else datetime.fromtimestamp(at, UTC).date()
+    return at if isinstance(at, date) else date.fromordinal(_FIRST_DAY + int(at // _A_DAY))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Self, TypeAlias
 
@@ -17,6 +17,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.money._amounts import EXACT, Moment, day_of
 from genai_pipeline.money._bounds import (
+    AnyRequest,
     most_answers,
     most_input_tokens,
     most_output_tokens,
@@ -99,7 +100,7 @@ class PriceBook:
         init=False, repr=False, eq=False
     )
     _prefixes: dict[str | None, list[str]] = attrs.field(init=False, repr=False, eq=False)
-    _found: dict[tuple[str, str, date], Price] = attrs.field(
+    _found: dict[tuple[str, str, date], Price | None] = attrs.field(
         init=False, repr=False, eq=False, factory=dict
     )
 
@@ -164,14 +165,13 @@ class PriceBook:
     def price(self, provider: str, model: str, *, at: Moment) -> Price | None:
         """Answer the price of *model* on the day of *at*; `None` when none is known."""
         asked = (provider, model, day_of(at))
-        found = self._found.get(asked)
-        if found is None:
+        if asked not in self._found:
             found = self._find(*asked)
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
-            if found is not None:
-                self._found[asked] = found
-        return found
+            self._found[asked] = found
+            return found
+        return self._found[asked]
 
     def cost(
         self, provider: str, model: str, usage: Usage, *, at: Moment, service: str = "standard"
@@ -195,7 +195,7 @@ class PriceBook:
         self,
         provider: str,
         model: str,
-        request: Request,
+        request: AnyRequest,
         *,
         at: Moment,
         service: str | None = None,
@@ -207,7 +207,7 @@ class PriceBook:
         self,
         provider: str,
         model: str,
-        request: Request,
+        request: AnyRequest,
         *,
         at: Moment,
         service: str | None = None,
@@ -238,6 +238,8 @@ class PriceBook:
         if answers is None or limit is None:
             return Quote(price=price, reason=_no_limit(model))
         reads, writes = self._input_tokens(model, request), answers * limit
+        if reads is None:
+            return Quote(price=price, reason=_no_size(model))
         worst = EXACT.multiply(price.worst(reads, writes), factor)
         worst = worst.quantize(_NANO_DOLLAR, rounding=ROUND_CEILING, context=EXACT)
         return Quote(worst=worst, input_tokens=reads, output_tokens=writes, price=price)
@@ -253,8 +255,10 @@ class PriceBook:
                 if model.startswith(name[:-1]):
                     yield self._named[who, name]
 
-    def _input_tokens(self, model: str, request: Request) -> int:
-        counted = None if self.tokens is None else self.tokens(model, request)
+    def _input_tokens(self, model: str, request: AnyRequest) -> int | None:
+        counted = None
+        if self.tokens is not None and isinstance(request, Request):
+            counted = self.tokens(model, request)
         if counted is None:
             return most_input_tokens(request)
         if not isinstance(counted, int) or counted < 0:
@@ -278,6 +282,7 @@ def _writes_free(price: Price) -> bool:
     return not any(rates.output for rates in (price, *price.above.values()))
 
 
+@lru_cache(maxsize=100)
 def _no_price(provider: str, model: str, day: date) -> str:
     return (
         f"no price is known for {model!r} of {provider!r} on {day}; give one: "
@@ -296,6 +301,13 @@ def _no_limit(model: str) -> str:
     return (
         f"the request to {model!r} has no limit of output; give max_output_tokens= in the "
         "Request, or in the model's price"
+    )
+
+
+def _no_size(model: str) -> str:
+    return (
+        f"the request to {model!r} names a file or a recording by its address, and how much it "
+        "is to read is not known; give it as data=, or PriceBook(tokens=...)"
     )
 
 

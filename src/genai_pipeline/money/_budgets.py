@@ -66,6 +66,8 @@ class Budgets:
     ) -> tuple[BudgetUse, ...]:
         """Answer what a call that begins at wall time *at* counts against, ordered by name."""
         self.latest = max(self.latest, at)
+        if not self.budgets:
+            return ()
         found = {}
         for budget in self.budgets:
             use = budget.uses(

@@ -10,12 +10,59 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genai_pipeline.providers._anthropic import Anthropic
+    from genai_pipeline.providers._aws_credentials import AwsCredentials
+    from genai_pipeline.providers._azure_openai import AzureOpenAI
+    from genai_pipeline.providers._bedrock import Bedrock
+    from genai_pipeline.providers._chat_profile import ChatProfile
+    from genai_pipeline.providers._gemini import Gemini
+    from genai_pipeline.providers._llama_cpp import LlamaCpp
     from genai_pipeline.providers._local import Local
+    from genai_pipeline.providers._moderation import Moderation
+    from genai_pipeline.providers._ollama import Ollama
     from genai_pipeline.providers._openai import OpenAI
+    from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
+    from genai_pipeline.providers._openai_moderations import OpenAIModerations
+    from genai_pipeline.providers._openai_responses import OpenAIResponses
+    from genai_pipeline.providers._sdk_clients import from_anthropic, from_openai
 
-__all__ = ["Local", "OpenAI"]
+__all__ = [
+    "Anthropic",
+    "AwsCredentials",
+    "AzureOpenAI",
+    "Bedrock",
+    "ChatProfile",
+    "Gemini",
+    "LlamaCpp",
+    "Local",
+    "Moderation",
+    "Ollama",
+    "OpenAI",
+    "OpenAIEmbeddings",
+    "OpenAIModerations",
+    "OpenAIResponses",
+    "from_anthropic",
+    "from_openai",
+]
 
-_MODULES = {"Local": "_local", "OpenAI": "_openai"}
+_MODULES = {
+    "Anthropic": "_anthropic",
+    "AwsCredentials": "_aws_credentials",
+    "AzureOpenAI": "_azure_openai",
+    "Bedrock": "_bedrock",
+    "ChatProfile": "_chat_profile",
+    "Gemini": "_gemini",
+    "LlamaCpp": "_llama_cpp",
+    "Local": "_local",
+    "Moderation": "_moderation",
+    "Ollama": "_ollama",
+    "OpenAI": "_openai",
+    "OpenAIEmbeddings": "_openai_embeddings",
+    "OpenAIModerations": "_openai_moderations",
+    "OpenAIResponses": "_openai_responses",
+    "from_anthropic": "_sdk_clients",
+    "from_openai": "_sdk_clients",
+}
 
 
 def __getattr__(name: str) -> Any:

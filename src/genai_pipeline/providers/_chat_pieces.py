@@ -6,22 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from genai_pipeline.messages import Chunk, Usage
-from genai_pipeline.providers._chat_answer import content_of, usage_of
+from genai_pipeline.parts import ToolCall
+from genai_pipeline.providers._chat_answer import content_of, reasoning_of, usage_of
+from genai_pipeline.providers._document import as_dict, as_list
 
 __all__ = ["ChatPieces", "error_in"]
 
-_HEAD = ("id", "model", "service_tier", "system_fingerprint")
+_HEAD = (
+    *("id", "model", "moderation", "prompt_filter_results", "service_tier"),
+    "system_fingerprint",
+)
+_FILTER = "content_filter_results"
 _JOINED = ("refusal", "reasoning", "reasoning_content")
-_TOLD_AT_ONCE = ("reasoning", "reasoning_content", "tool_calls")
 
 
-def error_in(document: Mapping[str, Any], name: bytes) -> object:
+def error_in(document: Mapping[str, Any], name: str) -> object:
     """Answer the error that an event tells of, if it does: in OpenAI's form or one of others."""
     error = document.get("error") or _first(document.get("choices")).get("error")
     if error:
         return error
     # An event of that name, or vLLM's older form, holds the error bare.
-    return document if name == b"error" or document.get("object") == "error" else None
+    return document if name == "error" or document.get("object") == "error" else None
 
 
 class ChatPieces:
@@ -40,6 +45,7 @@ class ChatPieces:
         self._annotations: list[Any] = []
         self._logprobs: dict[str, list[Any]] = {}
         self._calls: dict[int, _Call] = {}
+        self._filter: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
@@ -51,20 +57,21 @@ class ChatPieces:
         """What was used so far, as far as the server told."""
         return None if self._usage is None else usage_of(self._usage)
 
-    def take(self, document: Mapping[str, Any]) -> Chunk | None:
+    def take(self, document: Mapping[str, Any], name: str = "", /) -> Chunk | None:  # noqa: ARG002
         """Answer the chunk to hand on for *document*, if it brings anything to see."""
-        for name in _HEAD:
-            if document.get(name):
-                self._head.setdefault(name, document[name])
+        for each in _HEAD:
+            if document.get(each):
+                self._head.setdefault(each, document[each])
         if isinstance(document.get("usage"), dict):
             self._usage = document["usage"]
         choice = _first(document.get("choices"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self._finish_reason = reason or self._finish_reason
-        for name, told in _dict(choice.get("logprobs")).items():
-            self._logprobs.setdefault(name, []).extend(_list(told))
-        return self._take_delta(_dict(choice.get("delta")))
+        for each, told in as_dict(choice.get("logprobs")).items():
+            self._logprobs.setdefault(each, []).extend(as_list(told))
+        self._filter |= as_dict(choice.get(_FILTER))
+        return self._take_delta(as_dict(choice.get("delta")))
 
     def document(self) -> dict[str, Any]:
         """Answer the document that the server would have sent at once."""
@@ -76,6 +83,7 @@ class ChatPieces:
             "finish_reason": self._finish_reason,
             "message": message,
             "logprobs": self._logprobs,
+            _FILTER: self._filter,
         }
         return {**self._head, "usage": self._usage, "choices": [choice]}
 
@@ -86,13 +94,16 @@ class ChatPieces:
         for name in _JOINED:
             if isinstance(delta.get(name), str):
                 self._joined.setdefault(name, []).append(delta[name])
-        self._annotations += _list(delta.get("annotations"))
-        for place, piece in enumerate(_list(delta.get("tool_calls"))):
-            index = _dict(piece).get("index")
+        self._annotations += as_list(delta.get("annotations"))
+        grown = None
+        for place, piece in enumerate(as_list(delta.get("tool_calls"))):
+            index = as_dict(piece).get("index")
             call = self._calls.setdefault(index if type(index) is int else place, _Call())
-            call.take(_dict(piece))
-        told = {name: delta[name] for name in _TOLD_AT_ONCE if delta.get(name)}
-        return Chunk(text, attributes=told) if text or told else None
+            grown = call.take(as_dict(piece))
+        thought = reasoning_of(delta)
+        if not text and not thought and grown is None:
+            return None
+        return Chunk(text, reasoning=thought, tool_call=grown)
 
 
 class _Call:
@@ -103,15 +114,24 @@ class _Call:
         self._function: dict[str, Any] = {}
         self._arguments: list[str] = []
 
-    def take(self, piece: dict[str, Any]) -> None:
+    def take(self, piece: dict[str, Any]) -> ToolCall:
+        """Answer what *piece* brings."""
+        grown = ""
         for name, value in piece.items():
             if value and name not in {"index", "function"}:
                 self._head.setdefault(name, value)
-        for name, value in _dict(piece.get("function")).items():
+        for name, value in as_dict(piece.get("function")).items():
             if name == "arguments" and isinstance(value, str):
                 self._arguments.append(value)
+                grown = value
             elif value:
                 self._function.setdefault(name, value)
+        called, call_id = self._function.get("name"), self._head.get("id")
+        return ToolCall(
+            called if isinstance(called, str) else "",
+            grown,
+            id=call_id if isinstance(call_id, str) else "",
+        )
 
     def whole(self) -> dict[str, Any]:
         arguments = {"arguments": "".join(self._arguments)}
@@ -120,12 +140,4 @@ class _Call:
 
 def _first(choices: object) -> dict[str, Any]:
     """Answer the first choice; there may be chunks without."""
-    return next((each for each in map(_dict, _list(choices)) if each.get("index", 0) == 0), {})
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return next((each for each in map(as_dict, as_list(choices)) if each.get("index", 0) == 0), {})

@@ -1,18 +1,16 @@
-"""Where calls go, and the secrets they carry: checked when built, never shown."""
+"""Where calls go, and the headers they carry: checked when built."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import attrs
-
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["Target", "check_headers", "check_url", "host_of", "is_header_value", "secrets_in"]
+__all__ = ["check_headers", "check_url", "host_of", "is_header_value", "is_loopback"]
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
@@ -27,41 +25,6 @@ _OURS = frozenset(
         "transfer-encoding",
     }
 )
-_SHORTEST_SECRET = 6
-
-
-def _encoded(target: Target) -> tuple[bytes, ...]:
-    return tuple(secret.encode() for secret in target.secrets)
-
-
-@attrs.frozen
-class Target:
-    """A URL and the headers to send to it; equal ones share what is built from them."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False, eq=False)
-
-    _secret_bytes: tuple[bytes, ...] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_encoded, takes_self=True)
-    )
-
-    def hide(self, text: str) -> str:
-        """Answer *text* with every secret blotted out."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    def hide_in(self, body: bytes) -> bytes:
-        """Answer *body* with every secret blotted out; the same object when there is none."""
-        for secret in self._secret_bytes:
-            body = body.replace(secret, b"***")
-        return body
-
-
-def secrets_in(values: Iterable[str | None]) -> tuple[str, ...]:
-    """Answer those of *values* that are long enough to be blotted out wherever they appear."""
-    return tuple(value for value in values if value and len(value) >= _SHORTEST_SECRET)
 
 
 def check_url(owner: str, option: str, value: Any, *, allow_plain_http: bool) -> str:
@@ -78,7 +41,7 @@ def check_url(owner: str, option: str, value: Any, *, allow_plain_http: bool) ->
             f"{owner}: {option}={shown}; give https://host/path, without credentials, query or "
             "fragment"
         )
-    if parts.scheme == "http" and not (allow_plain_http or _is_loopback(parts.hostname or "")):
+    if parts.scheme == "http" and not (allow_plain_http or is_loopback(parts.hostname or "")):
         raise ConfigurationError(
             f"{owner}: {option}={value!r} would send prompts and the key unencrypted; "
             "use https, or allow_plain_http=True where the network is trusted"
@@ -110,7 +73,8 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is this very machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,11 +1,9 @@
-"""What a failed answer means: status, error code and message become one of our errors."""
+"""What a failed answer means: status, error codes and message become one of our errors."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Container, Mapping
 
 import attrs
 
@@ -25,7 +23,7 @@ from genai_pipeline.errors import (
     Transient,
 )
 
-__all__ = ["Failure", "failure_from", "to_error"]
+__all__ = ["COMMON_RULES", "Failure", "Rule", "to_error"]
 
 _OVERFLOW_CODES = frozenset(
     {
@@ -77,6 +75,7 @@ _RATE_CODES = frozenset(
 _LOAD_CODES = frozenset({"overloaded_error", "server_error", "unavailable"})
 
 _AUTHENTICATION = frozenset({401, 403, 407})
+_CALLER = frozenset(range(400, 500)) - _AUTHENTICATION
 _PASSING = frozenset({408, 409, 421, 424, 425, 499})
 _MESSAGE_LENGTH = 500
 
@@ -101,70 +100,78 @@ class Failure:
     location: str | None = None
 
 
-def to_error(failure: Failure, who: str) -> PipelineError:
+@attrs.frozen(kw_only=True)
+class Rule:
+    """A row of a table: failures with all that is given here are of this *kind*."""
+
+    kind: type[PipelineError]
+    statuses: Container[int] = range(1000)
+    codes: frozenset[str] | re.Pattern[str] | None = None
+    """One of these, in lower case, or one that the pattern is found in."""
+
+    text: re.Pattern[str] | None = None
+    """What is found in the message."""
+
+    def fits(self, failure: Failure, codes: frozenset[str]) -> bool:
+        """Tell whether *failure*, whose *codes* are in lower case, is one of these."""
+        return (
+            failure.status in self.statuses
+            and (self.codes is None or self._names(codes))
+            and (self.text is None or self.text.search(failure.message) is not None)
+        )
+
+    def _names(self, codes: frozenset[str]) -> bool:
+        if isinstance(self.codes, re.Pattern):
+            return any(map(self.codes.search, codes))
+        return self.codes is not None and not self.codes.isdisjoint(codes)
+
+
+COMMON_RULES = (
+    Rule(kind=QuotaExhausted, codes=_QUOTA_CODES),
+    Rule(kind=QuotaExhausted, statuses=_CALLER, text=_QUOTA_TEXT),
+    Rule(kind=ContextOverflow, codes=_OVERFLOW_CODES),
+    Rule(kind=ContextOverflow, statuses=_CALLER - {429}, text=_OVERFLOW_TEXT),
+    Rule(kind=AuthenticationFailed, codes=_KEY_CODES),
+    Rule(kind=Refused, codes=_POLICY_CODES),
+    Rule(kind=AuthenticationFailed, statuses=_AUTHENTICATION),
+    Rule(kind=QuotaExhausted, statuses={402}, codes=_RATE_CODES),
+    Rule(kind=RateLimited, codes=_RATE_CODES),
+    Rule(kind=Overloaded, codes=_LOAD_CODES),
+)
+"""What codes and messages mean, whoever sends them; the first that fits decides."""
+
+
+def to_error(failure: Failure, who: str, rules: tuple[Rule, ...] = COMMON_RULES) -> PipelineError:
     """
     Answer the error that *failure* means; *who* begins its message.
 
-    Defined for every status. What the codes say goes before what the status says, and
-    ``should_retry`` goes before the status.
+    Defined for every status. What the *rules* say of codes and messages goes before what the
+    status says, and ``should_retry`` goes before the status.
     """
-    make = _by_code(failure) or _by_wish(failure) or _by_status(failure.status)
-    return make(failure, _told(failure, who))
+    codes = frozenset(code.lower() for code in failure.codes)
+    kind = next((rule.kind for rule in rules if rule.fits(failure, codes)), None)
+    kind = kind or _by_wish(failure) or _kind_of_status(failure.status)
+    message = _told(failure, who)
+    if issubclass(kind, Transient):
+        return kind(message, retry_after=failure.retry_after, rate_limits=failure.rate_limits)
+    if issubclass(kind, Refused):
+        return kind(message, explanation=failure.message)
+    return kind(message)
 
 
-Make = Callable[[Failure, str], PipelineError]
-
-
-def _raise_as(kind: type[PipelineError]) -> Make:
-    def make(failure: Failure, message: str) -> PipelineError:
-        if issubclass(kind, Transient):
-            wait, limits = failure.retry_after, failure.rate_limits
-            return kind(message, retry_after=wait, rate_limits=limits)
-        if issubclass(kind, Refused):
-            return kind(message, explanation=failure.message)
-        return kind(message)
-
-    return make
-
-
-def _by_code(failure: Failure) -> Make | None:  # noqa: PLR0911 - a table, in order
-    """Answer what the codes and the message decide, of whatever status but a success."""
-    codes = {code.lower() for code in failure.codes}
-    caller = 400 <= failure.status < 500 and failure.status not in _AUTHENTICATION  # noqa: PLR2004
-    if codes & _QUOTA_CODES or (caller and _QUOTA_TEXT.search(failure.message)):
-        return _raise_as(QuotaExhausted)
-    if codes & _OVERFLOW_CODES:
-        return _raise_as(ContextOverflow)
-    if caller and failure.status != 429 and _OVERFLOW_TEXT.search(failure.message):  # noqa: PLR2004
-        return _raise_as(ContextOverflow)
-    if codes & _KEY_CODES:
-        return _raise_as(AuthenticationFailed)
-    if codes & _POLICY_CODES:
-        return _raise_as(Refused)
-    if failure.status in _AUTHENTICATION:
-        return None
-    if codes & _RATE_CODES:
-        return _raise_as(QuotaExhausted if failure.status == 402 else RateLimited)  # noqa: PLR2004
-    return _raise_as(Overloaded) if codes & _LOAD_CODES else None
-
-
-def _by_wish(failure: Failure) -> Make | None:
+def _by_wish(failure: Failure) -> type[PipelineError] | None:
     """Answer what ``should_retry`` changes about the status."""
-    kind = _kinds(failure.status)
+    kind = _kind_of_status(failure.status)
     if failure.should_retry is True and kind is InvalidRequest:
-        return _raise_as(ConnectionFailed)
+        return ConnectionFailed
     if failure.should_retry is False and kind is RateLimited:
-        return _raise_as(QuotaExhausted)  # waiting does not help, and every record fails alike
+        return QuotaExhausted  # waiting does not help, and every record fails alike
     if failure.should_retry is False and issubclass(kind, Transient):
-        return _raise_as(Permanent)
+        return Permanent
     return None
 
 
-def _by_status(status: int) -> Make:
-    return _raise_as(_kinds(status))
-
-
-def _kinds(status: int) -> type[PipelineError]:  # noqa: PLR0911 - a table
+def _kind_of_status(status: int) -> type[PipelineError]:  # noqa: PLR0911 - a table
     if status in _AUTHENTICATION:
         return AuthenticationFailed
     if status == 402:  # noqa: PLR2004
@@ -196,56 +203,3 @@ def _told(failure: Failure, who: str) -> str:
     if failure.request_id:
         parts.append(f" (request {failure.request_id[:80]})")
     return "".join(parts)
-
-
-def failure_from(status: int, body: bytes, **told: Any) -> Failure:
-    """
-    Answer what an error *body* says: OpenAI's form, its many variants, or plain text.
-
-    *told* holds the other fields of `Failure`. Never raises.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        text = " ".join(body[:4000].decode("utf-8", "replace").split())
-        return Failure(status=status, message=text[:200], **told)
-    if isinstance(document, list) and document:
-        document = document[0]
-    return failure_in(status, document, **told)
-
-
-def failure_in(status: int, document: object, **told: Any) -> Failure:
-    """Answer what a decoded error *document* says."""
-    error = document.get("error", document) if isinstance(document, dict) else document
-    inner = error if isinstance(error, dict) else {}
-    outer = document if isinstance(document, dict) else {}
-    texts = (
-        inner.get("message"),
-        outer.get("error_description"),
-        outer.get("message"),
-        error,
-        outer.get("detail"),
-    )
-    message = next((text for text in texts if isinstance(text, str) and text), "")
-    if not message and outer.get("detail"):
-        message = json.dumps(outer["detail"])[:_MESSAGE_LENGTH]
-    return Failure(
-        status=status, message=message, codes=tuple(_codes(status, inner, outer)), **told
-    )
-
-
-def _codes(status: int, inner: dict[str, Any], outer: dict[str, Any]) -> Iterator[str]:
-    details, cause = inner.get("details"), inner.get("innererror")
-    found = (
-        inner.get("code"),
-        details.get("error_code") if isinstance(details, dict) else None,
-        cause.get("code") if isinstance(cause, dict) else None,
-        inner.get("type"),
-        inner.get("status"),
-        outer.get("error") if "error_description" in outer else None,
-    )
-    seen = {"", "0", str(status)}
-    for code in found:
-        if isinstance(code, str | int) and not isinstance(code, bool) and str(code) not in seen:
-            seen.add(str(code))
-            yield str(code)[:100]

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import anyio.to_thread
 import attrs
 
 from genai_pipeline._options import at_least, check
+from genai_pipeline._reconcile import LostCall
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
 from genai_pipeline.events import CallFinished, emit, listened
 from genai_pipeline.messages import Request, Response, Usage
+from genai_pipeline.parts import Text
 from genai_pipeline.providers._local_answers import MODEL, Labelling, Summary
 from genai_pipeline.providers._local_files import find_model_files
 from genai_pipeline.providers._local_loading import word_vectors
+from genai_pipeline.providers._rules import refuse_options, refuse_parts
 
 if TYPE_CHECKING:
     from genai_pipeline.providers._local_vectors import WordVectors
@@ -35,6 +38,9 @@ _CAN = (
 _INLINE = 1_000
 
 _MOST_SENTENCES = 100
+
+# How freely to choose: it has no choice.
+_IGNORED = ("temperature", "top_p", "seed")
 
 
 def _to_descriptions(descriptions: Mapping[str, str]) -> dict[str, str]:
@@ -73,6 +79,7 @@ class Local:
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels",)
 
     descriptions: Mapping[str, str] = attrs.field(
         factory=dict, kw_only=True, converter=_to_descriptions
@@ -112,6 +119,10 @@ class Local:
             finished(response.usage, response.finish_reason)
         return response
 
+    async def find(self, call: LostCall, /) -> Literal["void"]:  # noqa: ARG002 - whichever it is
+        """Answer that a call whose answer was lost cost nothing, so that it is made again."""
+        return "void"
+
     async def embed(self, texts: Iterable[str]) -> list[list[float]]:
         """
         Answer a vector of 256 numbers, of length one, for each of *texts*, in order.
@@ -147,12 +158,15 @@ class Local:
             )
         if request.schema is not None:
             raise InvalidRequest(f"Local: it cannot fill a schema=; {_CAN}")
-        self._measure(last.content)
+        refuse_options(request, "Local", takes=("labels", "max_output_tokens", *_IGNORED))
+        refuse_parts(request, "Local", takes=(Text,))
+        text = last.text
+        self._measure(text)
         extra = dict(request.extra)
         if request.labels is not None:
             descriptions = _described(extra.pop("descriptions", {}), request.labels)
             _nothing_left(extra, "with labels=, 'descriptions' is known")
-            return Labelling(last.content, request.labels, {**self.descriptions, **descriptions})
+            return Labelling(text, request.labels, {**self.descriptions, **descriptions})
         if extra.pop("task", None) != "summary":
             raise InvalidRequest(f"Local: it cannot write text; {_CAN}")
         sentences = extra.pop("sentences", 1)
@@ -161,7 +175,7 @@ class Local:
             raise InvalidRequest(
                 f"Local: sentences={sentences!r}; give a whole number, 1 to {_MOST_SENTENCES}"
             )
-        return Summary(last.content, sentences, request.max_output_tokens)
+        return Summary(text, sentences, request.max_output_tokens)
 
     def _texts(self, texts: Iterable[str]) -> list[str]:
         batch = [] if isinstance(texts, str) else list(texts)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
-__all__ = ["duration", "rate_limits", "retry_after"]
+__all__ = ["LIMIT_PREFIXES", "believed", "duration", "rate_limits", "retry_after"]
 
 _LONGEST = 86_400.0
 _NUMBER = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{0,20})?)\s*", re.ASCII)
@@ -16,7 +15,7 @@ _GO_DURATION = re.compile(
     r"(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)ms)?",
     re.ASCII,
 )
-_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
+LIMIT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -33,6 +32,11 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     if seconds is None and given is not None:
         date = _date(given)
         seconds = None if date is None else max(0.0, date - now)
+    return believed(seconds)
+
+
+def believed(seconds: float | None) -> float | None:
+    """Answer *seconds*, unless it is more than a day."""
     return seconds if seconds is not None and seconds <= _LONGEST else None
 
 
@@ -58,12 +62,13 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
 
     ``{"remaining-requests": 59.0, "reset-tokens": 0.012}``; resets are the seconds until the
     whole limit is free again, or, as Anthropic tells them, that moment in the text of RFC 3339.
-    Values that are not understood are left out.
+    Values that are not understood are left out, and so are zeros beside a limit of 0 or -1, by
+    which Azure says that it does not know.
     """
     told: dict[str, float | str] = {}
     for name, text in headers.items():
         low = name.lower()
-        prefix = next((each for each in _PREFIXES if low.startswith(each)), None)
+        prefix = next((each for each in LIMIT_PREFIXES if low.startswith(each)), None)
         if prefix is None:
             continue
         value = duration(text)
@@ -71,7 +76,17 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
             told[low[len(prefix) :]] = value
         elif low.endswith("-reset") and _is_moment(text):
             told[low[len(prefix) :]] = text
+    for name in [name for name in told if told[name] == 0 and _of_no_limit(name, headers)]:
+        del told[name]
     return told
+
+
+def _of_no_limit(name: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether *name* is of a limit that the server says it does not know."""
+    kind, _, what = name.partition("-")
+    if kind not in {"limit", "remaining", "reset"}:
+        return False
+    return headers.get(f"x-ratelimit-limit-{what}", "").strip() in {"0", "-1"}
 
 
 def _is_moment(text: str) -> bool:
@@ -87,6 +102,8 @@ def _number(text: str | None) -> float | None:
 
 
 def _date(text: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow to import, seldom used
+
     try:
         date = parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import attrs
 
@@ -31,6 +31,8 @@ class Canned:
     that the request allows.
     """
 
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
+
     answer: str | Callable[[Request], str] = attrs.field(validator=_is_answer)
     """The text, or a function that makes it of the request."""
 
@@ -55,3 +57,7 @@ async def cache_only(_: Any) -> NoReturn:
     what the level with the same store and scope has got before.
     """
     raise NotCached("no answer to this is known, and none may be fetched now")
+
+
+# It never says anything, so it never says anything in a form that was not asked for.
+cache_only.__dict__["output_modes"] = Canned.output_modes

@@ -8,12 +8,15 @@ from collections import deque
 
 import attrs
 
+from genai_pipeline._part_forms import texts_of
 from genai_pipeline.messages import Request, Usage
+from genai_pipeline.parts import Audio, File, Image, Part
 
 __all__ = ["Estimates", "text_bytes", "text_tokens"]
 
 _BYTES_A_TOKEN = 3.5
 _TOKENS_A_MESSAGE = 4
+_BYTES_OF_MEDIA = 3_500
 _SMOOTHING = 0.1
 _SANE = (0.1, 10.0)
 _ENOUGH = 20
@@ -23,13 +26,22 @@ _EVERY = 20
 
 
 def text_bytes(request: Request) -> int:
-    """Answer the bytes of everything in *request* that the model reads."""
+    """Answer the bytes of everything in *request* that the model reads; an image counts 3,500."""
     total = 0 if request.system is None else _length(request.system)
     for message in request.messages:
-        total += _length(message.content)
+        content = message.content
+        total += _length(content) if isinstance(content, str) else sum(map(_bytes_of, content))
     if request.schema is not None:
         total += len(json.dumps(dict(request.schema)))
+    if request.tools:
+        total += len(json.dumps([tool.plain() for tool in request.tools]))
     return total
+
+
+def _bytes_of(part: Part) -> int:
+    if isinstance(part, Image | Audio | File):
+        return _BYTES_OF_MEDIA
+    return sum(_length(text) for text in texts_of(part))
 
 
 def text_tokens(text: str) -> int:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import attrs
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import every_part
+from genai_pipeline._options import check
 from genai_pipeline._paid_response import paid_response
+from genai_pipeline._reconcile import Found, LostCall
 from genai_pipeline.events import CallFinished, emit
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.types import Provider
 
 __all__ = ["Journaled", "records_calls"]
+
+
+def _is_function(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    check(callable(value), owner, option.name, value, "an async function of a LostCall, or None")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -42,6 +50,16 @@ class Journaled:
     timeout: float = attrs.field(default=600.0, validator=_options.positive)
     """Seconds after which a call has surely ended."""
 
+    find: Callable[[LostCall], Awaitable[Found]] | None = attrs.field(
+        default=None, validator=_options.optional(_is_function), repr=False
+    )
+    """
+    Asks what became of a call whose answer was lost, for stages with ``on_unknown="reconcile"``:
+    `ReconcilingProvider.find` of the provider, which `resilient` gives by itself.
+    """
+
+    records_calls: ClassVar[bool] = True
+
     async def __call__(self, request: Request, call_next: Provider) -> Response:
         """Answer *request* from the journal, or by a call that is kept there."""
         response = await paid_response(
@@ -50,6 +68,7 @@ class Journaled:
             provider=self.provider,
             model=self.model,
             longest=self.timeout,
+            find=self.find,
         )
         if response.attributes.get("replayed"):
             emit(

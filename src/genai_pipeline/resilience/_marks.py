@@ -39,6 +39,8 @@ def remade(answer: Response, usage: Usage, attributes: Mapping[str, Any]) -> Res
         request_id=answer.request_id,
         raw_finish_reason=answer.raw_finish_reason,
         attributes=attributes,
+        parts=answer.parts,
+        logprobs=answer.logprobs,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from genai_pipeline import _options
+from genai_pipeline._lifespan import every_part
 from genai_pipeline._options import apply, check
 from genai_pipeline._wrap import Wrapped, name_of, wrap
 from genai_pipeline.clock import Clock, SystemClock
@@ -67,9 +68,18 @@ def resilient(
     order = (
         *(deadline, cache, fallback, hedge, retry),
         *(first, rate_limit, concurrency, again, breaker, timeout),
-        None if records_calls(provider) else Journaled(provider=name, model=model or name),
+        None if records_calls(provider) else _journaled(provider, name, model or name),
     )
     return wrap(provider, *(policy for policy in order if policy is not None))
+
+
+def _journaled(provider: Provider, name: str, model: str) -> Journaled:
+    found: Any = None
+    for part in every_part(provider):
+        find = getattr(part, "find", None)
+        if found is None and callable(find):
+            found = find
+    return Journaled(provider=name, model=model, find=found)
 
 
 def _check(**policies: Policy | None) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
+from genai_pipeline._strict_json import DEEPEST, examine, may_hide_more, scan
 from genai_pipeline.records import Delivery, Record
 from genai_pipeline.sources._compression import blocks
 from genai_pipeline.sources._encoding import Encoding, peeked, resolve
@@ -22,7 +22,6 @@ __all__ = ["JsonLines"]
 
 A = TypeVar("A")
 
-_DEEPEST = 200
 _BLANK = " \t\r\n"
 
 
@@ -62,13 +61,9 @@ class JsonLines(LineFiles[Any]):
                     if excess:
                         yield self._broken(file, line, encoding, None), len(raw)
                     continue
-                value, end = _scan(text, 0)
-                if (
-                    end != len(text)
-                    or text.count("[") + text.count("{") > _DEEPEST
-                    or ("\\u" in text and ("\\ud" in text or "\\uD" in text))
-                ):
-                    _examine(text, value, end)
+                value, end = scan(text, 0)
+                if end != len(text) or may_hide_more(text):
+                    examine(text, value, end)
             except (ValueError, RecursionError, StopIteration) as error:
                 yield self._broken(file, line, encoding, error), len(raw)
                 continue
@@ -101,7 +96,7 @@ class JsonLines(LineFiles[Any]):
 def _reason(text: str, number: int, error: Exception) -> tuple[str, int | None]:
     """Say why *text* was refused, and at which column."""
     if isinstance(error, RecursionError):
-        return f"nested deeper than {_DEEPEST} levels", None
+        return f"nested deeper than {DEEPEST} levels", None
     indent = len(text) - len(text.lstrip(_BLANK))
     if isinstance(error, StopIteration):
         error = json.JSONDecodeError("Expecting value", text.strip(_BLANK), error.value)
@@ -111,55 +106,3 @@ def _reason(text: str, number: int, error: Exception) -> tuple[str, int | None]:
     if number == 1 and text.strip(_BLANK) in ("[", "{"):
         reason += "; the file seems to hold one JSON value over many lines: write one a line"
     return reason, indent + error.pos + 1
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return members
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        shown = digits if len(digits) <= 40 else f"{digits[:40]}…"  # noqa: PLR2004
-        raise ValueError(f"the number {shown} is beyond what a double can hold")
-    return number
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON; write null, or a text")
-
-
-_decoder: Any = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_constant=_constant
-)
-_scan = _decoder.scan_once
-
-
-def _examine(text: str, value: Any, end: int) -> None:
-    """Raise what is wrong with *value*, which JSON alone allows."""
-    if end != len(text):
-        position = len(text) - len(text[end:].lstrip(_BLANK))
-        raise json.JSONDecodeError("Extra data", text, position)
-    level, depth = [value], 0
-    while level:
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, str):
-                _check_text(each)
-            elif isinstance(each, list | dict):
-                if depth == _DEEPEST:
-                    raise RecursionError
-                inner.extend(each)
-                if isinstance(each, dict):
-                    inner.extend(each.values())
-        level, depth = inner, depth + 1
-
-
-def _check_text(text: str) -> None:
-    if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise ValueError("an escape \\ud800 to \\udfff stands for half a sign: a lone surrogate")

@@ -77,6 +77,8 @@ def _level(event: Event) -> str:
             return "warning"
         case events.SourceFailed() | events.StopRequested() | events.RecordWaited():
             return "warning"
+        case events.IsolationFailed():
+            return "warning"
         case events.RecordSettled() | events.CallFinished(error=None):
             return "debug"
         case events.CallFinished():

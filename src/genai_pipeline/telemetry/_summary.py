@@ -44,6 +44,7 @@ def summary(
     lines += [_row("throughput", _throughput(report))]
     lines += _waits(report)
     lines += _levels(report)
+    lines += _mended(report)
     lines += _money(report)
     lines += _stages(report)
     lines += _errors(report)
@@ -110,6 +111,13 @@ def _levels(report: Report) -> Iterator[Line]:
             for level, number in sorted(report.levels.items(), key=lambda item: -item[1])
         ]
         yield _row("answered by", ", ".join(shares))
+
+
+def _mended(report: Report) -> Iterator[Line]:
+    """Tell what was done about answers that could not be used as they were."""
+    if report.mended:
+        told = [f"{how.replace('_', ' ')} {number}" for how, number in report.mended.items()]
+        yield _row("mended", ", ".join(told))
 
 
 def _money(report: Report) -> Iterator[Line]:

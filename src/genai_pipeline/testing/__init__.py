@@ -18,6 +18,7 @@ from genai_pipeline.testing._stream_script import StreamScript
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
+    from genai_pipeline.testing._embedder_contract import EmbedderContract
     from genai_pipeline.testing._journal_contract import JournalContract
     from genai_pipeline.testing._key_provider_contract import KeyProviderContract
     from genai_pipeline.testing._provider_contract import ProviderContract
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chaos",
+    "EmbedderContract",
     "FakeClock",
     "Fault",
     "JournalContract",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EmbedderContract": "_embedder_contract",
     "JournalContract": "_journal_contract",
     "KeyProviderContract": "_key_provider_contract",
     "ProviderContract": "_provider_contract",

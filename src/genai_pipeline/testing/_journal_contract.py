@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -237,13 +238,35 @@ class JournalContract:
             again = await journal.end_call(void, _answered(b"x", cost=9))
             assert (again.state, again.charged) == ("void", 0)
             await journal.end_call(late, CallEnd(state="unknown", at=2.0))
-            assert (await journal.end_call(late, CallEnd(state="void", at=3.0))).charged == 9
             settled = await journal.end_call(late, _answered(b"late", cost=25))
             assert (settled.state, settled.overrun) == ("answered", ("run",))
             assert settled.spent == {"run": (25, 0, 20)}
             twice = await journal.end_call(late, _answered(b"twice", cost=1))
             assert (twice.charged, twice.overrun) == (25, ())
             assert (await journal.answer(late)).body == b"late"
+
+        self._run(anyio_backend_name, check)
+
+    def test_an_unknown_call_is_void_when_nobody_executed_it(self, anyio_backend_name: str) -> None:
+        """Proof that a call was never executed gives its money back; nothing does so afterwards."""
+
+        async def check(journal: Journal) -> None:
+            run = await _begin(journal)
+            item = (await journal.claim(run, "a")).item
+            budgets = (_use("run", 20),)
+            calls = [
+                await journal.begin_call(_intent(run, item, hold=9, budgets=budgets))
+                for _ in range(2)
+            ]
+            for call, then in zip(calls, ("unknown", "abandoned"), strict=True):
+                await journal.end_call(call, CallEnd(state="unknown", at=2.0))
+                await journal.end_call(call, CallEnd(state=then, at=2.0))  # type: ignore[arg-type]
+            settled = await journal.end_call(calls[0], CallEnd(state="void", at=3.0))
+            assert (settled.state, settled.charged) == ("void", 0)
+            assert settled.spent == {"run": (9, 0, 20)}
+            given_up = await journal.end_call(calls[1], CallEnd(state="void", at=3.0))
+            assert (given_up.state, given_up.charged) == ("abandoned", 9)
+            assert [call.at for call in (await _again(journal, item)).calls] == [1.0]
 
         self._run(anyio_backend_name, check)
 
@@ -353,6 +376,22 @@ class JournalContract:
                 claim = await journal.claim(run, "b")
                 assert claim.state == "claimed"
                 await _end(journal, claim.item, "ready")
+
+        self._run(anyio_backend_name, check)
+
+    def test_an_end_is_noted_although_cancelled(self, anyio_backend_name: str) -> None:
+        """The end of a call or a record is written and answered, whenever its task is cancelled."""
+
+        async def check(journal: Journal) -> None:
+            run = await _begin(journal)
+            for steps in range(4):
+                item = (await journal.claim(run, str(steps))).item
+                call = await journal.begin_call(_intent(run, item))
+                end = partial(journal.end_call, call, _answered(b"kept", cost=1))
+                assert [told.state for told in await _cancelled_after(steps, end)] == ["answered"]
+                assert (await journal.answer(call)).body == b"kept"
+                assert len(await _cancelled_after(steps, partial(_end, journal, item, "done"))) == 1
+                assert (await journal.claim(run, str(steps))).state == "done"
 
         self._run(anyio_backend_name, check)
 

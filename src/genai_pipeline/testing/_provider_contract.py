@@ -20,6 +20,7 @@ __all__ = ["Cancelling", "ProviderContract", "check_response"]
 
 _CALLS = 16
 _MOST_AWAITS = 200
+_MODES = {"labels", "native", "tool", "prompt"}
 _FINISH = {"stop", "length", "tool", "refusal", "filter", "other"}
 
 
@@ -93,6 +94,13 @@ class ProviderContract:
             assert str(error)  # noqa: PT017 - declining is one of the two right answers
         else:
             assert response.text in labels
+
+    async def test_what_it_can_is_told_in_known_words(self) -> None:
+        """A provider's ``output_modes``, if it has any, are ways in which `generate` asks."""
+        modes = getattr(self.make(), "output_modes", None)
+        if modes is not None:
+            assert set(modes) <= _MODES
+            assert modes
 
     async def test_cancellation_passes_through_everywhere(self) -> None:
         """A call that is cancelled at any of its awaits ends, and the provider still works."""

@@ -57,6 +57,7 @@ class Script:
     """
 
     records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
     def __init__(
         self,
@@ -221,7 +222,7 @@ def _check_fits(text: str, request: Request, number: int) -> None:
 
 def words_of(request: Request, answer: str) -> Usage:
     """Answer the usage of a call, words for tokens."""
-    asked = [request.system or "", *(message.content for message in request.messages)]
+    asked = [request.system or "", *(message.text for message in request.messages)]
     return Usage(
         input_tokens=sum(len(text.split()) for text in asked),
         output_tokens=len(answer.split()),

@@ -21,18 +21,30 @@ except ImportError as error:  # pragma: no cover - the test suite has it
     ) from error
 
 from genai_pipeline import errors as _errors
-from genai_pipeline.messages import FinishReason, Message, Request, Response, Role, Usage
+from genai_pipeline.embeddings import EmbeddingRequest
+from genai_pipeline.messages import (
+    FinishReason,
+    Message,
+    Request,
+    Response,
+    Role,
+    TokenLogprob,
+    Usage,
+)
+from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
 from genai_pipeline.records import DeadLetter, Delivery, Record
 from genai_pipeline.testing._faults import KINDS, Fault
 
 __all__ = [
     "dead_letters",
     "deliveries",
+    "embedding_requests",
     "errors",
     "fault_plans",
     "json_objects",
     "json_values",
     "messages",
+    "parts",
     "records",
     "requests",
     "responses",
@@ -96,6 +108,17 @@ def requests() -> st.SearchStrategy[Request]:
     )
 
 
+def embedding_requests() -> st.SearchStrategy[EmbeddingRequest]:
+    """Draw requests to embed, with any combination of parameters that is allowed."""
+    return st.builds(
+        EmbeddingRequest,
+        st.text() | st.lists(st.text(), min_size=1, max_size=5),
+        dimensions=st.none() | st.integers(1, 4096),
+        task=st.none() | st.sampled_from(["query", "document", "similarity"]),
+        extra=json_objects(3),
+    )
+
+
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     """Draw usages whose parts are within their wholes, with and without a known cost."""
@@ -124,7 +147,40 @@ def responses(texts: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[
         request_id=st.none() | st.text(min_size=1, max_size=12),
         raw_finish_reason=st.none() | st.text(max_size=12),
         attributes=json_objects(4),
+        parts=st.just(()) | st.lists(_said(), min_size=1, max_size=3).map(tuple),
+        logprobs=st.lists(_scores(), max_size=2).map(tuple),
     )
+
+
+def _said() -> st.SearchStrategy[Part]:
+    sealed = st.none() | st.text(max_size=8)
+    return st.one_of(
+        st.builds(Text, st.text(), signature=sealed),
+        st.builds(Reasoning, st.text(), signature=sealed, hidden=st.booleans()),
+        st.builds(ToolCall, st.text(max_size=8), st.text(), id=st.text(max_size=8)),
+    )
+
+
+def parts() -> st.SearchStrategy[Part]:
+    """Draw parts of messages of every kind."""
+    data = st.binary(min_size=1, max_size=20)
+    url = st.just("https://example.org/x")
+    return st.one_of(
+        _said(),
+        st.builds(Image, data=data, detail=st.none() | st.just("low")),
+        st.builds(Image, url=url, media_type=st.just("image/webp")),
+        st.builds(Audio, data=data),
+        st.builds(File, data=data, name=st.text(min_size=1, max_size=8)),
+        st.builds(File, url=url),
+        st.builds(File, id=st.text(min_size=1, max_size=8)),
+        st.builds(ToolResult, st.text(), call_id=st.text(max_size=8), is_error=st.booleans()),
+    )
+
+
+def _scores() -> st.SearchStrategy[TokenLogprob]:
+    score = st.floats(-50, 0)
+    top = st.lists(st.tuples(st.text(max_size=4), score), max_size=2).map(tuple)
+    return st.builds(TokenLogprob, st.text(max_size=4), score, top)
 
 
 def records(
@@ -217,6 +273,10 @@ def _instances(kind: type[Any]) -> st.SearchStrategy[Any]:
         _errors.Transient: {"retry_after": seconds, "rate_limits": told},
         _errors.Rejected: {"retry_after": seconds},
         _errors.Truncated: {"partial": st.text()},
+        _errors.InvalidAnswer: {
+            "text": st.text(),
+            "issues": st.lists(st.tuples(st.text(), st.text()), max_size=3),
+        },
         _errors.StreamInterrupted: {"partial": st.text()},
         _errors.Refused: {"explanation": st.text()},
         _errors.DataError: {

@@ -2,7 +2,7 @@
 Calls over HTTP, for the providers; the only package that imports httpx and aiohttp.
 
 A provider owns an `HttpClient` and makes each call with ``async with opened(client) as http``
-and ``await http.post(...)``, or reads a `ByteStream`. httpx and aiohttp load when the first
+and ``await http.send(...)``, or reads a `ByteStream`. httpx and aiohttp load when the first
 connection is opened.
 """
 

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import multidict
+import yarl
 
 from genai_pipeline.providers._http._reading import Reading
-from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
+from genai_pipeline.providers._http._wire import (
+    KEEPALIVE,
+    OTHER_ERRORS,
+    PROXY_REFUSES,
+    Errors,
+    headers_of,
+)
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._proxy import Proxy
+    from genai_pipeline.providers._target import Headers, Target
 
 __all__ = ["AiohttpWire"]
 
@@ -33,26 +41,33 @@ class AiohttpWire:
         aiohttp.InvalidURL,
     )
 
-    def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
+    def __init__(self, client: HttpClient, context: ssl.SSLContext, proxy: Proxy | None) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=client.max_connections, ssl=context, keepalive_timeout=KEEPALIVE
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            proxy=client.proxy,
+            proxy=proxy.url if proxy else None,
             # The session in front has a clock of its own for all that comes after.
             timeout=aiohttp.ClientTimeout(connect=client.connect_timeout),
             trust_env=False,
         )
-        self._headers = functools.lru_cache(maxsize=16)(_headers)
+        carried = proxy.headers if proxy else ()
+        # Inside a tunnel they would reach the server; without one the proxy reads our own head.
+        self._to_proxy = dict(carried) if client.origin[0] == "https" else None
+        in_head = () if self._to_proxy is not None else carried
+        self._headers = functools.lru_cache(maxsize=16)(functools.partial(_headers, in_head))
+        self._url = functools.lru_cache(maxsize=16)(_url)
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
-        response = await self._session.post(
-            target.url,
-            data=body if len(body) <= _LARGE else io.BytesIO(body),
+        """Send *body* to *target*, and wait for the head of the answer."""
+        response = await self._session.request(
+            target.method,
+            self._url(target.url),
+            data=(body if len(body) <= _LARGE else io.BytesIO(body)) or None,
             headers=self._headers(target),
+            proxy_headers=self._to_proxy,
             allow_redirects=False,
         )
 
@@ -67,10 +82,19 @@ class AiohttpWire:
             frees_itself=True,
         )
 
+    def is_proxy_refusal(self, error: BaseException, /) -> bool:
+        """Tell whether the proxy wants other credentials."""
+        return isinstance(error, aiohttp.ClientHttpProxyError) and error.status == PROXY_REFUSES
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
 
 
-def _headers(target: Target) -> multidict.CIMultiDict[str]:
-    return multidict.CIMultiDict(headers_of(target))
+def _url(url: str) -> yarl.URL:
+    """Answer *url* as it is: what signs a request signs every letter of its path."""
+    return yarl.URL(url, encoded=url.isascii())
+
+
+def _headers(carried: Headers, target: Target) -> multidict.CIMultiDict[str]:
+    return multidict.CIMultiDict([*headers_of(target), *carried])

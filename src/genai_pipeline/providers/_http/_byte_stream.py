@@ -1,4 +1,4 @@
-"""`ByteStream`: one POST whose answer is read piece by piece, as it comes."""
+"""`ByteStream`: one request whose answer is read piece by piece, as it comes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from genai_pipeline.providers._http._body import Undecodable
 from genai_pipeline.providers._http._session import Answer, HttpSession, Late, whole_answer
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._reading import Reading
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["ByteStream"]
 
@@ -28,7 +28,7 @@ class ByteStream:
 
     `open` it, `read` it piece by piece or all at once, and `aclose` it, whatever happens. Only
     the time in these counts for the limits, not what passes between them: ``timeout`` for all of
-    it, ``idle_timeout`` for each piece. They raise what `HttpSession.post` raises. A cancellation
+    it, ``idle_timeout`` for each piece. They raise what `HttpSession.send` raises. A cancellation
     anywhere costs no more than the connection, which `aclose` gives back.
     """
 
@@ -98,6 +98,7 @@ class ByteStream:
                 self._session.free_place()
 
     async def _send(self) -> None:
+        self._session.check(self._target)
         await self._session.take_place()
         self._placed = True
         self._reading = await self._session.wire.send(self._target, self._body)

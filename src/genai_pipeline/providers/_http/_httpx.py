@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import attrs
-import httpx
 
+from genai_pipeline.providers._http._httpx_names import httpx
 from genai_pipeline.providers._http._reading import Reading
-from genai_pipeline.providers._http._wire import KEEPALIVE, OTHER_ERRORS, Errors, headers_of
+from genai_pipeline.providers._http._wire import (
+    KEEPALIVE,
+    OTHER_ERRORS,
+    PROXY_REFUSES,
+    Errors,
+    headers_of,
+)
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._proxy import Proxy
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["HttpxWire"]
 
@@ -50,9 +57,9 @@ class HttpxWire:
         httpx.InvalidURL,
     )
 
-    def __init__(self, client: HttpClient, context: ssl.SSLContext) -> None:
+    def __init__(self, client: HttpClient, context: ssl.SSLContext, proxy: Proxy | None) -> None:
         self._context = context
-        self._proxy = client.proxy
+        self._proxy = _proxy_of(proxy, context) if proxy else None
         self._most = -(-client.max_connections // _POOL_SIZE)
         self._pools: list[_Pool] = []
         self._retired: list[_Pool] = []
@@ -67,12 +74,14 @@ class HttpxWire:
         self._extensions = {"timeout": timeouts}
 
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
+        """Send *body* to *target*, and wait for the head of the answer."""
         url, headers = self._head(target)
+        if body or target.method != "GET":
+            headers = [*headers, ("content-length", str(len(body)))]
         request = httpx.Request(
-            "POST",
+            target.method,
             url,
-            headers=[*headers, ("content-length", str(len(body)))],
+            headers=headers,
             stream=_Body(body),
             extensions=self._extensions,
         )
@@ -86,6 +95,11 @@ class HttpxWire:
                 self._retire(pool)
             raise
         return _reading(response, pool)
+
+    def is_proxy_refusal(self, error: BaseException, /) -> bool:
+        """Tell whether the proxy wants other credentials."""
+        refusal = str(PROXY_REFUSES)
+        return isinstance(error, httpx.ProxyError) and str(error).startswith(refusal)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -117,6 +131,11 @@ class HttpxWire:
         if pool in self._pools:
             self._pools.remove(pool)
             self._retired.append(pool)
+
+
+def _proxy_of(proxy: Proxy, context: ssl.SSLContext) -> httpx.Proxy:
+    over_tls = proxy.url.startswith("https:")
+    return httpx.Proxy(proxy.url, auth=proxy.credentials, ssl_context=context if over_tls else None)
 
 
 def _reading(response: httpx.Response, pool: _Pool) -> Reading:

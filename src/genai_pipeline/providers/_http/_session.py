@@ -1,4 +1,4 @@
-"""`HttpSession`: one POST after the other, over the connections of one event loop."""
+"""`HttpSession`: one request after the other, over the connections of one event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import attrs
 
 from genai_pipeline.errors import (
     AttemptTimeout,
+    AuthenticationFailed,
     BulkheadFull,
+    ConfigurationError,
     ConnectionFailed,
     InvalidAnswer,
     PipelineError,
@@ -19,9 +21,9 @@ from genai_pipeline.providers._http._body import TooLarge, Undecodable, decode
 from genai_pipeline.providers._http._reading import Reading
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
     from genai_pipeline.providers._http._client import HttpClient
     from genai_pipeline.providers._http._wire import Errors, Wire
+    from genai_pipeline.providers._target import Target
 
 __all__ = ["Answer", "HttpSession", "Late", "whole_answer"]
 
@@ -49,9 +51,10 @@ class Unsent(Exception):
 
 class HttpSession:
     """
-    Posts bytes and reads the answers, within limits of time and size.
+    Sends requests and reads the answers, within limits of time and size.
 
-    Made by entering an `HttpClient`. Redirects are not followed, cookies not kept.
+    Made by entering an `HttpClient`. Requests go to its server alone; redirects are not followed,
+    cookies not kept.
     """
 
     def __init__(self, wire: Wire, client: HttpClient) -> None:
@@ -63,15 +66,17 @@ class HttpSession:
         # In front of the wire's own queue, where a request that is cancelled may do harm.
         self._places = anyio.Semaphore(client.max_connections, fast_acquire=True)
 
-    async def post(self, target: Target, body: bytes, *, who: str) -> Answer:
+    async def send(self, target: Target, body: bytes, *, who: str) -> Answer:
         """
         Send *body* to *target*; *who* begins the message of each error.
 
         Raises `ConnectionFailed` (its ``sent`` tells whether the server may have got the
         request), `AttemptTimeout`, `InvalidAnswer` (too large) and `BulkheadFull` (no connection
-        was free in time, of which the server knows nothing). Cancellation passes through
-        and costs no more than the connection of this call.
+        was free in time, of which the server knows nothing); `ConfigurationError` when *target* is
+        at another server; `AuthenticationFailed` when the proxy refuses us. Cancellation passes
+        through and costs no more than the connection of this call.
         """
+        self.check(target)
         problem: PipelineError
         try:
             return await self._exchange(target, body)
@@ -79,6 +84,15 @@ class HttpSession:
             problem = self.translated(error, who)
         # Raised out here, without a context: the foreign error holds the headers, and the key.
         raise problem
+
+    def check(self, target: Target) -> None:
+        """Raise `ConfigurationError` unless *target* is at the client's own server."""
+        if target.origin != self.client.origin:
+            scheme, host, port = target.origin
+            raise ConfigurationError(
+                f"base_url={self.client.base_url!r}: a request to {scheme}://{host}:{port} would "
+                "send the key to another server; give that server a provider of its own"
+            )
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -151,6 +165,11 @@ class HttpSession:
             return AttemptTimeout(f"{who}: {error}")
         if isinstance(error, Unsent):
             return BulkheadFull(f"{who}: {error}")
+        if self.wire.is_proxy_refusal(error):
+            return AuthenticationFailed(
+                f"{who}: 407, the proxy takes no such credentials; "
+                "give proxy='http://user:password@host:port'"
+            )
         told = f"{who}: {type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return ConnectionFailed(told, sent=not isinstance(error, self.wire.unsent))
 

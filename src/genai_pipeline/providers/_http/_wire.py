@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import ssl
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
@@ -12,11 +9,22 @@ import anyio
 from genai_pipeline.providers._http._body import ACCEPTED
 
 if TYPE_CHECKING:
-    from genai_pipeline.providers._endpoint import Target
-    from genai_pipeline.providers._http._client import HttpClient
-    from genai_pipeline.providers._http._reading import Reading
+    import ssl
 
-__all__ = ["KEEPALIVE", "OTHER_ERRORS", "Errors", "Wire", "headers_of", "open_wire"]
+    from genai_pipeline.providers._http._client import HttpClient
+    from genai_pipeline.providers._http._proxy import Proxy
+    from genai_pipeline.providers._http._reading import Reading
+    from genai_pipeline.providers._target import Target
+
+__all__ = [
+    "KEEPALIVE",
+    "OTHER_ERRORS",
+    "PROXY_REFUSES",
+    "Errors",
+    "Wire",
+    "headers_of",
+    "open_wire",
+]
 
 Errors: TypeAlias = tuple[type[Exception], ...]
 
@@ -27,6 +35,9 @@ Seconds to keep an idle connection.
 Below the five after which the impatient servers hang up: a request on its way to a closing
 connection is one that may have been billed.
 """
+
+PROXY_REFUSES = 407
+"""The status of a proxy that wants credentials."""
 
 OTHER_ERRORS: Errors = (
     OSError,
@@ -45,8 +56,12 @@ class Wire(Protocol):
     unsent: Errors
     """Those that mean that no byte of the request left."""
 
+    def is_proxy_refusal(self, error: BaseException, /) -> bool:
+        """Tell whether *error* says that the proxy wants other credentials, or any."""
+        ...
+
     async def send(self, target: Target, body: bytes, /) -> Reading:
-        """Post *body* to *target*, and wait for the head of the answer."""
+        """Send *body* to *target*, and wait for the head of the answer."""
         ...
 
     async def aclose(self) -> None:
@@ -60,26 +75,20 @@ def headers_of(target: Target) -> list[tuple[str, str]]:
     return [*target.headers, *(() if says else (("accept-encoding", ACCEPTED),))]
 
 
-def open_wire(client: HttpClient) -> Wire:
+def open_wire(client: HttpClient, trusted: ssl.SSLContext, proxy: Proxy | None) -> Wire:
     """Answer aiohttp's connections on asyncio, httpx's on trio; imports them on first use."""
-    context = client.ssl_context or _public_authorities()
     if _on_asyncio():
         from genai_pipeline.providers._http._aiohttp import AiohttpWire  # noqa: PLC0415
 
-        return AiohttpWire(client, context)
+        return AiohttpWire(client, trusted, proxy)
     from genai_pipeline.providers._http._httpx import HttpxWire  # noqa: PLC0415
 
-    return HttpxWire(client, context)
-
-
-@functools.cache
-def _public_authorities() -> ssl.SSLContext:
-    import httpx  # noqa: PLC0415
-
-    return httpx.create_ssl_context()
+    return HttpxWire(client, trusted, proxy)
 
 
 def _on_asyncio() -> bool:
+    import asyncio  # noqa: PLC0415 - slow to import, for whoever only builds a provider
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

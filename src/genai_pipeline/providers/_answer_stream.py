@@ -1,10 +1,9 @@
-"""A Chat Completions answer, read piece by piece."""
+"""An answer that is streamed, read piece by piece."""
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 
 from genai_pipeline._lifespan import opened
+from genai_pipeline._paid import refuse_unrecorded
 from genai_pipeline._streaming import interruption
 from genai_pipeline.errors import (
     ConfigurationError,
@@ -20,18 +20,16 @@ from genai_pipeline.errors import (
     StreamInterrupted,
 )
 from genai_pipeline.messages import Chunk, Request, Response, Usage
-from genai_pipeline.providers._chat_answer import read_answer, read_document
-from genai_pipeline.providers._chat_pieces import ChatPieces, error_in
-from genai_pipeline.providers._endpoint import Target
-from genai_pipeline.providers._http import Answer, ByteStream, HttpClient, HttpSession
-from genai_pipeline.providers._sse import EventTooLarge, ServerEvent, SseDecoder
+from genai_pipeline.providers._caller import REFUSED, SUCCESS, Caller
+from genai_pipeline.providers._dialect import Dialect, read_body
+from genai_pipeline.providers._http import Answer, ByteStream, HttpSession
+from genai_pipeline.providers._json import NotJson, read_json
+from genai_pipeline.providers._sse import EventTooLarge, ServerEvent
+from genai_pipeline.providers._target import Target
 
-__all__ = ["Asking", "ChatStream"]
+__all__ = ["AnswerStream"]
 
-_SUCCESS = range(200, 300)
 _WHOLE = ("application/json", "text/html")
-_EVENTS = "text/event-stream"
-_DONE = b"[DONE]"
 _QUOTED = 100
 
 
@@ -46,30 +44,24 @@ class _Tell(Protocol):
     ) -> None: ...
 
 
-@attrs.frozen(kw_only=True)
-class Asking:
-    """How a provider asks: what a stream needs of it."""
-
-    who: str
-    model: str
-    client: HttpClient
-    prepare: Callable[[Request], tuple[Target, bytes]]
-    to_error: Callable[[Answer, Target], PipelineError]
-    tell: _Tell
-
-
-class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterator[Chunk]):
+class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterator[Chunk]):
     """One answer on its way. It tells of itself and closes once, however it ends."""
 
-    def __init__(self, asking: Asking, request: Request) -> None:
-        self._asking = asking
+    def __init__(
+        self, caller: Caller, dialect: Dialect, request: Request, *, model: str, tell: _Tell
+    ) -> None:
+        self._caller = caller
+        self._dialect = dialect
         self._request = request
+        self._model = model
+        self._tell_of = tell
         self._opened: opened[HttpSession] | None = None
+        self._session: HttpSession | None = None
         self._bytes: ByteStream | None = None
         self._target: Target | None = None
-        self._decoder = SseDecoder()
+        self._decoder = dialect.decoder()
         self._events: deque[ServerEvent] = deque()
-        self._pieces = ChatPieces()
+        self._pieces = dialect.pieces()
         self._text = _Text(is_document=request.schema is not None)
         self._heard = False
         self._seconds = 0.0
@@ -121,17 +113,33 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             await self._end(error)
 
     async def _open(self) -> None:
-        asking = self._asking
-        self._target, body = asking.prepare(self._request)
-        lifespan = opened(asking.client)
-        session = await lifespan.__aenter__()
-        self._opened = lifespan
-        self._bytes = stream = ByteStream(session, self._target, body, who=asking.who)
-        await stream.open()
-        if stream.status not in _SUCCESS:
-            raise asking.to_error(await stream.read_all(), self._target)
-        if self._kind() in _WHOLE:
+        caller, dialect = self._caller, self._dialect
+        refuse_unrecorded(f"{caller.who} is asked to stream")
+        body = dialect.body(self._request, streamed=True)
+        stream = await self._begin(body)
+        assert self._target is not None
+        if stream.status == REFUSED and await caller.renewed(self._target):
+            await stream.aclose()
+            stream = await self._begin(body)
+        if stream.status not in SUCCESS:
+            raise caller.to_error(caller.raw(await stream.read_all(), self._target))
+        if self._kind() in _WHOLE and self._kind() != dialect.media_type:
             raise self._meaning_of_whole(await stream.read_all())
+
+    async def _begin(self, body: bytes) -> ByteStream:
+        caller, dialect = self._caller, self._dialect
+        path = dialect.path(streamed=True)
+        self._target = await caller.target(path, accept=dialect.media_type)
+        if caller.sign is not None:
+            self._target = await caller.sign(self._target, body)
+        if self._opened is None:
+            lifespan = opened(caller.client)
+            self._session = await lifespan.__aenter__()
+            self._opened = lifespan
+        assert self._session is not None
+        self._bytes = ByteStream(self._session, self._target, body, who=caller.who)
+        await self._bytes.open()
+        return self._bytes
 
     def _kind(self) -> str:
         assert self._bytes is not None
@@ -141,8 +149,8 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
     def _meaning_of_whole(self, answer: Answer) -> PipelineError:
         """Answer what to raise for a server that does not stream."""
         assert self._target is not None
-        who, body = self._asking.who, self._target.hide_in(answer.body)
-        verdict = read_answer(self._request, body, answer.headers, who)
+        who, raw = self._caller.who, self._caller.raw(answer, self._target)
+        verdict = read_body(self._dialect, self._request, raw, who)
         return verdict.error or ConfigurationError(
             f"{who}: the server answered whole ({self._kind()}) where a stream was asked for; "
             "call the provider itself, not its stream()"
@@ -154,7 +162,7 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             while self._events:
                 event = self._events.popleft()
                 self._heard = True
-                chunk = self._last() if event.data.strip() == _DONE else self._take(event)
+                chunk = self._last() if self._dialect.is_end(event) else self._take(event)
                 if chunk is not None:
                     return chunk
             piece = await self._bytes.read(patient=self._first_chunk is None)
@@ -163,46 +171,44 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             try:
                 self._events.extend(self._decoder.feed(piece))
             except EventTooLarge as error:
-                raise InvalidAnswer(f"{self._asking.who}: {error}") from None
+                raise InvalidAnswer(f"{self._caller.who}: {error}") from None
 
     def _take(self, event: ServerEvent) -> Chunk | None:
         assert self._target is not None
-        who, data = self._asking.who, self._target.hide_in(event.data)
+        who, data = self._caller.who, self._target.hide_in(event.data)
         try:
-            document: Any = json.loads(data)
-        except (ValueError, RecursionError):
+            document: Any = read_json(data)
+        except NotJson:
             begins = data[:_QUOTED].decode("utf-8", "replace")
             raise InvalidAnswer(f"{who}: an event is no JSON; it begins {begins!r}") from None
         if not isinstance(document, dict):
             raise InvalidAnswer(f"{who}: an event is no JSON object")
-        error = error_in(document, event.name)
-        if error:
-            told = {"error": error, "id": document.get("id")}
-            found = read_document(self._request, told, self._headers(), who).error
-            assert found is not None
-            raise found
-        chunk = self._pieces.take(document)
+        name = event.name.decode("utf-8", "replace")
+        error = self._dialect.error_in(document, name, self._headers(), who)
+        if error is not None:
+            raise error
+        chunk = self._pieces.take(document, name)
         return None if chunk is None else self._text.take(chunk)
 
-    def _headers(self) -> Any:
+    def _headers(self) -> Mapping[str, str]:
         assert self._bytes is not None
         return self._bytes.headers
 
     def _last(self) -> Chunk:
         """Answer the last chunk of a whole answer, or raise why it is none."""
-        who = self._asking.who
-        if not self._heard and self._kind() != _EVENTS:
+        who = self._caller.who
+        if not self._heard and self._kind() != self._dialect.media_type:
             kind = self._kind() or "no content type"
             raise InvalidAnswer(f"{who}: the answer is no stream of events ({kind})")
         if not self._pieces.finished:
             raise self._broken_off("the stream ended without a finish reason")
         document = self._pieces.document()
-        verdict = read_document(self._request, document, self._headers(), who)
+        verdict = self._dialect.read(self._request, document, self._headers(), who)
         if verdict.error is not None:
             raise verdict.error
         if self._text.is_document and verdict.response.text != self._text.sent:
             raise InvalidAnswer(f"{who}: the answer is more than the JSON document asked for")
-        model = verdict.response.model or self._asking.model
+        model = verdict.response.model or self._model
         response = attrs.evolve(verdict.response, model=model)
         self._complete = True
         self._pause()
@@ -215,10 +221,12 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
             request_id=response.request_id,
             raw_finish_reason=response.raw_finish_reason,
             attributes=response.attributes,
+            parts=response.parts,
+            logprobs=response.logprobs,
         )
 
     def _broken_off(self, what: str) -> StreamInterrupted:
-        told = f"{self._asking.who}: {what}"
+        told = f"{self._caller.who}: {what}"
         return StreamInterrupted(told, partial=self._text.sent, usage=self._pieces.usage)
 
     async def _ended_by(self, error: Exception) -> Exception:
@@ -246,16 +254,14 @@ class ChatStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterato
     def _tell(self, response: Response, failure: str | None) -> None:
         if not self._told:
             self._told = True
-            self._asking.tell(
-                response, failure, seconds=self._seconds, first_chunk=self._first_chunk
-            )
+            self._tell_of(response, failure, seconds=self._seconds, first_chunk=self._first_chunk)
 
     def _note_first(self) -> None:
         if self._first_chunk is None:
             self._first_chunk = self._seconds
 
     def _now(self) -> float:
-        return self._asking.client.clock.now()
+        return self._caller.clock.now()
 
     def _pause(self) -> None:
         """Stop counting the provider's time."""
@@ -285,4 +291,4 @@ class _Text:
             chunk = attrs.evolve(chunk, text=bare)
         if chunk.text:
             self._parts.append(chunk.text)
-        return chunk if chunk.text or chunk.attributes else None
+        return chunk if chunk.text or chunk.reasoning or chunk.tool_call else None

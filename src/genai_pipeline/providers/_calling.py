@@ -1,0 +1,94 @@
+"""One paid call, whichever way it is sent: kept in a journal, read, and told of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import attrs
+
+from genai_pipeline._journal import RawAnswer
+from genai_pipeline._paid import PaidCall, Send, paid
+from genai_pipeline.clock import Clock
+from genai_pipeline.errors import PipelineError
+from genai_pipeline.messages import Request, Response
+from genai_pipeline.providers._caller import SUCCESS
+from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
+from genai_pipeline.providers._json import ReadOnce
+from genai_pipeline.providers._telling import tell
+
+__all__ = ["Calling", "SendBody"]
+
+SendBody: TypeAlias = Callable[[bytes], Awaitable[RawAnswer]]
+"""Sends a body, and answers what comes, whatever its status."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Calling:
+    """Makes calls in a *dialect*; *name* and *model* are what events and errors say."""
+
+    name: str
+    model: str
+    who: str
+    """Begins the message of each error."""
+
+    place: str
+    """What tells this model from others of its name, for a journal: a base URL."""
+
+    dialect: Dialect
+    to_error: Callable[[RawAnswer], PipelineError] = attrs.field(repr=False)
+    """Answers what an answer means that is no success."""
+
+    timeout: float
+    clock: Clock
+
+    async def answer(
+        self, request: Request, send: Callable[[bytes], Awaitable[RawAnswer]]
+    ) -> Response:
+        """
+        Answer *request*, whose body *send* sends, through the journal of a run, if any.
+
+        Emits what came of it; raises the errors of the provider.
+        """
+        began = self.clock.now()
+        verdict = Verdict(Response(""))
+        failure: str | None = "Cancelled"
+        try:
+            body = self.dialect.body(request, streamed=False)
+            verdict = await self._judged(request, partial(send, body))
+            failure = None if verdict.error is None else type(verdict.error).__name__
+        except Exception as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            seconds = self.clock.now() - began
+            tell(self.name, self.model, verdict.response, failure, seconds=seconds)
+        if verdict.error is not None:
+            raise verdict.error
+        return verdict.response
+
+    async def _judged(self, request: Request, send: Send) -> Verdict:
+        dialect, read = self.dialect, ReadOnce()
+        answer = await paid(self._call(request, read), send)
+        if answer.status not in SUCCESS:
+            raise self.to_error(answer)
+        verdict = read_body(dialect, request, answer, self.who, read)
+        response = verdict.response
+        if not response.model:
+            response = attrs.evolve(response, model=self.model)
+        if answer.replayed:
+            told: dict[str, Any] = {**response.attributes, "replayed": True}
+            response = attrs.evolve(response, attributes=told)
+        return attrs.evolve(verdict, response=response)
+
+    def _call(self, request: Request, read: ReadOnce) -> PaidCall:
+        kind, *rest = self.dialect.identity()
+        return PaidCall(
+            provider=self.name,
+            model=self.model,
+            request=request,
+            judge=partial(judge, self.dialect, read=read),
+            timeout=self.timeout,
+            identity=(kind, self.place, *rest),
+        )

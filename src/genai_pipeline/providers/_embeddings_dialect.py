@@ -1,0 +1,134 @@
+"""Embeddings, as OpenAI and every compatible server make them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import sys
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
+from genai_pipeline.errors import ConfigurationError, InvalidAnswer, InvalidRequest
+from genai_pipeline.messages import Usage
+from genai_pipeline.providers._chat_answer import usage_of
+from genai_pipeline.providers._document import as_list, as_text, quoted
+from genai_pipeline.providers._error_body import failure_in
+from genai_pipeline.providers._failures import to_error
+from genai_pipeline.providers._http_embedder import EmbeddingDialect
+from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._retry_after import rate_limits
+
+__all__ = ["OpenAIEmbeddingDialect"]
+
+_OWN = ("model", "input", "dimensions", "encoding_format")
+
+
+@attrs.frozen
+class OpenAIEmbeddingDialect(EmbeddingDialect):
+    """Asks *model*; *encoding* is how the numbers come, *who* begins the message of a refusal."""
+
+    model: str
+    encoding: str
+    who: str
+
+    def identity(self) -> tuple[Any, ...]:
+        """Answer the API."""
+        return ("embeddings",)
+
+    def path(self) -> str:
+        """Answer the one path there is."""
+        return "/embeddings"
+
+    def body(self, request: EmbeddingRequest) -> bytes:
+        """Answer the body that asks for *request*."""
+        if request.task is not None:
+            raise ConfigurationError(
+                f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
+            )
+        for name in request.extra:
+            if name in _OWN:
+                raise ConfigurationError(
+                    f"{self.who}: extra[{name!r}]={request.extra[name]!r} would override what the "
+                    "request itself says; set it there, or at the provider"
+                )
+        for place, text in enumerate(request.texts):
+            if not text:
+                raise InvalidRequest(
+                    f"{self.who}: text {place} is empty; there is nothing to embed"
+                )
+        body: dict[str, Any] = {"model": self.model, "input": list(request.texts)}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        if self.encoding != "float":  # as every server does unless asked otherwise
+            body["encoding_format"] = self.encoding
+        return json_bytes({**body, **request.extra})
+
+    def read(
+        self, request: EmbeddingRequest, document: object, headers: Mapping[str, str], who: str
+    ) -> EmbeddingResponse:
+        """Answer the vectors in *document*, in the order of the texts."""
+        request_id = headers.get("x-request-id")
+        if not isinstance(document, dict):
+            raise InvalidAnswer(f"{who}: the answer is no JSON object")
+        if document.get("error"):
+            failure = failure_in(500, {"error": document["error"]}, request_id=request_id)
+            raise to_error(failure, who)
+        limits = rate_limits(headers)
+        attributes: dict[str, Any] = {"rate_limits": limits} if limits else {}
+        if not isinstance(document.get("usage"), dict):
+            attributes["usage_missing"] = True
+        try:
+            vectors = _in_order(as_list(document.get("data")), len(request.texts))
+        except ValueError as error:
+            raise InvalidAnswer(f"{who}: {error}{quoted(request_id)}") from None
+        return EmbeddingResponse(
+            vectors,
+            usage=usage_of(document.get("usage")),
+            model=as_text(document.get("model")),
+            request_id=request_id,
+            attributes=attributes,
+        )
+
+    def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
+        """Answer what was used."""
+        usage = document.get("usage")
+        return usage_of(usage) if isinstance(usage, dict) else None
+
+
+def _in_order(data: list[Any], count: int) -> list[array[float]]:
+    """Answer the vectors by their index; raises `ValueError` unless each has its own."""
+    vectors: list[array[float] | None] = [None] * count
+    for place, item in enumerate(data):
+        told = item if isinstance(item, dict) else {}
+        index = told.get("index", place)
+        if type(index) is not int or not 0 <= index < count or vectors[index] is not None:
+            raise ValueError(f"there is no text of the index {index!r} that needs a vector")
+        vectors[index] = _vector(told.get("embedding"))
+    whole = [vector for vector in vectors if vector is not None]
+    if len(whole) < count:
+        raise ValueError(f"{len(whole)} vectors came for {count} texts")
+    if len({len(vector) for vector in whole}) > 1:
+        raise ValueError("the vectors are of different lengths")
+    return whole
+
+
+def _vector(told: object) -> array[float]:
+    """Answer the numbers in *told*: a list, or bytes of little-endian single precision."""
+    vector = array("f")
+    try:
+        if isinstance(told, str):
+            vector.frombytes(base64.b64decode(told, validate=True))
+            if sys.byteorder == "big":  # pragma: no cover - where there is one
+                vector.byteswap()
+        elif isinstance(told, list):
+            vector.extend(told)
+    except (binascii.Error, ValueError, TypeError, OverflowError):
+        raise ValueError("a vector is neither a list of numbers nor base64 of such") from None
+    if not vector or not math.isfinite(sum(vector)):
+        raise ValueError("a vector is empty, or has numbers that are none")
+    return vector

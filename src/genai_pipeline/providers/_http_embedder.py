@@ -1,0 +1,130 @@
+"""`HttpEmbedder`: a model that embeds, behind HTTP, in the dialect of its API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import attrs
+
+from genai_pipeline._paid import PaidCall, paid
+from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
+from genai_pipeline.messages import Response, Usage
+from genai_pipeline.providers._caller import SUCCESS
+from genai_pipeline.providers._dialect import judge
+from genai_pipeline.providers._failure_format import FailureFormat
+from genai_pipeline.providers._http_options import HttpOptions
+from genai_pipeline.providers._json import NotJson, not_json, read_json
+from genai_pipeline.providers._telling import tell
+
+__all__ = ["EmbeddingDialect", "HttpEmbedder"]
+
+
+class EmbeddingDialect(Protocol):
+    """
+    How an API is asked to embed, and how its answers are read; it does no I/O.
+
+    Make a class that names this one as its base, and give what has no meaning here.
+    """
+
+    failures: FailureFormat = FailureFormat()
+    """How the API tells of failures."""
+
+    def identity(self) -> tuple[Any, ...]:
+        """Answer a name for the dialect, and what else of it decides on answers, for a journal."""
+        ...
+
+    def path(self) -> str:
+        """Answer what to add to the base URL, from its slash on."""
+        ...
+
+    def body(self, request: EmbeddingRequest) -> bytes:
+        """Answer the body that asks for *request*, or raise `ConfigurationError` if it cannot."""
+        ...
+
+    def read(
+        self, request: EmbeddingRequest, document: object, headers: Mapping[str, str], who: str
+    ) -> EmbeddingResponse:
+        """
+        Answer what *document*, sent with a status of success, means for *request*.
+
+        Raises the error that it means, whose message *who* begins.
+        """
+        ...
+
+    def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
+        """Answer what a whole answer tells of usage; `None` when it tells nothing."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class HttpEmbedder(HttpOptions):
+    """
+    Embeds over HTTP, in the dialect that a subclass names.
+
+    One object serves any number of concurrent calls, runs, threads and event loops, as every
+    provider does.
+    """
+
+    records_calls: ClassVar[bool] = True
+
+    _dialect: EmbeddingDialect = attrs.field(init=False, repr=False)
+
+    def _ready(self) -> None:
+        object.__setattr__(self, "_dialect", self._speaks())
+
+    def _speaks(self) -> EmbeddingDialect:
+        """Answer the dialect of the API; called once, when the options are checked."""
+        raise NotImplementedError
+
+    def _failures(self) -> FailureFormat:
+        return self._dialect.failures
+
+    async def __call__(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """
+        Answer a vector for each text of *request*, in its order, with one call.
+
+        Raises what every provider raises, for the request as a whole.
+        """
+        began = self.clock.now()
+        told, failure = Response(""), "Cancelled"
+        try:
+            response = await self._call(request)
+        except Exception as error:
+            failure = type(error).__name__
+            raise
+        else:
+            failure = ""
+            told = Response(
+                "", usage=response.usage, model=response.model, attributes=response.attributes
+            )
+            return response
+        finally:
+            seconds = self.clock.now() - began
+            tell(self.name, self.model, told, failure or None, seconds=seconds)
+
+    async def _call(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        dialect, caller = self._dialect, self._caller
+        body = dialect.body(request)
+        kind, *rest = dialect.identity()
+        call = PaidCall(
+            provider=self.name,
+            model=self.model,
+            request=request,
+            judge=partial(judge, dialect),
+            timeout=self.timeout,
+            identity=(kind, self.base_url, *rest),
+        )
+        answer = await paid(call, partial(caller.send, dialect.path(), body))
+        if answer.status not in SUCCESS:
+            raise caller.to_error(answer)
+        try:
+            document = read_json(answer.body)
+        except NotJson:
+            raise not_json(answer.body, answer.headers, caller.who) from None
+        response = dialect.read(request, document, answer.headers, caller.who)
+        if answer.replayed:
+            attributes = {**response.attributes, "replayed": True}
+            response = attrs.evolve(response, attributes=attributes)
+        return response if response.model else attrs.evolve(response, model=self.model)

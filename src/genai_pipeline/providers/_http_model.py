@@ -1,0 +1,93 @@
+"""`HttpModel`: a model behind HTTP, whole or streamed, in the dialect of its API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import ClassVar
+
+import attrs
+
+from genai_pipeline.messages import Chunk, Request, Response
+from genai_pipeline.providers._answer_stream import AnswerStream
+from genai_pipeline.providers._calling import Calling
+from genai_pipeline.providers._dialect import Dialect
+from genai_pipeline.providers._failure_format import FailureFormat
+from genai_pipeline.providers._http_options import HttpOptions
+from genai_pipeline.providers._telling import tell
+
+__all__ = ["HttpModel"]
+
+
+@attrs.frozen(eq=False)
+class HttpModel(HttpOptions):
+    """
+    Answers requests over HTTP, in the dialect that a subclass names.
+
+    One object serves any number of concurrent calls, runs, threads and event loops. A run opens
+    the connections at the first call and closes them at its end; outside a run, ``async with
+    model:`` keeps them for its block, and a lone call opens and closes its own.
+    """
+
+    records_calls: ClassVar[bool] = True
+    output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
+
+    _dialect: Dialect = attrs.field(init=False, repr=False)
+    _calling: Calling = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        HttpOptions.__attrs_post_init__(self)
+        calling = Calling(
+            name=self.name,
+            model=self.model,
+            who=self._caller.who,
+            place=self._place(),
+            dialect=self._dialect,
+            to_error=self._caller.to_error,
+            timeout=self.timeout,
+            clock=self.clock,
+        )
+        object.__setattr__(self, "_calling", calling)
+
+    def _ready(self) -> None:
+        object.__setattr__(self, "_dialect", self._speaks())
+
+    def _speaks(self) -> Dialect:
+        """Answer the dialect of the API; called once, when the options are checked."""
+        raise NotImplementedError
+
+    def _place(self) -> str:
+        """Answer what tells this model from others of its name, for a journal."""
+        return self.base_url
+
+    def _failures(self) -> FailureFormat:
+        return self._dialect.failures
+
+    async def __call__(self, request: Request) -> Response:
+        """
+        Answer *request* with one call.
+
+        Raises `Transient` errors for what passes, with the server's ``retry_after``;
+        `InvalidRequest`, `ContextOverflow`, `Refused` and `Truncated` for what does not;
+        `AuthenticationFailed`, `QuotaExhausted` and `ConfigurationError` for what would fail
+        each record alike.
+        """
+        send = partial(self._caller.send, self._dialect.path(streamed=False))
+        return await self._calling.answer(request, send)
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """
+        Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.
+
+        Entering sends the request, and raises what a call raises; leaving early hangs up. The
+        chunks together are the `Response` of a call; what a call would raise instead of it
+        (`Refused`, `Truncated`) is raised instead of the last chunk. What passes, but goes wrong
+        after the first chunk, is a `StreamInterrupted`, and so is an end without a finish reason.
+        The *timeout* does not count the consumer's own time.
+
+        Labels cannot be streamed. A server that answers whole all the same is a
+        `ConfigurationError`.
+        """
+        told = partial(tell, self.name, self.model)
+        return AnswerStream(self._caller, self._dialect, request, model=self.model, tell=told)

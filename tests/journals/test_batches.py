@@ -1,0 +1,135 @@
+"""What is asked for at once comes to what it comes to one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genai_pipeline._journal import CallEnd
+from genai_pipeline.clock import SystemClock
+from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals import _sql_calls as calls
+from genai_pipeline.journals import _sql_records as records
+from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._file import JournalFile
+from genai_pipeline.journals._operation import Bulk, Operation
+from genai_pipeline.journals._tables import Tables
+from tests.journals.disk import Disk
+from tests.journals.script import answered, ended, intent, item, run_info
+
+Batch: TypeAlias = tuple[Bulk, Sequence[Any]]
+
+_KEYS = "abcdefghijklmnopqrst"
+_TABLES = ("run", "item", "ending", "call", "answer", "budget", "cap", "word")
+
+
+def _ends(state: Any) -> st.SearchStrategy[CallEnd]:
+    if state == "answered":
+        return st.builds(answered, st.sampled_from((0, 256)), st.integers(0, 20))
+    return st.just(CallEnd(state=state, at=3.0, error="Refused"))
+
+
+def _ended_call(call: int, end: CallEnd) -> calls.EndedCall:
+    kept = None
+    if end.answer is not None:
+        kept = calls.KeptAnswer(200, end.answer.headers, end.answer.body, None)
+    return calls.EndedCall(call, end, kept)
+
+
+def _ended_item(key: str, state: Any) -> records.EndedItem:
+    end = ended(state)
+    return records.EndedItem(item(key), end, None if end.letter is None else (end.letter, None))
+
+
+def _several(bulk: Bulk, one: st.SearchStrategy[Any]) -> st.SearchStrategy[Batch]:
+    return st.tuples(st.just(bulk), st.lists(one, min_size=1, max_size=90))
+
+
+_CLAIMS = _several(records.claims, st.tuples(st.integers(1, 2), st.sampled_from(_KEYS), st.none()))
+_INTENTS = _several(
+    calls.begin_calls, st.builds(intent, st.sampled_from(_KEYS), st.integers(0, 300))
+)
+_CALL_ENDS = _several(
+    calls.end_calls,
+    st.builds(
+        _ended_call,
+        st.integers(1, 60),
+        st.sampled_from(("answered", "void", "unknown", "abandoned")).flatmap(_ends),
+    ),
+)
+_ITEM_ENDS = _several(
+    records.end_items,
+    st.builds(_ended_item, st.sampled_from(_KEYS), st.sampled_from(("ready", "done", "dead"))),
+)
+
+
+def _file(folder: Path) -> JournalFile:
+    disk = Disk()
+    file = JournalFile(
+        path=folder / "run.db",
+        connect=disk.connect,
+        clock=SystemClock(),
+        ballast=Ballast(folder / "ballast", 0),
+        checkpoint_bytes=8 << 20,
+    )
+    file.open()
+    return file
+
+
+def _carried_out(folder: Path, batches: Sequence[Batch], *, at_once: bool) -> list[object]:
+    """Answer what came of each operation, and the tables in the end."""
+    folder.mkdir(exist_ok=True)
+    file = _file(folder)
+    asked = [Operation(lambda tables: records.begin_run(tables, run_info()))]
+    for bulk, several in batches:
+        asked += [Operation(None, bulk=bulk, given=each) for each in several]
+    try:
+        if at_once:
+            file.carry_out(asked[:1])
+            begin = 1
+            for _, several in batches:
+                file.carry_out(asked[begin : begin + len(several)])
+                begin += len(several)
+        else:
+            for each in asked:
+                file.carry_out([each])
+        return [
+            *((each.result, type(each.error), str(each.error)) for each in asked),
+            *(file.tables.all(f"SELECT * FROM {table}") for table in _TABLES),
+        ]
+    finally:
+        file.crash()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(_CLAIMS, _CLAIMS, _INTENTS, _CALL_ENDS, _ITEM_ENDS), max_size=8))
+def test_a_batch_is_as_good_as_its_parts(tmp_path_factory: Any, batches: list[Batch]) -> None:
+    """Asked for together or one by one: answers, refusals, money and rows are the same."""
+    folder = tmp_path_factory.mktemp("journals")
+    together = _carried_out(folder / "together", batches, at_once=True)
+    alone = _carried_out(folder / "alone", batches, at_once=False)
+    assert together == alone
+
+
+def test_a_batch_that_fails_halfway_is_done_again_one_by_one(folder: Path) -> None:
+    """What one operation breaks is its own loss, also when others of its kind are with it."""
+    file = _file(folder)
+
+    def keep(tables: Tables, given: Sequence[str]) -> list[int]:
+        numbers = [tables.name(text) for text in given]
+        if "bad" in given:
+            raise AccountingError("on purpose")
+        return numbers
+
+    try:
+        asked = [Operation(None, bulk=keep, given=text) for text in ("good", "bad", "better")]
+        file.carry_out(asked)
+        assert [type(each.error) for each in asked] == [type(None), AccountingError, type(None)]
+        assert file.tables.known("bad") == 0
+        assert file.tables.known("better") == asked[2].result
+    finally:
+        file.crash()

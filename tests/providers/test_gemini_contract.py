@@ -1,0 +1,81 @@
+"""The provider contracts, on a server of ours that speaks Gemini's API."""
+
+from __future__ import annotations
+
+import pytest
+
+import genai_pipeline as gp
+from genai_pipeline.providers import Gemini
+from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from tests import canary
+from tests.servers.gemini import GeminiServer
+
+
+class TestGemini(ProviderContract):
+    """Gemini at Google AI."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, gemini: GeminiServer) -> None:
+        self.server = gemini
+
+    def make(self) -> gp.Provider:
+        return Gemini(
+            "gemini-3-flash",
+            base_url=self.server.url("ok"),
+            api_key=canary.KEY,
+            headers=canary.HEADERS,
+        )
+
+    def make_failing(self) -> gp.Provider:
+        return Gemini("gemini-3-flash", base_url=self.server.url("500"))
+
+    def belongs(self, request: gp.Request, response: gp.Response) -> bool:
+        return response.text == f"you said: {request.prompt}"
+
+
+class TestVertex(TestGemini):
+    """Gemini in a project of Vertex AI, with a token that is asked for."""
+
+    def make(self) -> gp.Provider:
+        return Gemini(
+            "gemini-3-flash",
+            project="my-project",
+            location="europe-west1",
+            base_url=self.server.url("ok"),
+            api_key=lambda: ("ya29.token", 3600.0),
+        )
+
+
+class TestGeminiStream(StreamingProviderContract):
+    """Gemini's stream over real sockets."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, gemini: GeminiServer) -> None:
+        self.server = gemini
+        self.model = self.model_of("ok")
+
+    def model_of(self, way: str) -> Gemini:
+        return Gemini(
+            "gemini-3-flash",
+            base_url=self.server.url(way),
+            api_key=canary.KEY,
+            headers=canary.HEADERS,
+        )
+
+    def make(self) -> gp.StreamingProvider:
+        return self.model.stream
+
+    def make_whole(self) -> gp.Provider:
+        return self.model
+
+    def make_failing(self) -> gp.StreamingProvider:
+        return self.model_of("500").stream
+
+    def make_breaking(self) -> gp.StreamingProvider:
+        return self.model_of("stream-cut").stream
+
+    def make_silent(self, clock: FakeClock) -> gp.StreamingProvider:
+        return self.model_of("stream-stalled").stream
+
+    def make_clock(self) -> FakeClock:
+        return FakeClock(cushion=0.3)
