@@ -119,6 +119,7 @@ def tests_lowest(session: nox.Session) -> None:
 def tests_httpx2(session: nox.Session) -> None:
     """Run the tests of the providers with httpx2 in the place of httpx."""
     session.install(".[all,httpx2]", *group("test"))
+    session.env["GENAI_PIPELINE_HTTPX"] = "httpx2"
     session.run(*PYTEST, "tests/providers", *session.posargs)
 
 

@@ -181,8 +181,7 @@ class InvalidAnswer(Transient):
     """
     Raised when an answer arrived that is not what was asked for; it may have been billed.
 
-    *text* is what the model said; *issues* are what is wrong with it, each a place in it
-    (``$.lines[2].total``) and a message. Both are empty where they are not known.
+    *text* is what the model said; *issues* are places in it (``$.lines[2]``) and messages.
     """
 
     def __init__(

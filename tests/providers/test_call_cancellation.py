@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from importlib.util import find_spec
+import subprocess
+import sys
 
 import anyio
 import pytest
@@ -83,9 +85,33 @@ def wire_to(chat: ChatServer) -> Wire:
     return open_wire(client, ssl.create_default_context(), None)
 
 
-def test_httpx2_is_used_where_it_is_installed() -> None:
-    """Whoever installs the extra need do nothing else; the other tests here are of either."""
-    assert httpx.__name__ == ("httpx2" if find_spec("httpx2") else "httpx")
+def test_the_environment_chooses_between_httpx_and_httpx2() -> None:
+    """Httpx is used unless httpx2 is asked for; the other tests here are of either."""
+    assert httpx.__name__ == (os.environ.get("GENAI_PIPELINE_HTTPX") or "httpx")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ("", "httpx"),
+        ("httpx2", "httpx2"),
+        ("requests", "GENAI_PIPELINE_HTTPX='requests'; give httpx or httpx2"),
+        ("missing", r"pip install 'genai_pipeline[httpx2]'"),
+    ],
+)
+def test_a_wrong_choice_is_told(chosen: str, words: str) -> None:
+    """The variable takes two names, and says what to install for the second."""
+    code = "from genai_pipeline.providers._http._httpx_names import httpx; print(httpx.__name__)"
+    if chosen == "missing":
+        code, chosen = f"import sys; sys.modules['httpx2'] = None; {code}", "httpx2"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "GENAI_PIPELINE_HTTPX": chosen},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert words in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

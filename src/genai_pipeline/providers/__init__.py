@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._bedrock import Bedrock
     from genai_pipeline.providers._chat_profile import ChatProfile
     from genai_pipeline.providers._gemini import Gemini
+    from genai_pipeline.providers._gemini_embeddings import GeminiEmbeddings
     from genai_pipeline.providers._llama_cpp import LlamaCpp
     from genai_pipeline.providers._local import Local
     from genai_pipeline.providers._moderation import Moderation
     from genai_pipeline.providers._ollama import Ollama
+    from genai_pipeline.providers._ollama_embeddings import OllamaEmbeddings
     from genai_pipeline.providers._openai import OpenAI
     from genai_pipeline.providers._openai_embeddings import OpenAIEmbeddings
     from genai_pipeline.providers._openai_moderations import OpenAIModerations
@@ -33,10 +35,12 @@ __all__ = [
     "Bedrock",
     "ChatProfile",
     "Gemini",
+    "GeminiEmbeddings",
     "LlamaCpp",
     "Local",
     "Moderation",
     "Ollama",
+    "OllamaEmbeddings",
     "OpenAI",
     "OpenAIEmbeddings",
     "OpenAIModerations",
@@ -52,10 +56,12 @@ _MODULES = {
     "Bedrock": "_bedrock",
     "ChatProfile": "_chat_profile",
     "Gemini": "_gemini",
+    "GeminiEmbeddings": "_gemini_embeddings",
     "LlamaCpp": "_llama_cpp",
     "Local": "_local",
     "Moderation": "_moderation",
     "Ollama": "_ollama",
+    "OllamaEmbeddings": "_ollama_embeddings",
     "OpenAI": "_openai",
     "OpenAIEmbeddings": "_openai_embeddings",
     "OpenAIModerations": "_openai_moderations",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-import sys
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +18,7 @@ from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._http_embedder import EmbeddingDialect
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._retry_after import rate_limits
+from genai_pipeline.providers._vectors import check_alike, to_vector
 
 __all__ = ["OpenAIEmbeddingDialect"]
 
@@ -108,27 +105,7 @@ def _in_order(data: list[Any], count: int) -> list[array[float]]:
         index = told.get("index", place)
         if type(index) is not int or not 0 <= index < count or vectors[index] is not None:
             raise ValueError(f"there is no text of the index {index!r} that needs a vector")
-        vectors[index] = _vector(told.get("embedding"))
+        vectors[index] = to_vector(told.get("embedding"))
     whole = [vector for vector in vectors if vector is not None]
-    if len(whole) < count:
-        raise ValueError(f"{len(whole)} vectors came for {count} texts")
-    if len({len(vector) for vector in whole}) > 1:
-        raise ValueError("the vectors are of different lengths")
+    check_alike(whole, count)
     return whole
-
-
-def _vector(told: object) -> array[float]:
-    """Answer the numbers in *told*: a list, or bytes of little-endian single precision."""
-    vector = array("f")
-    try:
-        if isinstance(told, str):
-            vector.frombytes(base64.b64decode(told, validate=True))
-            if sys.byteorder == "big":  # pragma: no cover - where there is one
-                vector.byteswap()
-        elif isinstance(told, list):
-            vector.extend(told)
-    except (binascii.Error, ValueError, TypeError, OverflowError):
-        raise ValueError("a vector is neither a list of numbers nor base64 of such") from None
-    if not vector or not math.isfinite(sum(vector)):
-        raise ValueError("a vector is empty, or has numbers that are none")
-    return vector

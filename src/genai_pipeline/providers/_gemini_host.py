@@ -12,10 +12,19 @@ from genai_pipeline._secret import Secret
 from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._target import Headers
 
-__all__ = ["Placed", "base_url_of", "credentials_of", "key_of", "path_of", "place_name"]
+__all__ = [
+    "GOOGLE_AI",
+    "KEY",
+    "Placed",
+    "base_url_of",
+    "credentials_of",
+    "key_of",
+    "path_of",
+    "place_name",
+]
 
-_HOST = "generativelanguage.googleapis.com"
-_KEY = "GEMINI_API_KEY"
+GOOGLE_AI = "generativelanguage.googleapis.com"
+KEY = "GEMINI_API_KEY"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/[A-Za-z0-9][A-Za-z0-9._@-]*)*")
 
@@ -53,7 +62,7 @@ def place_name(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
 def base_url_of(placed: Placed) -> str:
     """Answer the base URL of Google AI, or of the place in Vertex AI."""
     if placed.project is None:
-        return f"https://{_HOST}/v1"
+        return f"https://{GOOGLE_AI}/v1"
     place = placed.location
     if place == "global":
         return "https://aiplatform.googleapis.com/v1"
@@ -75,8 +84,8 @@ def path_of(placed: Placed) -> str:
 
 def key_of(placed: Placed) -> Secret | None:
     """Answer where the key is when none is given: Google AI's, for Google AI alone."""
-    ours = placed.project is None and host_of(placed.base_url) == _HOST
-    return Secret.from_env(_KEY) if ours else None
+    ours = placed.project is None and host_of(placed.base_url) == GOOGLE_AI
+    return Secret.from_env(KEY) if ours else None
 
 
 def credentials_of(placed: Placed, key: str) -> Headers:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import anyio
 import anyio.from_thread
 import pytest
-from anyio.lowlevel import checkpoint
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -22,8 +21,10 @@ from genai_pipeline._journal import (
 )
 from genai_pipeline.errors import AccountingError, BudgetExhausted
 from genai_pipeline.testing._journal_machine import JournalMachine
+from genai_pipeline.testing._journal_samples import again as _again
 from genai_pipeline.testing._journal_samples import answered as _answered
 from genai_pipeline.testing._journal_samples import begin as _begin
+from genai_pipeline.testing._journal_samples import cancelled_after as _cancelled_after
 from genai_pipeline.testing._journal_samples import end as _end
 from genai_pipeline.testing._journal_samples import intent as _intent
 from genai_pipeline.testing._journal_samples import use as _use
@@ -414,24 +415,3 @@ class JournalContract:
                     await ask()
 
         self._run(anyio_backend_name, check)
-
-
-async def _again(journal: Journal, item: bytes) -> Any:
-    claims = await journal.past_calls(["a"], "p")
-    assert claims["a"].item == item
-    return claims["a"]
-
-
-async def _cancelled_after(steps: int, begin: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """Cancel what *begin* begins after some steps; answer what it answered, if it was quicker."""
-    answers = []
-
-    async def work() -> None:
-        answers.append(await begin())
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(work)
-        for _ in range(steps):
-            await checkpoint()
-        group.cancel_scope.cancel()
-    return answers

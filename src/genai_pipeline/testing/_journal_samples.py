@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
 
 from genai_pipeline._journal import (
     BudgetUse,
@@ -14,7 +18,7 @@ from genai_pipeline._journal import (
     RunInfo,
 )
 
-__all__ = ["answered", "begin", "end", "intent", "use"]
+__all__ = ["again", "answered", "begin", "cancelled_after", "end", "intent", "use"]
 
 
 async def begin(journal: Journal, fingerprint: str = "f") -> int:
@@ -55,3 +59,25 @@ def answered(body: bytes, cost: int) -> CallEnd:
 async def end(journal: Journal, item: bytes, state: Any) -> None:
     """End a record."""
     await journal.end_item(item, ItemEnd(state=state, at=2.0, fingerprint="f"))
+
+
+async def again(journal: Journal, item: bytes) -> Any:
+    """Answer what is known of the record ``a``, which must be *item*."""
+    claims = await journal.past_calls(["a"], "p")
+    assert claims["a"].item == item
+    return claims["a"]
+
+
+async def cancelled_after(steps: int, begin: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Cancel what *begin* begins after some steps; answer what it answered, if it was quicker."""
+    answers = []
+
+    async def work() -> None:
+        answers.append(await begin())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        for _ in range(steps):
+            await checkpoint()
+        group.cancel_scope.cancel()
+    return answers

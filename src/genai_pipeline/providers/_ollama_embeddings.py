@@ -1,0 +1,119 @@
+"""`OllamaEmbeddings`: vectors from an Ollama server, by its own API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from genai_pipeline import _options
+from genai_pipeline._options import at_least, optional
+from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
+from genai_pipeline.errors import ConfigurationError, InvalidAnswer
+from genai_pipeline.messages import Usage
+from genai_pipeline.providers._document import as_list, as_text
+from genai_pipeline.providers._http_embedder import EmbeddingDialect, HttpEmbedder
+from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._ollama_answer import FAILURES, error_of, usage_of
+from genai_pipeline.providers._vectors import check_alike, to_vector
+
+__all__ = ["OllamaEmbeddings"]
+
+_OWN = ("model", "input", "dimensions")
+
+
+@attrs.frozen
+class _EmbedDialect(EmbeddingDialect):
+    """``/api/embed``."""
+
+    model: str
+    who: str
+    options: Mapping[str, Any]
+
+    failures = FAILURES
+
+    def identity(self) -> tuple[Any, ...]:
+        """Answer the API, and the options that decide on answers."""
+        return "ollama embeddings", tuple(sorted(self.options.items()))
+
+    def path(self) -> str:
+        """Answer the one path there is."""
+        return "/api/embed"
+
+    def body(self, request: EmbeddingRequest) -> bytes:
+        """Answer the body that asks for *request*: a text that is too long is never cut."""
+        if request.task is not None:
+            raise ConfigurationError(
+                f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
+            )
+        for name in request.extra:
+            if name in _OWN:
+                raise ConfigurationError(
+                    f"{self.who}: extra[{name!r}]={request.extra[name]!r} would override what the "
+                    "request itself says; set it there, or at the provider"
+                )
+        body: dict[str, Any] = {"model": self.model, "input": list(request.texts)}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        if self.options:
+            body["options"] = dict(self.options)
+        return json_bytes({"truncate": False, **body, **request.extra})
+
+    def read(
+        self,
+        request: EmbeddingRequest,
+        document: object,
+        headers: Mapping[str, str],  # noqa: ARG002 - they tell nothing
+        who: str,
+    ) -> EmbeddingResponse:
+        """Answer the vectors in *document*, which come in the order of the texts."""
+        if not isinstance(document, dict):
+            raise InvalidAnswer(f"{who}: the answer is no JSON object")
+        failed = error_of(document, who)
+        if failed is not None:
+            raise failed
+        try:
+            vectors = [to_vector(each) for each in as_list(document.get("embeddings"))]
+            check_alike(vectors, len(request.texts))
+        except ValueError as error:
+            raise InvalidAnswer(f"{who}: {error}") from None
+        usage = self.usage_in(document)
+        missing = {} if usage is not None else {"usage_missing": True}
+        return EmbeddingResponse(
+            vectors,
+            usage=usage or Usage(),
+            model=as_text(document.get("model")),
+            attributes=missing,
+        )
+
+    def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
+        """Answer what was used."""
+        return usage_of(document) if "prompt_eval_count" in document else None
+
+
+@attrs.frozen(eq=False)
+class OllamaEmbeddings(HttpEmbedder):
+    """
+    A model that embeds, of an Ollama server.
+
+    It takes an `EmbeddingRequest` and answers an `EmbeddingResponse`; `embed` makes a stage of it.
+    A text that is longer than the context is `InvalidRequest`, where Ollama itself would cut it in
+    silence. What the vectors are for (``task``) is refused.
+
+    Everything else is as with `Ollama`: one attempt a call, the same errors; in a pipeline with a
+    journal, answers are kept as they came.
+    """
+
+    base_url: str = attrs.field(default="http://localhost:11434", kw_only=True)
+    """Everything before ``/api/embed``."""
+
+    context: int | None = attrs.field(default=None, kw_only=True, validator=optional(at_least(1)))
+    """The tokens of the context (``num_ctx``); `None` leaves it to the server."""
+
+    name: str = attrs.field(default="ollama", kw_only=True, validator=_options.text)
+    """What events, errors and reports call the provider."""
+
+    def _speaks(self) -> _EmbedDialect:
+        options = {} if self.context is None else {"num_ctx": self.context}
+        return _EmbedDialect(self.model, f"{self.name} {self.model!r}", options)
