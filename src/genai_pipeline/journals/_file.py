@@ -16,15 +16,16 @@ from genai_pipeline._journal_admin import Erased
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._batch import commit_together, do
 from genai_pipeline.journals._bulk import prepare_bulk
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, Connection, prepare
 from genai_pipeline.journals._encryption import Encryption, make_vault
 from genai_pipeline.journals._erase import finish
-from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
+from genai_pipeline.journals._faults import is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
-from genai_pipeline.journals._operation import Bulk, Operation
+from genai_pipeline.journals._operation import Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
 from genai_pipeline.journals._schema import migrate
@@ -34,7 +35,7 @@ from genai_pipeline.journals._status import (
     status_path,
     write_status,
 )
-from genai_pipeline.journals._tables import Tables, Undone
+from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._vault import Vault
 
 __all__ = ["JournalFile"]
@@ -211,88 +212,13 @@ class JournalFile:
         together = [operation for operation in batch if operation.kind != "alone"]
         if all(operation.kind == "read" for operation in together):
             for operation in batch:
-                self._do(operation)
+                do(self.tables, operation, self.path)
             return
-        trusting = not self.tables.wary
-        if not (self._try(together) or (trusting and self._try(together))):
-            self._do_each(together)
-            self.tables.commit(self.committed + 1)
+        commit_together(self.tables, together, self.committed + 1, self.path)
         self.committed, self.failures = self.committed + 1, 0
         for operation in batch:
             if operation.kind == "alone":
-                self._do(operation)
-
-    def _try(self, batch: Sequence[Operation]) -> bool:
-        """Do all of *batch* together; else none of it, and answer false."""
-        with suppress(Undone):
-            if self._do_all(batch):
-                self.tables.commit(self.committed + 1)
-                return True
-        self.tables.roll_back()
-        return False
-
-    def _do_all(self, batch: Sequence[Operation]) -> bool:
-        """Do all of *batch*; answer whether what failed in it had written nothing before."""
-        alike: dict[Bulk, list[Operation]] = {}
-        for operation in batch:
-            if operation.bulk is not None:
-                # Whoever asked for one waits for it, so that of these none rests on another.
-                alike.setdefault(operation.bulk, []).append(operation)
-                continue
-            if not self._do_alike(alike):
-                return False
-            before = self.tables.writes
-            self._do(operation)
-            if operation.error is not None and self.tables.writes != before:
-                return False
-        return self._do_alike(alike)
-
-    def _do_alike(self, alike: dict[Bulk, list[Operation]]) -> bool:
-        """Do what is of one kind at once, and forget it; answer whether that worked."""
-        while alike:
-            bulk, operations = alike.popitem()
-            try:
-                results = bulk(self.tables, [operation.given for operation in operations])
-            except Undone:
-                raise
-            except Exception as error:
-                if is_fatal(error):
-                    raise
-                return False
-            for operation, result in zip(operations, results, strict=True):
-                failed = isinstance(result, Exception)
-                operation.error = result if failed else None
-                operation.result = None if failed else result
-        return True
-
-    def _do_each(self, batch: Sequence[Operation]) -> None:
-        """Do each of *batch*, and undo what one that fails has written."""
-        connection = self.tables.connection
-        self.tables.begin()
-        for operation in batch:
-            connection.execute("SAVEPOINT operation")
-            try:
-                self._do(operation)
-                self.tables.flush()
-            except Undone as undone:
-                operation.error = translated(undone.cause, self.path)
-            if operation.error is not None:
-                connection.execute("ROLLBACK TO operation")
-                self.tables.forget()
-            connection.execute("RELEASE operation")
-
-    def _do(self, operation: Operation) -> None:
-        operation.error = None
-        try:
-            operation.result = operation.do(self.tables)
-        except Undone:
-            raise
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            operation.error = (
-                translated(error, self.path) if isinstance(error, sqlite3.Error) else error
-            )
+                do(self.tables, operation, self.path)
 
     def _mend(self, batch: Sequence[Operation], error: Exception) -> None:
         """Decide, after a failure, by reading a file opened anew whether *batch* is in it."""
