@@ -54,7 +54,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
             *("_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
-            *("_streaming", "_wrap"),
+            *("_streaming", "_subjects", "_wrap"),
         }
     ),
     frozenset(
@@ -88,6 +88,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": ("providers._http",),
     "asyncio": ("testing", "cli", "providers._http", "journals._desk"),
     "coredis": ("stores._redis",),
+    "cryptography": ("journals._ciphers",),
     "httpx": ("providers._http",),
     "httpx2": ("providers._http._httpx_names",),
     "json_repair": ("_generate._repair",),

@@ -49,6 +49,7 @@ HEAVY = (
         "aiohttp",
         "asyncio",
         "coredis",
+        "cryptography",
         "concurrent.futures.process",
         "ctypes",
         "email",
@@ -64,6 +65,7 @@ HEAVY = (
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("rich",),
+    "crypto": ("cryptography",),
     "llamacpp": ("xllamacpp",),
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),

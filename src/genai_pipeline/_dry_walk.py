@@ -97,6 +97,7 @@ class _DryRecorder:
         self._pool: dict[bytes, list[int]] = {}
         self.next: PaidCall | None = None
         self.gathers = False
+        self.item = b""
         for call in () if claim is None else claim.calls:
             if call.state == "answered":
                 self._pool.setdefault(call.key, []).append(call.call)

@@ -29,6 +29,7 @@ def one_of(keys: Sequence[str], values: list[Any]) -> Record[Any]:
 class _Gathered(Protocol):
     members: list[Record[Any]]
     marks: list[bytes]
+    items: set[bytes]
     fate: SharedFate
 
 
@@ -43,7 +44,7 @@ class FrozenGroups:
         keys = [member.key for member in gathered.members]
         values = [member.value for member in gathered.members]
         body = json.dumps({"keys": keys, "values": values}, separators=(",", ":")).encode()
-        group = await recorder.freeze(stage, gathered.marks, body)
+        group = await recorder.freeze(stage, gathered.marks, body, gathered.items)
         self._carry(group, gathered.fate, recorder)
 
     def resume(self, group: Group, walk: Walk, recorder: CallRecorder) -> Sequence[Record[Any]]:

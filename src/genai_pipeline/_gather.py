@@ -29,21 +29,25 @@ A = TypeVar("A")
 class _Group:
     """Records on their way to be one; the first to come carries it on for all."""
 
-    __slots__ = ("carrier", "fate", "full", "marks", "members")
+    __slots__ = ("carrier", "fate", "full", "items", "marks", "members")
 
     def __init__(self, carrier: Walk | None) -> None:
         self.carrier = carrier
         self.members: list[Record[Any]] = []
         self.marks: list[bytes] = []
         """What stands for the members in the journal, if there is one."""
+        self.items: set[bytes] = set()
+        """What the journal calls the records they were made of."""
         self.fate = SharedFate()
         self.full = anyio.Event()
 
-    def add(self, record: Record[Any], mark: bytes | None) -> None:
+    def add(self, record: Record[Any], mark: bytes | None, item: bytes | None) -> None:
         """Take *record* in."""
         self.members.append(record)
         if mark is not None:
             self.marks.append(mark)
+        if item is not None:
+            self.items.add(item)
 
     def as_one(self) -> Record[Any]:
         """Answer the record made of the members; its key follows from theirs."""
@@ -63,8 +67,9 @@ class _Gather:
     _frozen: FrozenGroups = attrs.field(init=False, repr=False, factory=FrozenGroups)
 
     async def __call__(self, record: Record[Any]) -> Sequence[Record[Any]]:
-        walk, recorder, mark = current_walk(), current_recorder(), None
+        walk, recorder, mark, item = current_walk(), current_recorder(), None, None
         if walk is not None and recorder is not None:
+            item = recorder.item
             mark, value = recorder.member(f"{self.name} {self.version}", record)
             record = record.with_value(value)
             frozen = await recorder.group_of(mark)
@@ -72,8 +77,10 @@ class _Gather:
                 return self._frozen.resume(frozen, walk, recorder)
         group = self._open
         if group is None:
-            return await self._carry(_Group(walk), record, mark)
-        group.add(record, mark)
+            group = _Group(walk)
+            group.add(record, mark, item)
+            return await self._carry(group)
+        group.add(record, mark, item)
         if len(group.members) >= self.size:
             self._open = None
             group.full.set()
@@ -81,10 +88,7 @@ class _Gather:
             walk.join(group.fate)
         return ()
 
-    async def _carry(
-        self, group: _Group, record: Record[Any], mark: bytes | None
-    ) -> Sequence[Record[Any]]:
-        group.add(record, mark)
+    async def _carry(self, group: _Group) -> Sequence[Record[Any]]:
         if self.size > 1:
             self._open = group
             try:

@@ -14,10 +14,13 @@ __all__ = [
     "MOST_GENERATIONS",
     "RECORD_BYTES",
     "Digests",
+    "WithErased",
     "generation_of",
     "group_id",
     "item_id",
+    "pseudonym",
     "record_id",
+    "tombstone",
 ]
 
 RECORD_BYTES = 14
@@ -28,10 +31,14 @@ MOST_GENERATIONS = 1 << 16
 _MANY = 100_000
 
 
-def record_id(pipeline: str, key: str) -> bytes:
-    """Answer 14 bytes that stand for the record *key* of *pipeline*, in every generation."""
+def record_id(pipeline: str, key: str, secret: bytes = b"") -> bytes:
+    """
+    Answer 14 bytes that stand for the record *key* of *pipeline*, in every generation.
+
+    With a *secret*, nobody without it can tell whether they stand for a key.
+    """
     text = _prefix(pipeline) + key.encode("utf-8", "surrogatepass")
-    return blake2b(text, digest_size=RECORD_BYTES).digest()
+    return blake2b(text, digest_size=RECORD_BYTES, key=secret).digest()
 
 
 def _prefix(pipeline: str) -> bytes:
@@ -55,6 +62,18 @@ def group_id(pipeline: str, members: Iterable[bytes]) -> bytes:
     return item_id(record_id(f"{pipeline}\0group", b"".join(members).hex()))
 
 
+def tombstone(record: bytes, salt: bytes) -> bytes:
+    """Answer all that is kept of a record that was erased."""
+    return blake2b(record, digest_size=RECORD_BYTES, key=salt).digest()
+
+
+def pseudonym(budget: str, salt: bytes) -> str:
+    """Answer what a budget is called whose name told of a subject that was erased."""
+    told = budget.encode("utf-8", "surrogatepass")
+    digest = blake2b(told, digest_size=8, key=salt, person=b"budget").hexdigest()
+    return f"{budget.partition(' ')[0]} erased-{digest}"
+
+
 def generation_of(item: bytes) -> int:
     """Answer the generation that an item's name tells."""
     return int.from_bytes(item[RECORD_BYTES:], "big")
@@ -75,8 +94,10 @@ class Digests:
     _buckets: Mapping[bytes, bytes]
     """What follows the first bytes of records that agree in these, one after the other."""
 
+    _secret: bytes = b""
+
     @classmethod
-    def of(cls, pipeline: str, records: Iterable[bytes]) -> Digests:
+    def of(cls, pipeline: str, records: Iterable[bytes], secret: bytes = b"") -> Digests:
         """Make one of what `record_id` answers, in ascending order and each once."""
         known = list(records)
         width = 1 if len(known) < _MANY else 2
@@ -86,13 +107,13 @@ class Digests:
             end = bisect_right(known, head + b"\xff" * RECORD_BYTES, begin)
             buckets[head] = b"".join([record[width:] for record in known[begin:end]])
             begin = end
-        return cls(_prefix(pipeline), len(known), width, buckets)
+        return cls(_prefix(pipeline), len(known), width, buckets, secret)
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
             return False
         text = self._prefix + key.encode("utf-8", "surrogatepass")
-        record = blake2b(text, digest_size=RECORD_BYTES).digest()
+        record = blake2b(text, digest_size=RECORD_BYTES, key=self._secret).digest()
         width = self._width
         bucket = self._buckets.get(record[:width])
         if bucket is None:
@@ -105,3 +126,24 @@ class Digests:
 
     def __len__(self) -> int:
         return self._length
+
+
+@attrs.frozen(eq=False, repr=False)
+class WithErased:
+    """Keys that are in *known*, and those of records that were erased, as salted digests."""
+
+    known: Digests
+    erased: frozenset[bytes]
+    _pipeline: str
+    _secret: bytes
+    _salt: bytes
+
+    def __contains__(self, key: object) -> bool:
+        if key in self.known:
+            return True
+        if not isinstance(key, str):
+            return False
+        return tombstone(record_id(self._pipeline, key, self._secret), self._salt) in self.erased
+
+    def __len__(self) -> int:
+        return len(self.known) + len(self.erased)

@@ -11,7 +11,7 @@ Money is counted in whole nano-dollars, so that sums are exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
@@ -311,28 +311,38 @@ class Journal(Protocol):
         """
         Answer the keys of records that are done or filtered under *fingerprint*.
 
-        Those that are dead count too, whatever the fingerprint, until they are redriven.
+        Those that are dead count too, whatever the fingerprint, until they are redriven; those
+        that were erased count for ever.
         """
         ...
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
         """
         Take up the record *key* for *run*, in its latest generation; it is admitted if need be.
 
         A record that ended under another fingerprint is taken up again, with its calls. Cancelled,
-        it leaves the record as it was.
+        it leaves the record as it was. *subject* is whose data it is; given only to journals that
+        have `JournalKeeper.erase`. A record that was erased is answered as ``filtered``.
         """
         ...
 
     async def freeze_group(
-        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+        self,
+        run: int,
+        stage: str,
+        members: Sequence[bytes],
+        body: bytes,
+        /,
+        *,
+        items: Collection[bytes] = (),
     ) -> Group:
         """
         Keep a new group of *stage* with its *members* and *body*, before a call is made for it.
 
         Each member is 16 bytes that stand for a record at its place in the pipeline. A member
         of another group belongs to this one from now on. Groups are no records: `counts`,
-        `finished` and `claim` know nothing of them.
+        `finished` and `claim` know nothing of them. *items* are the records and groups that its
+        members were made of; given only to journals that can erase, so that it goes with them.
         """
         ...
 

@@ -14,6 +14,7 @@ __all__ = [
     "COST_NAMES",
     "BudgetLine",
     "CostLine",
+    "Erased",
     "JournalKeeper",
     "KeptRecord",
     "OpenCall",
@@ -172,6 +173,23 @@ class Purged:
     calls: int
 
 
+@attrs.frozen(kw_only=True)
+class Erased:
+    """What an erasure took away, and what it has to be told elsewhere."""
+
+    records: int = 0
+    groups: int = 0
+    """Gathered ones that a record of the subject was in."""
+
+    calls: int = 0
+
+    keys: tuple[str, ...] = ()
+    """Of the records, but for those that were purged before: what sinks know their output by."""
+
+    requests: tuple[tuple[str, str], ...] = ()
+    """Provider and request id of the calls: what providers may know them by."""
+
+
 class JournalKeeper(Protocol):
     """
     What a journal answers to people who look after it; for one that is entered.
@@ -232,11 +250,26 @@ class JournalKeeper(Protocol):
         """Answer all budgets in all their windows, by name and window."""
         ...
 
-    async def purge(self, before: float, /, *, pipeline: str | None = None) -> Purged:
+    async def purge(
+        self, before: float, /, *, pipeline: str | None = None, dry_run: bool = False
+    ) -> Purged:
         """
         Forget what records that ended *before* a wall time were: keys, calls, answers, letters.
 
         What stays says that they have ended, so that they are not worked on again, and what
-        they cost. Under another fingerprint they would be paid for again.
+        they cost. Under another fingerprint they would be paid for again. With *dry_run*, what
+        would be forgotten is counted, and stays.
+        """
+        ...
+
+    async def erase(self, subject: str, /, *, dry_run: bool = False) -> Erased:
+        """
+        Forget all that is kept of *subject*: what `Journal.claim` was told that records are of.
+
+        Records of the subject that are carried come to their end first; those that are claimed
+        meanwhile are answered as ``filtered``. When it returns, nothing of them is left but a
+        salted digest by which they are passed by for ever, and what they cost. Cancelled or
+        interrupted, it is finished when the journal is entered next. With *dry_run*, what would
+        be forgotten is told, and stays.
         """
         ...

@@ -18,6 +18,7 @@ from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
 from genai_pipeline._run_journal import RunJournal
+from genai_pipeline._subjects import Subject, subject_of
 from genai_pipeline.errors import (
     BudgetExhausted,
     DeadlineExceeded,
@@ -51,6 +52,9 @@ class JournaledCarrier(Carrier):
     skip: Callable[[Delivery[Any]], Any]
     """Passes a record by that has ended already."""
 
+    subject: Subject | None = None
+    """What tells whose data a record is."""
+
     _carried: dict[str, anyio.Event | None] = attrs.field(factory=dict, init=False)
     """The keys of records being carried, with what tells of the end if somebody waits for it."""
 
@@ -69,6 +73,7 @@ class JournaledCarrier(Carrier):
         key = delivery.record.key
         carried = False
         try:
+            subject = subject_of(delivery.record, self.subject)
             # The same record may be delivered again while it is carried, by a queue for one.
             while key in self._carried:
                 await self._other_end(key)
@@ -76,7 +81,7 @@ class JournaledCarrier(Carrier):
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
                 async with self._alone.beside_others(ordinal):
-                    claim = await self.journal.claim(key)
+                    claim = await self.journal.claim(key, subject)
                     if claim.state != "claimed" or claim.crashes < _SUSPECT:
                         carried = True
                         await self._carry_claimed(delivery, ordinal, claim)
@@ -85,7 +90,7 @@ class JournaledCarrier(Carrier):
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
                 async with self._set_apart(delivery.record, ordinal) as apart:
-                    claim = await self.journal.claim(key)
+                    claim = await self.journal.claim(key, subject)
                     carried = True
                     await self._carry_claimed(delivery, ordinal, claim, apart=apart)
             finally:

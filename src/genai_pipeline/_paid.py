@@ -8,7 +8,7 @@ read, and an answer that is kept already is given back instead of a second call.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
@@ -105,6 +105,11 @@ class PaidCall:
 class CallRecorder(Protocol):
     """Makes the paid calls of one record's walk, or of a group's; the engine's part of `paid`."""
 
+    @property
+    def item(self) -> bytes:
+        """What the journal calls the record, or the group."""
+        ...
+
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
         """Answer *call* from the journal, or send it and keep what comes."""
         ...
@@ -121,7 +126,9 @@ class CallRecorder(Protocol):
         """Answer the group that *member* was frozen into before, if it was."""
         ...
 
-    async def freeze(self, stage: str, members: list[bytes], body: bytes, /) -> Group:
+    async def freeze(
+        self, stage: str, members: list[bytes], body: bytes, items: Collection[bytes], /
+    ) -> Group:
         """Keep a group, so that nobody else is ever gathered in place of its members."""
         ...
 

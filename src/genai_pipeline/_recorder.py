@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -238,9 +238,14 @@ class Recorder:
         """Answer the group that *member* was frozen into before, if it was."""
         return await self.run.journal.group_of(self.run.number, member)
 
-    async def freeze(self, stage: str, members: list[bytes], body: bytes, /) -> Group:
+    async def freeze(
+        self, stage: str, members: list[bytes], body: bytes, items: Collection[bytes], /
+    ) -> Group:
         """Keep a group, so that nobody else is ever gathered in place of its members."""
-        return await self.run.journal.freeze_group(self.run.number, stage, members, body)
+        journal, number = self.run.journal, self.run.number
+        if not self.run.erases:
+            return await journal.freeze_group(number, stage, members, body)
+        return await journal.freeze_group(number, stage, members, body, items=items)
 
     def for_group(self, group: Group, /) -> Recorder:
         """Answer what makes the calls of *group*."""

@@ -44,6 +44,9 @@ class RunJournal:
     clock: Clock
     prices: PriceBook
     budgets: Budgets
+    erases: bool
+    """Whether it is told whose data records are, so that it can erase them."""
+
     stopping: Callable[[], bool]
     """Whether the run stops, so that no new call is made."""
 
@@ -93,6 +96,7 @@ class RunJournal:
             clock=pipeline.clock,
             prices=pipeline.prices or PriceBook(),
             budgets=Budgets(pipeline.budgets),
+            erases=pipeline.subject is not None,
             stopping=stopping,
         )
 
@@ -105,14 +109,16 @@ class RunJournal:
         """Note that the run has ended: ``ended``, ``stopped`` or ``failed``."""
         await self.journal.end_run(self.number, state, self.clock.wall(), counts)
 
-    async def claim(self, key: str) -> Claim:
-        """Take the record *key* up."""
+    async def claim(self, key: str, subject: str | None = None) -> Claim:
+        """Take the record *key* up, which is of *subject*."""
         if not key:
             raise ConfigurationError(
                 "Pipeline: the source delivered a record without a key, and a journal knows "
                 "records by their keys; let the source give each its own"
             )
-        return await self.journal.claim(self.number, key)
+        if subject is None:
+            return await self.journal.claim(self.number, key)
+        return await self.journal.claim(self.number, key, subject=subject)
 
     async def end_item(self, item: bytes, end: ItemEnd) -> None:
         """Note how a record ended (T3); also when the run is cancelled meanwhile."""

@@ -112,7 +112,11 @@ class Runner:
         require_reconcilable(self._chain.stages)
         self._isolation = Isolation(self._chain, self.clock)
         return JournaledCarrier(
-            **options, journal=self._journal, isolation=self._isolation, skip=self._skip
+            **options,
+            journal=self._journal,
+            isolation=self._isolation,
+            skip=self._skip,
+            subject=pipeline.subject,
         )
 
     # What the pipeline asks.

@@ -13,6 +13,7 @@ from genai_pipeline._isolated_words import importing_main
 from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
 from genai_pipeline._runner import Runner
+from genai_pipeline._subjects import Subject, is_subject
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.money import Budget, Budgets, PriceBook
@@ -56,6 +57,11 @@ def _is_journal(owner: object, option: attrs.Attribute[Any], value: object) -> N
     fine = all(callable(getattr(value, method, None)) for method in methods)
     fine = fine and not isinstance(value, type)
     check(fine, owner, option.name, value, 'a journal, such as gp.Sqlite("run.db")')
+
+
+def _is_subject(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    allowed = "the name of an attribute of records, or a function of a record"
+    check(is_subject(value), owner, option.name, value, allowed)
 
 
 def _is_price_book(owner: object, option: attrs.Attribute[Any], value: object) -> None:
@@ -147,6 +153,13 @@ class Pipeline(Generic[A, B]):
     )
     """What calls cost; needed by *budgets*, and for costs that the provider does not tell."""
 
+    subject: Subject | None = attrs.field(default=None, validator=_options.optional(_is_subject))
+    """
+    Whose data a record is, so that it can be erased: the name of an attribute (``"customer"``), or
+    a function of the record. It needs a *journal* with ``erase``; a record for which there is
+    none is nobody's.
+    """
+
     clock: Clock = attrs.field(factory=SystemClock)
 
     _current: _Current = attrs.field(factory=_Current, init=False, repr=False)
@@ -156,6 +169,11 @@ class Pipeline(Generic[A, B]):
             raise ConfigurationError(
                 "Pipeline: budgets= needs journal=, where money is held before it is spent; "
                 "give gp.Sqlite(path), or gp.journals.Memory() for this process alone"
+            )
+        if self.subject is not None and not callable(getattr(self.journal, "erase", None)):
+            raise ConfigurationError(
+                f"Pipeline: subject={self.subject!r} needs a journal= that can erase; give "
+                "gp.Sqlite(path), or leave it out"
             )
 
     async def run(self) -> Report:

@@ -75,7 +75,9 @@ class MortalConnection(sqlite3.Connection):
     """A connection in whose commits one may die."""
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if sql == "COMMIT" and DEATH.doing:
+        # What is written in one statement is committed by it.
+        alone = sql.startswith("INSERT INTO written") and not self.in_transaction
+        if DEATH.doing and (alone or sql == "COMMIT"):
             DEATH.come_by(DEATH.doing)
         return super().execute(sql, *parameters)
 
@@ -90,13 +92,13 @@ def connect(path: Path) -> Any:
 class MortalSqlite(Sqlite):
     """A journal around whose commits one may die."""
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
         with DEATH.around("the claim"):
-            return await super().claim(run, key)
+            return await super().claim(run, key, subject=subject)
 
-    async def freeze_group(self, *given: Any) -> Group:
+    async def freeze_group(self, *given: Any, **options: Any) -> Group:
         with DEATH.around("the freeze"):
-            return await super().freeze_group(*given)
+            return await super().freeze_group(*given, **options)
 
     async def begin_call(self, intent: Intent, /) -> int:
         with DEATH.around("T1"):

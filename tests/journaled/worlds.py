@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -161,15 +161,24 @@ class MortalJournal:
     async def finished(self, pipeline: str, fingerprint: str, /) -> Any:
         return await self.life.use(lambda: self._inner.finished(pipeline, fingerprint))
 
-    async def claim(self, run: int, key: str, /) -> Claim:
-        claim: Claim = await self.life.use(lambda: self._inner.claim(run, key))
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
+        claim: Claim = await self.life.use(lambda: self._inner.claim(run, key, subject=subject))
         self.life.world.items[claim.item] = key
         return claim
 
     async def freeze_group(
-        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+        self,
+        run: int,
+        stage: str,
+        members: Sequence[bytes],
+        body: bytes,
+        /,
+        *,
+        items: Collection[bytes] = (),
     ) -> Group:
-        return await self.life.use(lambda: self._inner.freeze_group(run, stage, members, body))
+        return await self.life.use(
+            lambda: self._inner.freeze_group(run, stage, members, body, items=items)
+        )
 
     async def group_of(self, run: int, member: bytes, /) -> Group | None:
         return await self.life.use(lambda: self._inner.group_of(run, member))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import apsw
 import attrs
 
-__all__ = ["Change", "Connection", "Disk", "PowerCuts"]
+__all__ = ["Change", "Connection", "Disk", "PowerCuts", "kills"]
 
 SECTOR = 512
 
@@ -85,6 +85,15 @@ def _do(files: dict[str, bytearray], change: Change) -> None:
         content[place : place + len(data)] = data
     elif kind == "truncate":
         del files.setdefault(name, bytearray())[place:]
+
+
+def kills(log: Sequence[Change], since: int = 0) -> Iterator[tuple[int, Disk]]:
+    """Answer what a disk holds when the process is killed after each change *since* one."""
+    for number in range(since, len(log) + 1):
+        files: dict[str, bytearray] = {}
+        for change in log[:number]:
+            _do(files, change)
+        yield number, Disk(files)
 
 
 @attrs.define(eq=False)

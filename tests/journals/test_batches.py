@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_pipeline._journal import CallEnd
+from genai_pipeline._journal import CallEnd, Claim
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import AccountingError
+from genai_pipeline.journals import Encryption, LocalKeys
+from genai_pipeline.journals import _erase as erasing
 from genai_pipeline.journals import _sql_calls as calls
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
@@ -24,7 +27,15 @@ from tests.journals.script import answered, ended, intent, item, run_info
 Batch: TypeAlias = tuple[Bulk, Sequence[Any]]
 
 _KEYS = "abcdefghijklmnopqrst"
-_TABLES = ("run", "item", "ending", "call", "answer", "budget", "cap", "word")
+_SUBJECTS = (None, "ann", "bob")
+_TABLES = ("run", "ending", "call", "answer", "budget", "cap", "word", "erased")
+_ITEMS = (
+    "SELECT item, latest, pipeline, key, state, run, reuses_from, fingerprint, resumes, attempts, "
+    "environment, crashes, ended, owner IS NULL, "
+    "(SELECT min(other.item) FROM item AS other WHERE other.owner = item.owner) FROM item "
+    "ORDER BY item"
+)
+"""Which records are of the same subject, whose number is drawn by lot."""
 
 
 def _ends(state: Any) -> st.SearchStrategy[CallEnd]:
@@ -49,7 +60,9 @@ def _several(bulk: Bulk, one: st.SearchStrategy[Any]) -> st.SearchStrategy[Batch
     return st.tuples(st.just(bulk), st.lists(one, min_size=1, max_size=90))
 
 
-_CLAIMS = _several(records.claims, st.tuples(st.integers(1, 2), st.sampled_from(_KEYS)))
+_CLAIMS = _several(
+    records.claims, st.tuples(st.integers(1, 2), st.sampled_from(_KEYS), st.sampled_from(_SUBJECTS))
+)
 _INTENTS = _several(
     calls.begin_calls, st.builds(intent, st.sampled_from(_KEYS), st.integers(0, 300))
 )
@@ -67,14 +80,15 @@ _ITEM_ENDS = _several(
 )
 
 
-def _file(folder: Path) -> JournalFile:
-    disk = Disk()
+def _file(folder: Path, disk: Disk | None = None, codec: Encryption | None = None) -> JournalFile:
+    disk = disk or Disk()
     file = JournalFile(
         path=folder / "run.db",
         connect=disk.connect,
         clock=SystemClock(),
         ballast=Ballast(folder / "ballast", 0),
         checkpoint_bytes=8 << 20,
+        codec=codec,
     )
     file.open()
     return file
@@ -100,6 +114,8 @@ def _carried_out(folder: Path, batches: Sequence[Batch], *, at_once: bool) -> li
         return [
             *((each.result, type(each.error), str(each.error)) for each in asked),
             *(file.tables.all(f"SELECT * FROM {table}") for table in _TABLES),
+            file.tables.all(_ITEMS),
+            file.tables.all("SELECT count(*) FROM owner"),
         ]
     finally:
         file.crash()
@@ -133,3 +149,49 @@ def test_a_batch_that_fails_halfway_is_done_again_one_by_one(folder: Path) -> No
         assert file.tables.known("better") == asked[2].result
     finally:
         file.crash()
+
+
+@pytest.mark.parametrize("codec", [None, Encryption(LocalKeys(bytes(32)))])
+def test_what_is_erased_is_told_apart_in_a_batch(folder: Path, codec: Encryption | None) -> None:
+    """Claimed together with others, what was erased is passed by, and the rest is kept."""
+    disk = Disk()
+    file = _file(folder, disk, codec)
+    before = _claimed(file, {"a": "ann", "b": "bob", "z": None}, begin=True)
+    ends = [records.EndedItem(each.item, ended("done")) for each in before.values()]
+    file.carry_out([Operation(None, bulk=records.end_items, given=each) for each in ends])
+    file.carry_out([Operation(_erase_ann)])
+    assert file.tables.has_erased
+    found = _claimed(file, {"a": None, "b": "bob", "c": "ann", "d": None, "e": "eve"})
+    states = {key: claim.state for key, claim in found.items()}
+    assert states == {"a": "filtered", "b": "done", "c": "claimed", "d": "claimed", "e": "claimed"}
+    file.crash()
+    again = _file(folder, disk, codec)
+    try:
+        rows = dict(again.tables.all("SELECT item, key FROM item WHERE state = 'ready'"))
+        keys = {records.key_of(again.tables, each, kept) for each, kept in rows.items()}
+        assert keys == {"c", "d", "e"}
+    finally:
+        again.crash()
+
+
+def _claimed(
+    file: JournalFile, subjects: Mapping[str, str | None], *, begin: bool = False
+) -> dict[str, Claim]:
+    """Claim records at once; answer what came of each."""
+    if begin:
+        file.carry_out([Operation(lambda tables: records.begin_run(tables, run_info()))])
+    asked = [
+        Operation(None, "intent", bulk=records.claims, given=(1, key, subject))
+        for key, subject in subjects.items()
+    ]
+    file.carry_out(asked)
+    return {key: each.outcome() for key, each in zip(subjects, asked, strict=True)}
+
+
+def _erase_ann(tables: Tables) -> None:
+    owner = erasing.begin(tables, "ann")
+    assert owner is not None
+    told = records.claims(tables, [(1, "new", "ann"), (1, "newer", "ann")])
+    assert [getattr(each, "state", each) for each in told] == ["filtered", "filtered"]
+    assert erasing.erase_unless_carried(tables, owner, "ann") is not None
+    erasing.end(tables, owner)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from genai_pipeline._journal import Journal
-from genai_pipeline.journals import Memory, Sqlite
+from genai_pipeline.journals import Encryption, LocalKeys, Memory, Sqlite
 from genai_pipeline.testing import JournalContract
 from tests.journals.disk import Disk
 
@@ -41,6 +41,19 @@ class TestSqliteInline(JournalContract):
     async def die(self, journal: Any, /) -> Journal:
         journal.crash()
         return journal  # type: ignore[no-any-return]
+
+
+class TestSqliteEncrypted(TestSqliteInline):
+    """The journal in an encrypted file."""
+
+    def make(self) -> Journal:
+        return Sqlite(
+            next(self.files),
+            writer="inline",
+            connect=Disk().connect,
+            ballast=0,
+            codec=Encryption(LocalKeys(bytes(32))),
+        )
 
 
 class TestSqliteThread(JournalContract):

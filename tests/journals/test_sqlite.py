@@ -349,7 +349,7 @@ async def test_a_purge_and_a_vacuum_make_it_small(folder: Path) -> None:
         assert [f"secret-{number}" in finished for number in (0, 1199, 1200)] == [True, True, False]
         assert [line.charged for line in await journal.costs()] == [4800]
     assert b"secret" not in path.read_bytes()
-    assert path.stat().st_size < 200_000
+    assert path.stat().st_size < 220_000
 
 
 async def test_a_redrive_without_reuse_offers_no_answers(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "plan": "_plan:plan",
     "purge": "_upkeep:purge",
     "resume": "_run:run",
+    "erase": "_erase:erase",
     "run": "_run:run",
     "runs": "_runs:runs",
     "status": "_status:status",

@@ -29,7 +29,7 @@ def cost(options: argparse.Namespace) -> int:
 
 async def _cost(options: argparse.Namespace) -> int:
     by: Sequence[str] = options.by
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         lines = await journal.costs(by, pipeline=options.pipeline, run=options.run)
     total = _total(lines)
     if options.json:

@@ -32,7 +32,7 @@ def dead(options: argparse.Namespace) -> int:
 
 async def _list(options: argparse.Namespace) -> int:
     which = selected(options, "dead", needs_some=False)
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         found = await journal.records(which, limit=options.limit + 1)
     shown = found[: options.limit]
     if options.json:
@@ -56,7 +56,7 @@ async def _list(options: argparse.Namespace) -> int:
 
 async def _show(options: argparse.Namespace) -> int:
     which = Selector(pipeline=options.pipeline, keys=tuple(options.keys))
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         found = await journal.records(which, limit=ALL)
         letters = [await _letter(journal, record) for record in found]
     missing = sorted(set(options.keys) - {record.key for record in found})
@@ -94,11 +94,11 @@ def _safe(line: str) -> str:
 async def _redrive(options: argparse.Namespace) -> int:
     which = selected(options, "dead", needs_some=True)
     if options.dry_run:
-        async with reader(options.journal) as journal:
+        async with reader(options) as journal:
             found = await journal.records(which, limit=ALL)
         _say(f"{counted(found)} would be redriven")
         return Exit.DONE
-    async with await writer(options.journal) as journal:
+    async with await writer(options) as journal:
         found = await journal.records(which, limit=ALL)
         _say(f"{counted(found)} to redrive")
         count = await journal.redrive(which, reuse=not options.fresh) if found else 0
@@ -111,7 +111,7 @@ async def _redrive(options: argparse.Namespace) -> int:
 async def _export(options: argparse.Namespace) -> int:
     which = selected(options, "dead", needs_some=True)
     count = purged = 0
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         found = await journal.records(which, limit=ALL)
         if options.output == "-":
             for record in found:

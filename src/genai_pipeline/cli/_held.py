@@ -26,7 +26,7 @@ def held(options: argparse.Namespace) -> int:
 
 async def _list(options: argparse.Namespace) -> int:
     which = selected(options, "held", needs_some=False)
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         found = await journal.records(which, limit=options.limit + 1)
     shown = found[: options.limit]
     if options.json:
@@ -51,11 +51,11 @@ async def _list(options: argparse.Namespace) -> int:
 async def _release(options: argparse.Namespace) -> int:
     which = selected(options, "held", needs_some=True)
     if options.dry_run:
-        async with reader(options.journal) as journal:
+        async with reader(options) as journal:
             found = await journal.records(which, limit=ALL)
         _say(f"{counted(found)} would be released")
         return Exit.DONE
-    async with await writer(options.journal) as journal:
+    async with await writer(options) as journal:
         found = await journal.records(which, limit=ALL)
         _say(f"{counted(found)} to release")
         count = await journal.release(which) if found else 0

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 
 from genai_pipeline.cli._explain import exit_of, explain
-from genai_pipeline.cli._target import UsageError
-from genai_pipeline.journals import Sqlite, SqliteReader
+from genai_pipeline.cli._target import UsageError, find
+from genai_pipeline.journals import Codec, Encryption, LocalKeys, Sqlite, SqliteReader
 
 __all__ = ["existing", "perform", "reader", "writer"]
 
@@ -29,22 +29,36 @@ def perform(
         return exit_of(error)
 
 
-def reader(path: str) -> SqliteReader:
-    """Answer the journal at *path* to be entered and read; raises `UsageError` without one."""
-    return SqliteReader(existing(path))
+def reader(options: argparse.Namespace) -> SqliteReader:
+    """Answer the journal of *options* to be entered and read; raises `UsageError` without one."""
+    return SqliteReader(existing(options.journal), codec=_codec(options))
 
 
-async def writer(path: str) -> Sqlite:
+async def writer(options: argparse.Namespace) -> Sqlite:
     """
-    Answer the journal at *path* to be entered and changed.
+    Answer the journal of *options* to be entered and changed.
 
     Raises as `reader` does, and what entering it would raise for a file that is no journal: so
     that no file is made into one.
     """
-    found = existing(path)
-    async with SqliteReader(found):
+    found, codec = existing(options.journal), _codec(options)
+    async with SqliteReader(found, codec=codec):
         pass
-    return Sqlite(found, ballast=0)
+    return Sqlite(found, ballast=0, codec=codec)
+
+
+def _codec(options: argparse.Namespace) -> Encryption | Codec | None:
+    """Answer by what the journal is kept, if that is said."""
+    if options.key_file is not None:
+        return Encryption(LocalKeys.from_file(options.key_file))
+    if options.key_env is not None:
+        return Encryption(LocalKeys.from_environment(options.key_env))
+    if options.codec_of is None:
+        return None
+    journal = getattr(find(options.codec_of).found, "journal", None)
+    if not isinstance(journal, Sqlite):
+        raise UsageError(f"--codec-of {options.codec_of}: it is no gp.Pipeline with a gp.Sqlite")
+    return journal.codec
 
 
 def existing(path: str) -> Path:

@@ -41,11 +41,31 @@ def add_journal_commands(commands: Commands, at_least_one: Callable[[str], int])
         "--older-than", metavar="AGE", type=duration, required=True, help="such as 30d, 12h, 2w"
     )
     _add_pipeline(purge)
+    purge.add_argument("--dry-run", action="store_true", help="count them, and change nothing")
+    erase = _add(
+        commands,
+        "erase",
+        "leave nothing of a subject: a person, a customer",
+        "Erases records, calls, answers and dead letters of a subject, as the pipeline's subject= "
+        "names it. They are never worked on again, and what they cost stays known. Tells first "
+        "what is elsewhere: under which keys sinks, and by which request ids providers have it.",
+    )
+    erase.add_argument("--subject", metavar="ID", required=True, help="whose data to erase")
+    erase.add_argument("--dry-run", action="store_true", help="tell it, and change nothing")
+    _add_json(erase)
 
 
 def _add(commands: Commands, name: str, help_: str, description: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help_, description=description, allow_abbrev=False)
     parser.add_argument("journal", metavar="JOURNAL", help="the file of the journal: run.db")
+    keys = parser.add_argument_group("of an encrypted journal").add_mutually_exclusive_group()
+    keys.add_argument("--key-file", metavar="PATH", help="the file that has its key")
+    keys.add_argument("--key-env", metavar="NAME", help="the environment variable that has its key")
+    keys.add_argument(
+        "--codec-of",
+        metavar="TARGET",
+        help="a pipeline whose journal has its codec: jobs.py:nightly",
+    )
     return parser
 
 
@@ -184,7 +204,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _add_upkeep(commands: Commands) -> None:
     journal = commands.add_parser(
         "journal",
-        help="check, salvage, back up or vacuum a journal",
+        help="check, salvage, back up, vacuum or rekey a journal",
         description="Looks after the file of a journal that no run has.",
         allow_abbrev=False,
     )
@@ -212,4 +232,11 @@ def _add_upkeep(commands: Commands) -> None:
         "vacuum",
         "make the file smaller",
         "Makes the file as small as it can be; that needs as much room again for a while.",
+    )
+    _add(
+        actions,
+        "rotate",
+        "put an encrypted one under a new key",
+        "Has the data key of the journal wrapped by the first of the keys given, and writes "
+        "nothing else anew. Give the new key first, and the old one after it.",
     )

@@ -42,7 +42,9 @@ async def tell_known(pipeline: Pipeline[Any, Any], *, quiet: bool) -> None:
         )
         finished = await finished_for(pipeline, journal)
         counts = await journal.counts(pipeline.name)
-    passed = len(finished) if isinstance(finished, Sized) else None
+    # Those that were erased are passed by, and counted nowhere else.
+    erased = len(getattr(finished, "erased", ()))
+    passed = len(finished) - erased if isinstance(finished, Sized) else None
     for line in _lines(pipeline, last, counts, passed):
         print(line, file=sys.stderr)
 

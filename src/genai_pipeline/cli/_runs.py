@@ -22,7 +22,7 @@ def runs(options: argparse.Namespace) -> int:
 
 
 async def _runs(options: argparse.Namespace) -> int:
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         found = await journal.runs(pipeline=options.pipeline, limit=options.limit)
     if options.json:
         print_json([_plain(run) for run in found])

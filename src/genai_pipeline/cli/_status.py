@@ -97,7 +97,7 @@ def _since(counts: Mapping[str, int], kind: str, begun: str, going_on: str) -> s
 
 
 async def _read(options: argparse.Namespace, *, said: JournalStatus | None) -> int:
-    async with reader(options.journal) as journal:
+    async with reader(options) as journal:
         pipelines = [
             _Known(
                 name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,8 +21,9 @@ __all__ = ["journal", "purge"]
 
 
 def journal(options: argparse.Namespace) -> int:
-    """Check, salvage, back up or vacuum."""
-    actions = {"check": _check, "salvage": _salvage, "backup": _backup, "vacuum": _vacuum}
+    """Check, salvage, back up, vacuum or rotate."""
+    actions = {"check": _check, "salvage": _salvage, "backup": _backup}
+    actions |= {"vacuum": _vacuum, "rotate": _rotate}
     return perform(actions[options.action], options)
 
 
@@ -31,7 +33,7 @@ def purge(options: argparse.Namespace) -> int:
 
 
 async def _check(options: argparse.Namespace) -> int:
-    async with reader(options.journal) as kept:
+    async with reader(options) as kept:
         found = await kept.check()
     if options.json:
         print_json({"fine": not found, "problems": list(found)})
@@ -63,14 +65,24 @@ async def _salvage(options: argparse.Namespace) -> int:
 
 
 async def _backup(options: argparse.Namespace) -> int:
-    async with reader(options.journal) as kept:
+    async with reader(options) as kept:
         await kept.backup(Path(options.to))
     _say(f"{options.to}: {_size(options.to)}")
+    keys = f"{options.journal}.keys"
+    if os.access(keys, os.F_OK):
+        _say(f"the keys of subjects are not in it: {keys} has to be kept apart, and not for long")
+    return Exit.DONE
+
+
+async def _rotate(options: argparse.Namespace) -> int:
+    async with await writer(options) as kept:
+        key_id = await kept.rotate()
+    _say(f"{options.journal}: its data key is under the key {key_id} now")
     return Exit.DONE
 
 
 async def _vacuum(options: argparse.Namespace) -> int:
-    async with await writer(options.journal) as kept:
+    async with await writer(options) as kept:
         before = _size(options.journal)
         await kept.vacuum()
     _say(f"{options.journal}: {before} before, {_size(options.journal)} now")
@@ -79,7 +91,15 @@ async def _vacuum(options: argparse.Namespace) -> int:
 
 async def _purge(options: argparse.Namespace) -> int:
     before = SystemClock().wall() - options.older_than
-    async with await writer(options.journal) as kept:
+    if options.dry_run:
+        async with reader(options) as kept:
+            found = await kept.purge(before, pipeline=options.pipeline, dry_run=True)
+        _say(
+            f"{figures.count(found.records)} records and {figures.count(found.calls)} calls would "
+            "be forgotten"
+        )
+        return Exit.DONE
+    async with await writer(options) as kept:
         found = await kept.purge(before, pipeline=options.pipeline)
     _say(
         f"{figures.count(found.records)} records and {figures.count(found.calls)} calls forgotten; "

@@ -13,6 +13,8 @@ from genai_pipeline.journals._memory import Memory
 
 if TYPE_CHECKING:
     from genai_pipeline.journals._codec import Codec
+    from genai_pipeline.journals._encryption import Encryption
+    from genai_pipeline.journals._keys import KeyCallbacks, KeyProvider, LocalKeys
     from genai_pipeline.journals._reader import SqliteReader
     from genai_pipeline.journals._salvage import Salvaged, salvage
     from genai_pipeline.journals._sqlite import Sqlite
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Codec",
+    "Encryption",
     "JournalStatus",
+    "KeyCallbacks",
+    "KeyProvider",
+    "LocalKeys",
     "Memory",
     "Salvaged",
     "Sqlite",
@@ -31,7 +37,11 @@ __all__ = [
 
 _HOMES = {
     "Codec": "_codec",
+    "Encryption": "_encryption",
     "JournalStatus": "_status",
+    "KeyCallbacks": "_keys",
+    "KeyProvider": "_keys",
+    "LocalKeys": "_keys",
     "Salvaged": "_salvage",
     "Sqlite": "_sqlite",
     "SqliteReader": "_reader",

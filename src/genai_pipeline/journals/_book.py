@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -54,6 +54,9 @@ class BookItem:
     reuses_from: int = 0
     """The generation whose calls, and those of later ones, may be used again."""
 
+    subject: str | None = None
+    """Whose data it is."""
+
 
 @attrs.define(eq=False)
 class BookCall:
@@ -88,6 +91,13 @@ class Book:
     """What was kept with groups, which are items that are no records."""
 
     group_of_member: dict[bytes, bytes] = attrs.field(factory=dict)
+    subjects_of_group: dict[bytes, set[str]] = attrs.field(factory=dict)
+    erased: dict[bytes, str] = attrs.field(factory=dict)
+    """The pipelines of records that were erased."""
+
+    erasing: set[str] = attrs.field(factory=set)
+    """Subjects that are being erased."""
+
     accounts: dict[tuple[str, str], Account] = attrs.field(factory=dict)
     latest_window: dict[str, str] = attrs.field(factory=dict)
     last_call: int = 0
@@ -131,13 +141,14 @@ class Book:
                 yield generations[-1]
 
     def finished(self, pipeline: str, fingerprint: str) -> Digests:
+        erased = (record for record, name in self.erased.items() if name == pipeline)
         ended = (
             item.item[:-2]
             for item in self.latest(pipeline)
             if item.life.state == "dead"
             or (item.life.state in FINISHED and item.life.fingerprint == fingerprint)
         )
-        return Digests.of(pipeline, sorted(ended))
+        return Digests.of(pipeline, sorted((*ended, *erased)))
 
     def counts(self, pipeline: str) -> dict[ItemState, int]:
         found: dict[ItemState, int] = {}
@@ -145,9 +156,13 @@ class Book:
             found[item.life.state] = found.get(item.life.state, 0) + 1
         return found
 
-    def claim(self, run: int, key: str) -> Claim:
+    def claim(self, run: int, key: str, subject: str | None = None) -> Claim:
         info = self._run(run).info
         record = record_id(info.pipeline, key)
+        if subject in self.erasing:
+            self.erased[record] = info.pipeline
+        if record in self.erased:
+            return Claim(item=item_id(record), state="filtered")
         if record not in self.records:
             self.add(BookItem(item_id(record), info.pipeline, key))
         item = self.records[record][-1]
@@ -157,6 +172,7 @@ class Book:
             carried = item.life.state == "claimed"
             return self.claimed(item, "ready" if carried else item.life.state)
         item.life, item.key = life, key
+        item.subject = item.subject or subject
         return self.claimed(item, "claimed")
 
     def add(self, item: BookItem) -> None:
@@ -205,13 +221,23 @@ class Book:
 
     # Groups.
 
-    def freeze_group(self, run: int, members: Sequence[bytes], body: bytes) -> Group:
+    def freeze_group(
+        self, run: int, members: Sequence[bytes], body: bytes, items: Collection[bytes] = ()
+    ) -> Group:
         pipeline = self._run(run).info.pipeline
         item = group_id(pipeline, members)
         self.items[item] = BookItem(item, pipeline, None, Life(state="claimed", run=run))
         self.bodies[item] = body
         self.group_of_member.update(dict.fromkeys(members, item))
+        subjects = {each for of in items for each in self._subjects(of)}
+        if subjects:
+            self.subjects_of_group[item] = subjects
         return self._group(item, "claimed")
+
+    def _subjects(self, item: bytes) -> set[str]:
+        known = self.items.get(item)
+        own = {known.subject} if known is not None and known.subject else set()
+        return own | self.subjects_of_group.get(item, set())
 
     def group_of(self, run: int, member: bytes) -> Group | None:
         item = self.group_of_member.get(member)

@@ -22,7 +22,7 @@ from genai_pipeline._ledger import settle
 from genai_pipeline._lives import ENDED, Life, put_back
 from genai_pipeline.journals._book import Book, BookCall, BookItem
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "part_of", "was_made"]
 
 
 @attrs.define(eq=False)
@@ -30,8 +30,8 @@ class Keeper:
     """Looks after a book; each method is one commit."""
 
     book: Book
-    past_costs: list[CostPart] = attrs.field(factory=list)
-    """Of calls that were purged."""
+    past_costs: list[tuple[str | None, CostPart]] = attrs.field(factory=list)
+    """Of calls that were purged, with whose they were."""
 
     def runs(self, pipeline: str | None, limit: int) -> list[RunSummary]:
         known = [
@@ -80,6 +80,7 @@ class Keeper:
             again = BookItem(item_id(item.item[:-2], generation), item.pipeline, item.key)
             again.life = Life(run=item.life.run)
             again.reuses_from = item.reuses_from if reuse else generation
+            again.subject = item.subject
             self.book.add(again)
         return len(chosen)
 
@@ -95,8 +96,8 @@ class Keeper:
         return len(chosen)
 
     def costs(self, by: Sequence[str], pipeline: str | None, run: int | None) -> list[CostLine]:
-        made = (_part(call, self.book) for call in self.book.calls.values() if _was_made(call))
-        parts = [*self.past_costs, *made]
+        made = (part_of(call, self.book) for call in self.book.calls.values() if was_made(call))
+        parts = [*(part for _, part in self.past_costs), *made]
         return grouped(
             (
                 part
@@ -119,7 +120,7 @@ class Keeper:
             for _, account in sorted(self.book.accounts.items())
         ]
 
-    def purge(self, before: float, pipeline: str | None) -> Purged:
+    def purge(self, before: float, pipeline: str | None, *, dry_run: bool) -> Purged:
         records = calls = 0
         for record, generations in self.book.records.items():
             item = generations[-1]
@@ -129,7 +130,11 @@ class Keeper:
             if not old or running or item.key is None or pipeline not in {None, item.pipeline}:
                 continue
             records, calls = records + 1, calls + len(past)
-            self.past_costs.extend(_part(call, self.book) for call in past if _was_made(call))
+            if dry_run:
+                continue
+            self.past_costs.extend(
+                (item.subject, part_of(call, self.book)) for call in past if was_made(call)
+            )
             for each in generations:
                 _forget(each)
             for call in self.book.calls_of.pop(record, []):
@@ -189,11 +194,13 @@ def _open(call: BookCall, item: BookItem) -> OpenCall:
     )
 
 
-def _was_made(call: BookCall) -> bool:
+def was_made(call: BookCall) -> bool:
+    """Whether a call counts in costs."""
     return call.state not in {"inflight", "void"}
 
 
-def _part(call: BookCall, book: Book) -> CostPart:
+def part_of(call: BookCall, book: Book) -> CostPart:
+    """Answer what a call cost."""
     usage = call.end.usage if call.end is not None else None
     failed = call.state != "answered" or (call.end is not None and call.end.error is not None)
     tokens = [

@@ -43,8 +43,8 @@ _WRITES = {
     RowKind.CLAIM: """
         SELECT RAISE(ABORT, 'a record is known')
         WHERE EXISTS (SELECT 1 FROM item WHERE item BETWEEN NEW.c1 AND NEW.c6);
-        INSERT INTO item (item, latest, pipeline, key, state, run)
-        VALUES (NEW.c1, 1, NEW.c2, NEW.c3, NEW.c4, NEW.c5);
+        INSERT INTO item (item, latest, pipeline, key, state, run, owner)
+        VALUES (NEW.c1, 1, NEW.c2, NEW.c3, NEW.c4, NEW.c5, NEW.c7);
     """,
     RowKind.INTENT: """
         INSERT INTO call (call, item, run, key, state, stage, provider, model, labels, at,

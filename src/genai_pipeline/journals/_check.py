@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._sql_calls import digest_of
 from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._vault import Locked
 
 __all__ = ["backup", "problems", "publish"]
 
@@ -51,6 +53,7 @@ def problems(tables: Tables) -> list[str]:
             _MOST,
         )
     ]
+    forged = [] if isinstance(tables.vault, Locked) else list(_unopened(tables))
     groups = [
         f"group {item.hex()}: it does not fit its digest"
         for item, body, digest in tables.connection.execute(
@@ -63,7 +66,24 @@ def problems(tables: Tables) -> list[str]:
         f"spent {spent}, by its calls {spent_by_calls}"
         for budget, window, reserved, by_calls, spent, spent_by_calls in tables.all(_ACCOUNTS)
     ]
-    return [*found, *damaged[:_MOST], *lacking, *groups[:_MOST], *wrong]
+    return [*found, *damaged[:_MOST], *lacking, *groups[:_MOST], *forged[:_MOST], *wrong]
+
+
+def _unopened(tables: Tables) -> Iterator[str]:
+    """Tell of bodies that fit their digests, and yet are not what was encrypted there."""
+    if not tables.vault.sealed:
+        return
+    for kind, sql in (
+        ("answer", "SELECT call, body, codec FROM answer ORDER BY call"),
+        ("letter", "SELECT item, letter, codec FROM ending WHERE letter IS NOT NULL"),
+        ("group", "SELECT item, body, codec FROM gathered"),
+    ):
+        for key, body, codec in tables.connection.execute(sql):
+            place = f"{kind} {key if isinstance(key, int) else key.hex()}"
+            try:
+                tables.vault.open_body(body, codec, place)
+            except StorageFailed as error:
+                yield f"{place}: {error}"
 
 
 def backup(tables: Tables, to: Path) -> None:

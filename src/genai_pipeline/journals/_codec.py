@@ -11,7 +11,9 @@ __all__ = ["Codec", "decoded", "encoded"]
 
 class Codec(Protocol):
     """
-    Changes bodies of answers and dead letters for keeping, and back: encryption, compression.
+    Changes bodies of answers, groups and dead letters for keeping, and back: by compression, say.
+
+    To encrypt, there is `Encryption`, which leaves no key, label or message readable either.
 
     Raises what it likes when a body cannot be changed back.
     """

@@ -12,15 +12,20 @@ from pathlib import Path
 import attrs
 
 from genai_pipeline._journal import Settled
+from genai_pipeline._journal_admin import Erased
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals._ballast import Ballast
+from genai_pipeline.journals._batch import commit_together, do
 from genai_pipeline.journals._bulk import prepare_bulk
+from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connect, Connection, prepare
-from genai_pipeline.journals._faults import is_fatal, is_full, storage_errors, translated
+from genai_pipeline.journals._encryption import Encryption, make_vault
+from genai_pipeline.journals._erase import finish
+from genai_pipeline.journals._faults import is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
-from genai_pipeline.journals._operation import Bulk, Operation
+from genai_pipeline.journals._operation import Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
 from genai_pipeline.journals._schema import migrate
@@ -30,7 +35,8 @@ from genai_pipeline.journals._status import (
     status_path,
     write_status,
 )
-from genai_pipeline.journals._tables import Tables, Undone
+from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._vault import Vault
 
 __all__ = ["JournalFile"]
 
@@ -53,11 +59,13 @@ class JournalFile:
     ballast: Ballast
     checkpoint_bytes: int
     synchronous: str = "FULL"
+    codec: Encryption | Codec | None = None
 
     _log: Path = attrs.field(
         init=False, default=attrs.Factory(lambda self: Path(f"{self.path}-wal"), takes_self=True)
     )
     lock: OwnerLock = attrs.field(init=False)
+    vault: Vault = attrs.field(init=False)
     tables: Tables = attrs.field(init=False)
     owner: Owner = attrs.field(init=False)
     name: str = attrs.field(default="", init=False)
@@ -93,14 +101,16 @@ class JournalFile:
     def _open(self) -> None:
         # Made before SQLite opens it: it is for this user alone, and to close a descriptor of it
         # later would drop SQLite's lock.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make(self.path)
         if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
             status_path(self.path).unlink(missing_ok=True)
         self.ballast.require()
-        self.tables = Tables(self._connection())
+        self.vault = make_vault(self.codec, self.path, self.connect, _make)
+        self.tables = Tables(self._connection(), self.vault)
         try:
             self._take_over()
         except BaseException:
+            self.vault.close()
             self.tables.connection.close()
             raise
         watch(self)
@@ -123,6 +133,20 @@ class JournalFile:
         self.committed = found + 1
         self.tables.commit(self.committed)
         self.tables.remember()
+        self._finish_erasing()
+
+    def _finish_erasing(self) -> None:
+        try:
+            finish(self.tables, self._commit_written)
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+            self.tables.roll_back()  # there is room for the runs, and the next owner tries again
+            self.committed = commits(self.tables)
+
+    def _commit_written(self) -> None:
+        self.tables.commit(self.committed + 1)
+        self.committed += 1
 
     def _check_loss(self, found: int) -> None:
         said = read_status(self.path)
@@ -188,88 +212,13 @@ class JournalFile:
         together = [operation for operation in batch if operation.kind != "alone"]
         if all(operation.kind == "read" for operation in together):
             for operation in batch:
-                self._do(operation)
+                do(self.tables, operation, self.path)
             return
-        trusting = not self.tables.wary
-        if not (self._try(together) or (trusting and self._try(together))):
-            self._do_each(together)
-            self.tables.commit(self.committed + 1)
+        commit_together(self.tables, together, self.committed + 1, self.path)
         self.committed, self.failures = self.committed + 1, 0
         for operation in batch:
             if operation.kind == "alone":
-                self._do(operation)
-
-    def _try(self, batch: Sequence[Operation]) -> bool:
-        """Do all of *batch* together; else none of it, and answer false."""
-        with suppress(Undone):
-            if self._do_all(batch):
-                self.tables.commit(self.committed + 1)
-                return True
-        self.tables.roll_back()
-        return False
-
-    def _do_all(self, batch: Sequence[Operation]) -> bool:
-        """Do all of *batch*; answer whether what failed in it had written nothing before."""
-        alike: dict[Bulk, list[Operation]] = {}
-        for operation in batch:
-            if operation.bulk is not None:
-                # Whoever asked for one waits for it, so that of these none rests on another.
-                alike.setdefault(operation.bulk, []).append(operation)
-                continue
-            if not self._do_alike(alike):
-                return False
-            before = self.tables.writes
-            self._do(operation)
-            if operation.error is not None and self.tables.writes != before:
-                return False
-        return self._do_alike(alike)
-
-    def _do_alike(self, alike: dict[Bulk, list[Operation]]) -> bool:
-        """Do what is of one kind at once, and forget it; answer whether that worked."""
-        while alike:
-            bulk, operations = alike.popitem()
-            try:
-                results = bulk(self.tables, [operation.given for operation in operations])
-            except Undone:
-                raise
-            except Exception as error:
-                if is_fatal(error):
-                    raise
-                return False
-            for operation, result in zip(operations, results, strict=True):
-                failed = isinstance(result, Exception)
-                operation.error = result if failed else None
-                operation.result = None if failed else result
-        return True
-
-    def _do_each(self, batch: Sequence[Operation]) -> None:
-        """Do each of *batch*, and undo what one that fails has written."""
-        connection = self.tables.connection
-        self.tables.begin()
-        for operation in batch:
-            connection.execute("SAVEPOINT operation")
-            try:
-                self._do(operation)
-                self.tables.flush()
-            except Undone as undone:
-                operation.error = translated(undone.cause, self.path)
-            if operation.error is not None:
-                connection.execute("ROLLBACK TO operation")
-                self.tables.forget()
-            connection.execute("RELEASE operation")
-
-    def _do(self, operation: Operation) -> None:
-        operation.error = None
-        try:
-            operation.result = operation.do(self.tables)
-        except Undone:
-            raise
-        except Exception as error:
-            if is_fatal(error):
-                raise
-            operation.error = (
-                translated(error, self.path) if isinstance(error, sqlite3.Error) else error
-            )
+                do(self.tables, operation, self.path)
 
     def _mend(self, batch: Sequence[Operation], error: Exception) -> None:
         """Decide, after a failure, by reading a file opened anew whether *batch* is in it."""
@@ -295,7 +244,8 @@ class JournalFile:
 
     def _reopen(self) -> None:
         self._close_connection()
-        self.tables = Tables(self._connection())
+        self.vault.reopen()
+        self.tables = Tables(self._connection(), self.vault)
         connection = self.tables.connection
         # What a failed sync left in memory only must reach the disk before it is believed.
         if not self.full and not self._write_back("TRUNCATE"):
@@ -361,6 +311,7 @@ class JournalFile:
             state = "closed" if operation.error is None else "stopped"
             self._close_connection()
         self._tell(state)
+        self.vault.close()
         self.ballast.drop()
         self.lock.release()
 
@@ -368,12 +319,14 @@ class JournalFile:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
         self.stopped = StorageFailed(f"the journal {self.path} has crashed")
         self._close_connection()
+        self.vault.close()
         self.lock.drop()
 
     def poison(self) -> None:
         """Touch nothing of the parent's from now on: this process was forked from it."""
         self.forked = True
         keep_forever(self.tables.connection)
+        self.vault.poison()
         self.lock.drop()
 
     def _count(self, operation: Operation) -> None:
@@ -384,6 +337,9 @@ class JournalFile:
         if isinstance(operation.result, Settled):
             self.charged += operation.result.charged
             self.budgets.update(operation.result.spent)
+        elif isinstance(operation.result, Erased):
+            self.budgets.clear()  # some may be named by whose they were
+            self._told = float("-inf")
 
     def _tell(self, state: str, *, at_most_each: float = 0.0) -> None:
         now = self.clock.now()
@@ -401,9 +357,14 @@ class JournalFile:
                 full=self.full,
                 counts=dict(self.counts),
                 charged=self.charged,
-                budgets=dict(self.budgets),
+                budgets={self.vault.shown(name): use for name, use in self.budgets.items()},
             ),
         )
+
+
+def _make(path: Path) -> None:
+    """Make a file for this user alone, unless it is there."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _fail(batch: Sequence[Operation], error: StorageFailed) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import anyio
 import attrs
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
@@ -24,6 +25,7 @@ from genai_pipeline._journal import (
 from genai_pipeline._journal_admin import (
     BudgetLine,
     CostLine,
+    Erased,
     KeptRecord,
     OpenCall,
     Purged,
@@ -33,6 +35,7 @@ from genai_pipeline._journal_admin import (
     held,
 )
 from genai_pipeline.journals._book import Book
+from genai_pipeline.journals._book_erase import Eraser
 from genai_pipeline.journals._book_keeper import Keeper
 
 __all__ = ["Memory"]
@@ -54,6 +57,9 @@ class Memory:
         init=False,
         repr=False,
     )
+    _ended: anyio.Event | None = attrs.field(default=None, init=False, repr=False)
+    """Set when a record or call has ended, for those who wait to erase."""
+
     _users: int = attrs.field(default=0, init=False, repr=False)
     _died: bool = attrs.field(default=False, init=False, repr=False)
 
@@ -67,6 +73,9 @@ class Memory:
         if self._users == 0:
             self._book.recover(died=self._died)
             self._died = False
+            for subject in sorted(self._book.erasing):
+                Eraser(self._book, self._keeper).erase(subject)
+            self._book.erasing.clear()
         self._users += 1
         return self
 
@@ -95,10 +104,10 @@ class Memory:
         await checkpoint()
         return self._book.finished(pipeline, fingerprint)
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
         """Take up the record *key* for *run*; it is admitted if need be."""
         await checkpoint()
-        return self._book.claim(run, key)
+        return self._book.claim(run, key, subject)
 
     async def freeze_group(
         self,
@@ -107,11 +116,13 @@ class Memory:
         members: Sequence[bytes],
         body: bytes,
         /,
+        *,
+        items: Collection[bytes] = (),
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
         del stage
         await checkpoint()
-        return self._book.freeze_group(run, members, body)
+        return self._book.freeze_group(run, members, body, items)
 
     async def group_of(self, run: int, member: bytes, /) -> Group | None:
         """Answer the group that *member* belongs to, if any."""
@@ -126,7 +137,9 @@ class Memory:
     async def end_call(self, call: int, end: CallEnd, /) -> Settled:
         """Note how a call ended, keep its answer, and settle its hold; once."""
         await cancel_shielded_checkpoint()
-        return self._book.end_call(call, end)
+        settled = self._book.end_call(call, end)
+        self._freed()
+        return settled
 
     async def answer(self, call: int, /) -> RawAnswer:
         """Answer what is kept of an answered call, ``replayed``."""
@@ -137,6 +150,13 @@ class Memory:
         """Note how the carrying of a record ended; an end that it has is not changed."""
         await cancel_shielded_checkpoint()
         self._book.end_item(item, end)
+        self._freed()
+
+    def _freed(self) -> None:
+        """Let those who wait to erase look again."""
+        if self._ended is not None:
+            self._ended.set()
+            self._ended = None
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
         """Answer how many records are in which state."""
@@ -197,7 +217,23 @@ class Memory:
         await checkpoint()
         return self._keeper.budgets()
 
-    async def purge(self, before: float, /, *, pipeline: str | None = None) -> Purged:
+    async def purge(
+        self, before: float, /, *, pipeline: str | None = None, dry_run: bool = False
+    ) -> Purged:
         """Forget what records that ended *before* a wall time were."""
         await checkpoint()
-        return self._keeper.purge(before, pipeline)
+        return self._keeper.purge(before, pipeline, dry_run=dry_run)
+
+    async def erase(self, subject: str, /, *, dry_run: bool = False) -> Erased:
+        """Forget all that is kept of *subject*, once nobody carries a record of it."""
+        await checkpoint()
+        eraser = Eraser(self._book, self._keeper)
+        if dry_run:
+            return eraser.told(subject)
+        self._book.erasing.add(subject)
+        while eraser.is_carried(subject):
+            if self._ended is None:
+                self._ended = anyio.Event()
+            await self._ended.wait()
+        self._book.erasing.discard(subject)
+        return eraser.erase(subject)

@@ -6,17 +6,43 @@ import json
 from collections import Counter
 
 from genai_pipeline._journal_admin import Purged
-from genai_pipeline.journals._sql_groups import forget_groups
+from genai_pipeline.journals._sql_groups import ended_groups, forget_group
 from genai_pipeline.journals._sql_keeper import COSTS_OF_CALLS
 from genai_pipeline.journals._sql_records import span
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["purge"]
+__all__ = ["forget", "purge", "would_purge"]
+
+_ALL = -1
 
 
 def purge(tables: Tables, before: float, pipeline: str | None, limit: int) -> Purged:
     """Forget at most *limit* records, and count them; those with calls under way stay."""
-    chosen = tables.all(
+    # What is dropped here does not stay readable in pages that are free.
+    tables.all("PRAGMA secure_delete = ON")
+    chosen = _ended(tables, before, pipeline, limit)
+    calls = sum(forget(tables, *span(item[:-2])) for item in chosen)
+    for item in ended_groups(tables, before):
+        calls += forget(tables, item, item)
+        forget_group(tables, item)
+    tables.do("INSERT OR REPLACE INTO meta VALUES ('last_call', ?)", tables.last_call)
+    return Purged(records=len(chosen), calls=calls)
+
+
+def would_purge(tables: Tables, before: float, pipeline: str | None) -> Purged:
+    """Count what `purge` would forget, and leave it."""
+    chosen = _ended(tables, before, pipeline, _ALL)
+    spans = [span(item[:-2]) for item in chosen]
+    spans += [(item, item) for item in ended_groups(tables, before)]
+    counted = (
+        tables.one("SELECT count(*) FROM call WHERE item BETWEEN ? AND ?", *each)[0]
+        for each in spans
+    )
+    return Purged(records=len(chosen), calls=sum(counted))
+
+
+def _ended(tables: Tables, before: float, pipeline: str | None, limit: int) -> list[bytes]:
+    rows = tables.all(
         "SELECT item FROM item WHERE latest AND key IS NOT NULL AND ended < ? "
         "AND state IN ('done', 'filtered', 'dead') AND (? IS NULL OR pipeline = ?) "
         "AND NOT EXISTS (SELECT 1 FROM call WHERE call.state = 'inflight' "
@@ -26,19 +52,20 @@ def purge(tables: Tables, before: float, pipeline: str | None, limit: int) -> Pu
         tables.known(pipeline or ""),
         limit,
     )
-    calls = sum(_forget(tables, *span(item[:-2])) for (item,) in chosen)
-    calls += sum(_forget(tables, item, item) for item in forget_groups(tables, before))
-    tables.do("INSERT OR REPLACE INTO meta VALUES ('last_call', ?)", tables.last_call)
-    return Purged(records=len(chosen), calls=calls)
+    return [row[0] for row in rows]
 
 
-def _forget(tables: Tables, first: bytes, last: bytes) -> int:
+def forget(tables: Tables, first: bytes, last: bytes) -> int:
+    """Forget what the items from *first* to *last* were, but for their cost; count their calls."""
     whole = "WHERE item BETWEEN ? AND ?"
     tables.do(
-        "INSERT INTO past_cost (run, stage, provider, model, labels, calls, failed, unknown, "
+        "INSERT INTO past_cost (run, stage, provider, model, labels, calls, failed, unknown, "  # noqa: S608
         "charged, failed_charged, input_tokens, output_tokens, cached_tokens, "
-        "cache_write_tokens, reasoning_tokens) "
-        + COSTS_OF_CALLS.format(where="AND item BETWEEN ? AND ?"),
+        "cache_write_tokens, reasoning_tokens, owner) SELECT *, "
+        "(SELECT max(owner) FROM item WHERE item BETWEEN ? AND ?) "
+        f"FROM ({COSTS_OF_CALLS.format(where='AND item BETWEEN ? AND ?')})",
+        first,
+        last,
         first,
         last,
     )

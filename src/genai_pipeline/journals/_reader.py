@@ -19,12 +19,14 @@ from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connection
+from genai_pipeline.journals._encryption import Encryption, is_codec, make_vault
 from genai_pipeline.journals._faults import storage_errors
 from genai_pipeline.journals._operation import Kind
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._schema import VERSION, version_of
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
 from genai_pipeline.journals._tables import Tables
+from genai_pipeline.journals._vault import KEY_ID, Locked, Vault
 
 __all__ = ["SqliteReader"]
 
@@ -63,7 +65,12 @@ class SqliteReader(SqliteKeeper):
     """
 
     path: Path = attrs.field(converter=Path)
-    codec: Codec | None = attrs.field(default=None, kw_only=True)
+    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True, validator=is_codec)
+    """
+    What `Sqlite` has. Without its `Encryption`, an encrypted file can be checked, copied and
+    counted, and what is encrypted is a `ConfigurationError`.
+    """
+
     clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
 
     _tables: Tables | None = attrs.field(default=None, init=False, repr=False)
@@ -108,10 +115,27 @@ class SqliteReader(SqliteKeeper):
             locked = self._lock.acquire_or_look(this_process(self.clock.wall()), self.path)
             self._unlocked = None if locked else self._look()
             try:
-                self._tables = Tables(self._connection())
+                self._tables = self._opened()
             except BaseException:
                 self._release()
                 raise
+
+    def _opened(self) -> Tables:
+        connection = self._connection()
+        try:
+            return Tables(connection, self._vault(Tables(connection)))
+        except BaseException:
+            connection.close()
+            raise
+
+    def _vault(self, tables: Tables) -> Vault:
+        """Answer what the file is read by; an encrypted one can be looked after without its key."""
+        kept = dict(tables.all("SELECT name, value FROM meta WHERE name IN ('journal', ?)", KEY_ID))
+        if KEY_ID in kept and not isinstance(self.codec, Encryption):
+            return Locked(self.codec, kept[KEY_ID])
+        vault = make_vault(self.codec, self.path, _only_read, lambda _: None)
+        vault.enter(tables, kept.get("journal", ""), new=False)
+        return vault
 
     def _connection(self) -> Connection:
         log = self._beside("-wal")
@@ -165,6 +189,7 @@ class SqliteReader(SqliteKeeper):
     def _leave(self) -> None:
         if self._tables is not None:
             tables, self._tables = self._tables, None
+            tables.vault.close()
             tables.connection.close()
             self._release()
 
@@ -221,6 +246,15 @@ class SqliteReader(SqliteKeeper):
             "read",
         )
         return [name for (name,) in found]
+
+
+def _only_read(path: Path) -> Connection:
+    # To write is what it takes to undo a commit of keys that was interrupted.
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    connection: Connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    return connection
 
 
 def _show_left_behind(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
 from typing import Any
 
@@ -45,9 +46,13 @@ def take_over(tables: Tables, owner: Owner) -> str:
     What is left by an owner that went down with its machine is no fault of any record.
     """
     name = _get(tables, "journal")
+    new = name is None
     if name is None:
         name = uuid.uuid4().hex
         _set(tables, "journal", name)
+    if _get(tables, "salt") is None:
+        _set(tables, "salt", secrets.token_bytes(32))
+    tables.vault.enter(tables, name, new=new)
     before = _get(tables, "owner")
     died = before is not None and json.loads(before)["boot"] == owner.boot
     for call, hold, budgets in tables.all(

@@ -27,8 +27,12 @@ __all__ = ["Salvaged", "salvage"]
 _KEYS = {
     "meta": "name",
     "word": "id",
+    "owner": "owner",
     "run": "run",
     "item": "item",
+    "erased": "record",
+    "erasure": "owner",
+    "group_subject": "item, owner",
     "ending": "item",
     "gathered": "item",
     "member": "member",
@@ -43,11 +47,15 @@ _KEYS = {
 _WORDS = {
     "run": ("pipeline", "fingerprint"),
     "item": ("pipeline", "fingerprint"),
+    "erased": ("pipeline",),
     "ending": ("stage", "error", "category"),
     "call": ("stage", "provider", "model", "labels", "error"),
     "past_cost": ("stage", "provider", "model", "labels"),
 }
 """The columns that name words."""
+
+_NUMBERED = {"word", "run", "call", "answer", "budget", "cap", "past_cost"}
+"""Tables whose keys are small numbers, so that each can be looked up."""
 
 _PROBES = 4096
 
@@ -86,7 +94,9 @@ def salvage(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Salvage
         lock.acquire(this_process(SystemClock().wall()), source)
         try:
             with tempfile.TemporaryDirectory(prefix=".salvage-", dir=target.parent) as folder:
-                return _salvage(source, Path(folder), target)
+                found = _salvage(source, Path(folder), target)
+                _copy_keys(source, target)
+                return found
         finally:
             lock.release()
 
@@ -112,12 +122,23 @@ def _salvage(source: Path, folder: Path, target: Path) -> Salvaged:
     return found
 
 
+def _copy_keys(source: Path, target: Path) -> None:
+    """Put the keys of subjects, if there are any, beside the new journal too."""
+    keys, to = (path.with_name(path.name + ".keys") for path in (source, target))
+    if keys.exists():
+        descriptor = os.open(to, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        shutil.copyfile(keys, to)
+
+
 def _copied(old: Connection, new: Connection) -> Salvaged:
     rows: dict[str, int] = {}
     damaged: list[str] = []
     new.execute("BEGIN IMMEDIATE")
     for table, key in _KEYS.items():
-        columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})").fetchall()]
+        columns = [name for name in _columns(new, table) if name in _columns(old, table)]
+        if not columns:
+            continue  # the old one is of an earlier version
         reader = _Reader(old, table, key, columns)
         # What is damaged may be of the wrong kind, or there twice.
         insert = (
@@ -135,6 +156,10 @@ def _copied(old: Connection, new: Connection) -> Salvaged:
     lost = _mended(new)
     new.execute("COMMIT")
     return Salvaged(rows=rows, damaged=tuple(damaged), lost_answers=tuple(lost))
+
+
+def _columns(connection: Connection, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
 
 
 @attrs.define(eq=False)
@@ -165,7 +190,7 @@ class _Reader:
 
     def _places(self) -> Iterator[object]:
         """Answer keys to look up one by one, as an index still knows them, or by number."""
-        if self.table in {"item", "gathered", "member", "meta"}:
+        if self.table not in _NUMBERED and self.table != "ending":
             return
         if self.table == "ending":
             names = "SELECT item FROM item WHERE state IN ('dead', 'held')"

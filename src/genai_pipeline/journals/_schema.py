@@ -159,7 +159,33 @@ CREATE TABLE past_cost (
 ) STRICT;
 """
 
-MIGRATIONS: Mapping[int, str] = {1: _VERSION_1}
+_VERSION_2 = """
+-- Whose data things are: a subject, by a salted digest, or a gathered group, by its name. In an
+-- encrypted file, the owner has a key of its own, in the file of keys.
+CREATE TABLE owner (owner INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
+ALTER TABLE item ADD COLUMN owner INTEGER;
+CREATE INDEX item_of_owner ON item (owner) WHERE owner IS NOT NULL;
+ALTER TABLE past_cost ADD COLUMN owner INTEGER;
+
+-- The subjects of the members of groups.
+CREATE TABLE group_subject (
+    item BLOB NOT NULL,
+    owner INTEGER NOT NULL,
+    PRIMARY KEY (item, owner)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX group_of_subject ON group_subject (owner);
+
+-- What is left of records that were erased: a salted digest of what stood for them.
+CREATE TABLE erased (
+    record BLOB PRIMARY KEY,
+    pipeline INTEGER NOT NULL REFERENCES word
+) WITHOUT ROWID, STRICT;
+
+-- Subjects that are to be erased, until nothing of them is left.
+CREATE TABLE erasure (owner INTEGER PRIMARY KEY, subject BLOB) STRICT;
+"""
+
+MIGRATIONS: Mapping[int, str] = {1: _VERSION_1, 2: _VERSION_2}
 """What makes a file of the version before into one of each version; 0 is an empty file."""
 
 VERSION = max(MIGRATIONS)

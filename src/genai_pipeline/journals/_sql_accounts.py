@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from genai_pipeline._identity import pseudonym
 from genai_pipeline._journal import BudgetUse, Intent
 from genai_pipeline._ledger import Account, Change, reserve
 from genai_pipeline.journals._bulk import RowKind
@@ -67,7 +68,8 @@ class Accounts:
         self._changed.clear()
 
     def _put(self, number: int, account: Account) -> None:
-        self.tables.accounts[number] = account
+        kept = self.tables.accounts.get(number)
+        self.tables.accounts[number] = _named(account, kept.budget) if kept else account
         self._changed.add(number)
 
     def _of(self, number: int) -> Account:
@@ -76,34 +78,47 @@ class Accounts:
             row = self.tables.one(
                 "SELECT budget, window, cap, reserved, spent FROM budget WHERE id = ?", number
             )
-            account = self.tables.accounts[number] = Account(*row)
+            name = self.tables.vault.open_word(row[0], "budget")
+            account = self.tables.accounts[number] = Account(name, *row[1:])
         return account
 
     def _found(self, use: BudgetUse) -> tuple[int | None, Account]:
         """Answer the account of a budget's latest window, which may not be there yet."""
         number = self.tables.latest_accounts.get(use.budget)
         if number is None:
-            row = self.tables.one(
-                "SELECT id FROM budget WHERE budget = ? ORDER BY window DESC LIMIT 1", use.budget
-            )
-            number = None if row is None else row[0]
+            number = self._latest(use.budget)
+            if number is None and self.tables.has_erased:
+                # It goes on with what is spent, whoever it was for.
+                number = self._latest(pseudonym(use.budget, self.tables.salt))
         if number is not None:
             self.tables.latest_accounts[use.budget] = number
             account = self._of(number)
             if account.window >= use.window:
-                return number, account
+                return number, _named(account, use.budget)
         return None, Account(use.budget, use.window, use.cap)
+
+    def _latest(self, budget: str) -> int | None:
+        row = self.tables.one(
+            "SELECT id FROM budget WHERE budget = ? ORDER BY window DESC LIMIT 1",
+            self.tables.vault.word(0, budget, "budget"),
+        )
+        return None if row is None else row[0]
 
     def _open(self, account: Account) -> int:
         self.tables.do(
             "INSERT INTO budget (budget, window, cap) VALUES (?, ?, ?)",
-            account.budget,
+            self.tables.vault.word(0, account.budget, "budget"),
             account.window,
             account.cap,
         )
         number: int = self.tables.one("SELECT last_insert_rowid()")[0]
         self.tables.latest_accounts[account.budget] = number
         return number
+
+
+def _named(account: Account, budget: str) -> Account:
+    """Answer *account* by another name, if it has one: of whom it was for, nothing may be told."""
+    return account if account.budget == budget else attrs.evolve(account, budget=budget)
 
 
 def _numbers(budgets: str | None) -> Sequence[int]:

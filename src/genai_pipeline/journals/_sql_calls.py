@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from genai_pipeline._journal import CallEnd, CallState, Intent, Settled
+from genai_pipeline._journal import CallEnd, CallState, Intent, RawAnswer, Settled
 from genai_pipeline._ledger import Account, Change, settle
 from genai_pipeline.errors import AccountingError, BudgetExhausted, StorageFailed
 from genai_pipeline.journals._bulk import RowKind
@@ -30,15 +30,14 @@ __all__ = [
 
 @attrs.frozen
 class KeptAnswer:
-    """An answer as the tables keep it."""
+    """An answer on its way into the tables."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """As the codec made it."""
+    """As the codec made it; where everything is encrypted, as it came."""
 
     codec: str | None
-    call: int = 0
 
     @property
     def headers_text(self) -> str:
@@ -77,15 +76,20 @@ def _known_item(tables: Tables, item: bytes) -> None:
 
 def _note_intent(tables: Tables, intent: Intent, budgets: str | None) -> int:
     labels = json.dumps(dict(intent.labels), sort_keys=True) if intent.labels else None
+    key = intent.key
+    if tables.vault.sealed:
+        owner = tables.owner_of(intent.item)
+        key = tables.vault.seal_alike(owner, key, "call")
+        labels = None if labels is None else tables.vault.word(owner, labels, "labels")
     named = (tables.name(intent.stage), tables.name(intent.provider), tables.name(intent.model))
     number = tables.last_call = tables.last_call + 1
-    tables.under_way[number] = (intent.hold, budgets)
+    tables.under_way[number] = (intent.hold, budgets, intent.item)
     tables.note(
         RowKind.INTENT,
         number,
         intent.item,
         intent.run,
-        intent.key,
+        key,
         "inflight",
         *named,
         tables.word(labels),
@@ -121,24 +125,25 @@ def end_calls(tables: Tables, ended: Sequence[EndedCall]) -> list[Settled | Exce
 
 def _settle(tables: Tables, accounts: Accounts, ended: EndedCall) -> Settled:
     call, end = ended.call, ended.end
-    state, hold, charged, budgets = _known_call(tables, call)
+    state, hold, charged, budgets, item = _known_call(tables, call)
     change = settle(state, hold, charged, end)
     if change is None:
         change = Change(state, charged, 0, 0)
     else:
         _note_end(tables, call, change, end)
         if ended.kept is not None:
-            _note_answer(tables, call, ended.kept)
+            _note_answer(tables, call, ended.kept, tables.owner_of(item))
         accounts.move(budgets, change)
     return _settled(accounts.of(budgets), change, hold)
 
 
-def _known_call(tables: Tables, call: int) -> tuple[CallState, int | None, int, str | None]:
+def _known_call(tables: Tables, call: int) -> tuple[CallState, int | None, int, str | None, bytes]:
     known = tables.under_way.pop(call, None)
     if known is not None:
-        return "inflight", known[0], 0, known[1]
-    row: tuple[CallState, int | None, int, str | None] | None = tables.one(
-        "SELECT state, hold, charged, budgets FROM call WHERE call = ?", call
+        hold, budgets, item = known
+        return "inflight", hold, 0, budgets, item
+    row: tuple[CallState, int | None, int, str | None, bytes] | None = tables.one(
+        "SELECT state, hold, charged, budgets, item FROM call WHERE call = ?", call
     )
     if row is None:
         raise AccountingError(f"the journal knows no call {call}")
@@ -167,10 +172,13 @@ def _note_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
     )
 
 
-def _note_answer(tables: Tables, call: int, kept: KeptAnswer) -> None:
-    headers = kept.headers_text
-    digest = digest_of(kept.status, headers, kept.body)
-    tables.note(RowKind.ANSWER, call, kept.status, headers, kept.body, digest, kept.codec)
+def _note_answer(tables: Tables, call: int, kept: KeptAnswer, owner: int) -> None:
+    headers, body, codec = kept.headers_text, kept.body, kept.codec
+    if tables.vault.sealed:
+        headers = tables.vault.text(owner, headers, f"headers of {call}")
+        body, codec = tables.vault.body(owner, body, f"answer {call}")
+    digest = digest_of(kept.status, headers, body)
+    tables.note(RowKind.ANSWER, call, kept.status, headers, body, digest, codec)
 
 
 def _settled(accounts: Sequence[Account], change: Change, hold: int | None) -> Settled:
@@ -201,8 +209,8 @@ def void(tables: Tables, call: int) -> None:
         apply(tables, call, Change("void", 0, -(row[1] or 0), 0), row[2])
 
 
-def answer(tables: Tables, call: int) -> KeptAnswer:
-    """Answer what is kept of a call's answer, after checking that it is whole."""
+def answer(tables: Tables, call: int) -> RawAnswer:
+    """Answer a call from what is kept, after checking that it is whole."""
     row = tables.one("SELECT status, headers, body, digest, codec FROM answer WHERE call = ?", call)
     if row is None:
         state = tables.one("SELECT state FROM call WHERE call = ?", call)
@@ -214,4 +222,10 @@ def answer(tables: Tables, call: int) -> KeptAnswer:
         raise StorageFailed(
             f"the answer of call {call} is damaged; `genai-pipeline journal salvage` saves the rest"
         )
-    return KeptAnswer(status, json.loads(headers), body, codec, call)
+    vault = tables.vault
+    return RawAnswer(
+        body=vault.open_body(body, codec, f"answer {call}"),
+        status=status,
+        headers=json.loads(vault.open_text(headers, f"headers of {call}")),
+        replayed=True,
+    )

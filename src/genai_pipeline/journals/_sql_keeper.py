@@ -20,7 +20,7 @@ from genai_pipeline._journal_admin import (
 )
 from genai_pipeline._ledger import settle
 from genai_pipeline.errors import StorageFailed
-from genai_pipeline.journals._sql_records import encoded, span
+from genai_pipeline.journals._sql_records import key_of, span
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["budgets", "costs", "letter", "open_calls", "records", "redrive", "release", "runs"]
@@ -64,25 +64,20 @@ def _selected(tables: Tables, columns: str, which: Selector) -> list[Any]:
     }
     asked = {sql: value for sql, value in conditions.items() if value is not None}
     rows = tables.all(
-        f"SELECT item.key, {columns} FROM item LEFT JOIN ending USING (item) "  # noqa: S608
+        f"SELECT item.key, item.item, {columns} FROM item LEFT JOIN ending USING (item) "  # noqa: S608
         f"WHERE {' AND '.join(('item.state = ? AND item.latest', *asked))} "
         "ORDER BY item.ended DESC, item.item",
         which.state,
         *asked.values(),
     )
-    keys = {encoded(key) for key in which.keys}
-    return [row for row in rows if not keys or row[0] in keys]
-
-
-def _key(kept: bytes | None) -> str | None:
-    return None if kept is None else kept.decode("utf-8", "surrogatepass")
+    return [row for row in rows if not which.keys or key_of(tables, row[1], row[0]) in which.keys]
 
 
 def records(tables: Tables, which: Selector, limit: int) -> list[KeptRecord]:
     """Answer dead or held records."""
     rows = _selected(
         tables,
-        "item.item, item.pipeline, item.ended, ending.stage, ending.error, ending.message, "
+        "item.pipeline, item.ended, ending.stage, ending.error, ending.message, "
         "ending.category, attempts, environment, crashes",
         which,
     )
@@ -90,13 +85,13 @@ def records(tables: Tables, which: Selector, limit: int) -> list[KeptRecord]:
         KeptRecord(
             item=item,
             pipeline=tables.spelled(pipeline),
-            key=_key(key),
+            key=key_of(tables, item, key),
             generation=generation_of(item),
             state=which.state,
             at=at,
             stage=tables.text(stage),
             error=tables.text(error),
-            message=message,
+            message=message and tables.vault.open_text(message, f"message of {item.hex()}"),
             category=tables.text(category),
             attempts=attempts,
             environment=environment,
@@ -107,15 +102,15 @@ def records(tables: Tables, which: Selector, limit: int) -> list[KeptRecord]:
     ]
 
 
-def letter(tables: Tables, item: bytes) -> tuple[bytes, str | None] | None:
-    """Answer the dead letter of a record, and its codec, after checking that it is whole."""
+def letter(tables: Tables, item: bytes) -> bytes | None:
+    """Answer the dead letter of a record, after checking that it is whole."""
     row = tables.one("SELECT letter, digest, codec FROM ending WHERE item = ?", item)
     if row is None or row[0] is None:
         return None
     body, digest, codec = row
     if hashlib.blake2b(body, digest_size=16).digest() != digest:
         raise StorageFailed(f"the dead letter of {item.hex()} is damaged")
-    return body, codec
+    return tables.vault.open_body(body, codec, f"letter {item.hex()}")
 
 
 def open_calls(tables: Tables, pipeline: str | None, limit: int) -> list[OpenCall]:
@@ -132,7 +127,7 @@ def open_calls(tables: Tables, pipeline: str | None, limit: int) -> list[OpenCal
         OpenCall(
             call=call,
             item=item,
-            key=_key(key),
+            key=key_of(tables, item, key),
             run=run,
             stage=tables.spelled(stage),
             provider=tables.spelled(provider),
@@ -147,26 +142,27 @@ def open_calls(tables: Tables, pipeline: str | None, limit: int) -> list[OpenCal
 
 def redrive(tables: Tables, which: Selector, *, reuse: bool) -> int:
     """Begin a new generation of dead records."""
-    chosen = _selected(tables, "item.item, item.pipeline, item.run, item.reuses_from", which)
-    for key, item, pipeline, run, reuses_from in chosen:
+    chosen = _selected(tables, "item.pipeline, item.run, item.reuses_from, item.owner", which)
+    for key, item, pipeline, run, reuses_from, owner in chosen:
         generation = generation_of(item) + 1
         tables.do("UPDATE item SET latest = 0 WHERE item = ?", item)
         tables.do(
-            "INSERT INTO item (item, latest, pipeline, key, state, run, reuses_from) "
-            "VALUES (?, 1, ?, ?, 'ready', ?, ?)",
+            "INSERT INTO item (item, latest, pipeline, key, state, run, reuses_from, owner) "
+            "VALUES (?, 1, ?, ?, 'ready', ?, ?, ?)",
             item_id(item[:-2], generation),
             pipeline,
             key,
             run,
             reuses_from if reuse else generation,
+            owner,
         )
     return len(chosen)
 
 
 def release(tables: Tables, which: Selector) -> int:
     """Let held records be worked on again, and give their unknown calls up."""
-    chosen = _selected(tables, "item.item", which)
-    for _, item in chosen:
+    chosen = _selected(tables, "item.state", which)
+    for _, item, _ in chosen:
         tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", item)
         for call, hold, charged in tables.all(
             "SELECT call, hold, charged FROM call WHERE state = 'unknown' AND item BETWEEN ? AND ?",
@@ -210,7 +206,7 @@ def costs(
                 stage=tables.spelled(stage),
                 provider=tables.spelled(provider),
                 model=tables.spelled(model),
-                labels=json.loads(tables.text(labels) or "{}"),
+                labels=tables.labels(labels),
                 sums=tuple(sums),
             )
             for number, stage, provider, model, labels, *sums in rows
@@ -222,9 +218,9 @@ def costs(
 
 def budgets(tables: Tables) -> list[BudgetLine]:
     """Answer all budgets in all their windows."""
-    return [
+    found = [
         BudgetLine(
-            budget=budget,
+            budget=tables.vault.open_word(budget, "budget"),
             window=window,
             cap=cap,
             reserved=reserved,
@@ -232,7 +228,7 @@ def budgets(tables: Tables) -> list[BudgetLine]:
             overrun=bool(overrun),
         )
         for budget, window, cap, reserved, spent, overrun in tables.all(
-            "SELECT budget, window, cap, reserved, spent, overrun FROM budget "
-            "ORDER BY budget, window"
+            "SELECT budget, window, cap, reserved, spent, overrun FROM budget"
         )
     ]
+    return sorted(found, key=lambda line: (line.budget.encode(), line.window))

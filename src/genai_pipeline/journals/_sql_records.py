@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline._identity import Digests, item_id, record_id
+from genai_pipeline._identity import Digests, WithErased, item_id, record_id, tombstone
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
@@ -26,6 +26,7 @@ __all__ = [
     "end_items",
     "end_run",
     "finished",
+    "key_of",
     "life_of",
     "past_calls",
     "put_life",
@@ -39,8 +40,20 @@ _LIFE = "state, run, fingerprint, resumes, attempts, environment, crashes"
 
 
 def encoded(key: str) -> bytes:
-    """Answer a key as the tables keep it: any text, half characters too."""
+    """Answer a key as bytes: any text, half characters too."""
     return key.encode("utf-8", "surrogatepass")
+
+
+def place_of_key(item: bytes) -> str:
+    """Answer where the key of a record is kept, in all its generations."""
+    return f"key of {item[:-2].hex()}"
+
+
+def key_of(tables: Tables, item: bytes, kept: bytes | None) -> str | None:
+    """Answer a kept key as text; `None` when it was purged."""
+    if kept is None:
+        return None
+    return tables.vault.unseal(kept, place_of_key(item)).decode("utf-8", "surrogatepass")
 
 
 def span(record: bytes) -> tuple[bytes, bytes]:
@@ -76,7 +89,7 @@ def end_run(tables: Tables, run: int, state: str, at: float, counts: Mapping[str
     )
 
 
-def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests:
+def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests | WithErased:
     """Answer the keys of records that need not be looked at again."""
     rows = tables.all(
         "SELECT substr(item, 1, 14) FROM item WHERE latest AND pipeline = ? AND "
@@ -84,7 +97,13 @@ def finished(tables: Tables, pipeline: str, fingerprint: str) -> Digests:
         tables.known(pipeline),
         tables.known(fingerprint),
     )
-    return Digests.of(pipeline, (row[0] for row in rows))
+    secret = tables.vault.secret
+    known = Digests.of(pipeline, (row[0] for row in rows), secret)
+    if not tables.has_erased:
+        return known
+    erased = tables.all("SELECT record FROM erased WHERE pipeline = ?", tables.known(pipeline))
+    gone = frozenset(row[0] for row in erased)
+    return WithErased(known, gone, pipeline, secret, tables.salt)
 
 
 def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
@@ -96,63 +115,131 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
     return dict(rows)
 
 
-def claims(tables: Tables, asked: Sequence[tuple[int, str]]) -> list[Claim | Exception]:
-    """Take up records, each for a run."""
-    known = _known(tables, asked) if tables.wary else set[bytes]()
+def claims(tables: Tables, asked: Sequence[tuple[int, str, str | None]]) -> list[Claim | Exception]:
+    """Take up records, each for a run, and of a subject if that is known."""
+    found = [_asked(tables, *each) for each in asked]
+    sought = [each for each in found if isinstance(each, _Asked)]
+    known = _known(tables, sought) if tables.wary else set[bytes]()
+    erased = _erased(tables, sought) if tables.has_erased or tables.erasing else set[bytes]()
+    # All at once and first, since what is written so far has to be flushed for it.
+    owners = [
+        tables.make_subject(each.subject)
+        if isinstance(each, _Asked) and each.subject is not None and each.record not in erased
+        else None
+        for each in found
+    ]
     taken: list[Claim | Exception] = []
-    for run, key in asked:
-        try:
-            pipeline, _ = tables.run(run)
-        except AccountingError as error:
-            taken.append(error)
-            continue
-        record = record_id(tables.spelled(pipeline), key)
-        item, last = span(record)
-        if item in known:
-            taken.append(_take_up(tables, run, key, record))
-            continue
-        # Most records are new. One that is not makes the whole batch fail, and be wary.
-        tables.note(RowKind.CLAIM, item, pipeline, encoded(key), "claimed", run, last)
-        tables.carried[item] = Life(state="claimed", run=run)
-        known.add(item)
-        taken.append(Claim(item=item, state="claimed"))
+    for each, owner in zip(found, owners, strict=True):
+        if isinstance(each, Exception):
+            taken.append(each)
+        elif each.record in erased:
+            taken.append(Claim(item=item_id(each.record), state="filtered"))
+        elif item_id(each.record) in known:
+            taken.append(_take_up(tables, each, owner))
+        else:
+            # Most records are new. One that is not makes the whole batch fail, and be wary.
+            taken.append(_take_in(tables, each, owner))
+            known.add(item_id(each.record))
     return taken
 
 
-def _known(tables: Tables, asked: Sequence[tuple[int, str]]) -> set[bytes]:
+@attrs.frozen
+class _Asked:
+    """A record that is asked for."""
+
+    run: int
+    pipeline: int
+    key: str
+    subject: str | None
+    record: bytes
+
+
+def _asked(tables: Tables, run: int, key: str, subject: str | None) -> _Asked | Exception:
+    try:
+        pipeline, _ = tables.run(run)
+    except AccountingError as error:
+        return error
+    record = record_id(tables.spelled(pipeline), key, tables.vault.secret)
+    return _Asked(run, pipeline, key, subject, record)
+
+
+def _known(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
     """Answer the items, in their first generation, of the records that are known."""
-    runs = {run for run, _ in asked}
-    pipelines = {run: tables.one("SELECT pipeline FROM run WHERE run = ?", run) for run in runs}
-    spans = [
-        span(record_id(tables.spelled(pipelines[run][0]), key))
-        for run, key in asked
-        if pipelines[run] is not None
-    ]
     found = tables.among(
         "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
         "(SELECT 1 FROM item WHERE item BETWEEN told.column1 AND told.column2)",
-        spans,
+        [span(each.record) for each in asked],
     )
     return {row[0] for row in found}
 
 
-def _take_up(tables: Tables, run: int, key: str, record: bytes) -> Claim:
-    row = _latest(tables, record)
+def _erased(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
+    """Answer which were erased; those of a subject that is being erased are from now on."""
+    left = {tombstone(each.record, tables.salt): each for each in asked}
+    found = tables.among(
+        "SELECT told.column1 FROM ({rows}) AS told WHERE EXISTS "
+        "(SELECT 1 FROM erased WHERE record = told.column1)",
+        [(digest,) for digest in left],
+    )
+    erased = {left[row[0]].record for row in found}
+    for each in asked if tables.erasing else ():
+        if each.subject is not None and tables.subject(each.subject) in tables.erasing:
+            tables.do(
+                "INSERT OR IGNORE INTO erased (record, pipeline) VALUES (?, ?)",
+                tombstone(each.record, tables.salt),
+                each.pipeline,
+            )
+            tables.has_erased = True
+            erased.add(each.record)
+    return erased
+
+
+def _take_in(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
+    """Note a record that nobody knew."""
+    item, last = span(asked.record)
+    key = tables.vault.seal(owner or 0, encoded(asked.key), place_of_key(item))
+    tables.note(RowKind.CLAIM, item, asked.pipeline, key, "claimed", asked.run, last, owner)
+    tables.carried[item] = Life(state="claimed", run=asked.run)
+    if tables.vault.sealed:
+        tables.sealed_for[item] = owner or 0
+    return Claim(item=item, state="claimed")
+
+
+def _take_up(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
+    """Take a record up that is known."""
+    row = _latest(tables, asked.record)
     assert row is not None
     item, reuses_from, life = row
-    taken = taken_up(life, run, tables.spelled(tables.run(run)[1]))
+    taken = taken_up(life, asked.run, tables.spelled(tables.run(asked.run)[1]))
     if taken is None:
         # What another worker carries is not this one's.
         carried = life.state == "claimed"
         return claimed(tables, item, life, "ready" if carried else life.state, reuses_from)
     put_life(tables, item, taken)
-    tables.do("UPDATE item SET key = ? WHERE item = ? AND key IS NULL", encoded(key), item)
+    if owner is not None:
+        tables.do(
+            "UPDATE item SET owner = ? WHERE owner IS NULL AND item BETWEEN ? AND ?",
+            owner,
+            *span(asked.record),
+        )
+    _keep_key(tables, item, asked.key)
     return claimed(tables, item, taken, "claimed", reuses_from)
+
+
+def _keep_key(tables: Tables, item: bytes, key: str) -> None:
+    """Keep the key of a record again that was purged."""
+    kept = encoded(key)
+    if tables.vault.sealed:
+        if tables.one("SELECT 1 FROM item WHERE item = ? AND key IS NULL", item) is None:
+            return
+        kept = tables.vault.seal(tables.owner_of(item), kept, place_of_key(item))
+    tables.do("UPDATE item SET key = ? WHERE item = ? AND key IS NULL", kept, item)
 
 
 def unclaim(tables: Tables, item: bytes) -> None:
     """Undo the claim of a worker that was cancelled before it learned of it."""
     tables.carried.pop(item, None)
+    tables.sealed_for.pop(item, None)
     tables.do("UPDATE item SET state = 'ready' WHERE item = ? AND state = 'claimed'", item)
 
 
@@ -212,6 +299,7 @@ def _columns(tables: Tables, life: Life) -> tuple[Any, ...]:
 def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_from: int) -> Claim:
     """Answer what is known of an item."""
     first, last = span(item[:-2])
+    vault = tables.vault
     rows = tables.all(
         "SELECT call, key, state, stage, hold, at FROM call "
         "WHERE item BETWEEN ? AND ? AND state <> 'void' ORDER BY call",
@@ -227,7 +315,7 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
         calls=tuple(
             PastCall(
                 call=call,
-                key=key,
+                key=vault.unseal_alike(key, "call"),
                 state=call_state,
                 stage=tables.spelled(stage),
                 hold=hold or 0,
@@ -242,7 +330,7 @@ def past_calls(tables: Tables, keys: Sequence[str], pipeline: str) -> dict[str, 
     """Answer what is known of records without taking them up."""
     found = {}
     for key in keys:
-        row = _latest(tables, record_id(pipeline, key))
+        row = _latest(tables, record_id(pipeline, key, tables.vault.secret))
         if row is not None:
             item, reuses_from, life = row
             found[key] = claimed(tables, item, life, life.state, reuses_from)
@@ -256,6 +344,7 @@ class EndedItem:
     item: bytes
     end: ItemEnd
     letter: tuple[bytes, str | None] | None = None
+    """As the codec made it; where everything is encrypted, as it came."""
 
 
 def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
@@ -274,6 +363,7 @@ def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | Non
             told.append(error)
         else:
             told.append(None)
+        tables.sealed_for.pop(each.item, None)
     return told
 
 
@@ -289,8 +379,9 @@ def _end_known(tables: Tables, ended_item: EndedItem) -> None:
 
 def _put_ending(tables: Tables, ended: EndedItem) -> None:
     """Write how a record ended that is not plainly done."""
-    end, (body, codec) = ended.end, ended.letter or (None, None)
-    if (end.stage, end.error, end.category, end.message, body) != (None,) * 5:
+    end = ended.end
+    if (end.stage, end.error, end.category, end.message, ended.letter) != (None,) * 5:
+        message, (body, codec) = _told(tables, ended)
         tables.do(
             "INSERT INTO ending (item, stage, error, category, message, letter, digest, codec) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -298,8 +389,20 @@ def _put_ending(tables: Tables, ended: EndedItem) -> None:
             tables.word(end.stage),
             tables.word(end.error),
             tables.word(end.category),
-            readable(end.message),
+            message,
             body,
             None if body is None else hashlib.blake2b(body, digest_size=16).digest(),
             codec,
         )
+
+
+def _told(tables: Tables, ended: EndedItem) -> tuple[str | None, tuple[bytes | None, str | None]]:
+    """Answer message and letter as they are to be kept."""
+    message, (body, codec) = readable(ended.end.message), ended.letter or (None, None)
+    if tables.vault.sealed:
+        owner, name = tables.owner_of(ended.item), ended.item.hex()
+        if message is not None:
+            message = tables.vault.text(owner, message, f"message of {name}")
+        if body is not None:
+            return message, tables.vault.body(owner, body, f"letter {name}")
+    return message, (body, codec)

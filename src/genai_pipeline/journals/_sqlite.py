@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,10 +15,10 @@ import anyio.to_thread
 import attrs
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from genai_pipeline._identity import Digests
 from genai_pipeline._journal import (
     CallEnd,
     Claim,
+    Finished,
     Group,
     Intent,
     ItemEnd,
@@ -34,9 +34,10 @@ from genai_pipeline.journals import _sql_calls as calls
 from genai_pipeline.journals import _sql_groups as groups
 from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
-from genai_pipeline.journals._codec import Codec, decoded, encoded
+from genai_pipeline.journals._codec import Codec, encoded
 from genai_pipeline.journals._connection import Connect, connect
 from genai_pipeline.journals._desk import Desk, Desks
+from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
@@ -87,8 +88,11 @@ class Sqlite(SqliteKeeper):
     checkpoint_bytes: int = attrs.field(default=8 << 20, kw_only=True, validator=at_least(64 << 10))
     """How large the log grows before it is written back to the file."""
 
-    codec: Codec | None = attrs.field(default=None, kw_only=True)
-    """What bodies of answers and dead letters go through, for encryption; `None`: as they are."""
+    codec: Encryption | Codec | None = attrs.field(default=None, kw_only=True, validator=is_codec)
+    """
+    `Encryption` of all that is kept of records, or a codec that bodies of answers, groups and dead
+    letters go through; `None`: as they are.
+    """
 
     clock: Clock = attrs.field(factory=SystemClock, kw_only=True, repr=False)
 
@@ -145,6 +149,7 @@ class Sqlite(SqliteKeeper):
                     ballast=Ballast(ballast, self.ballast),
                     checkpoint_bytes=self.checkpoint_bytes,
                     synchronous=self.synchronous,
+                    codec=self.codec,
                 )
                 writer = InlineWriter(file) if self.writer == "inline" else ThreadWriter(file)
                 writer.start()
@@ -240,14 +245,14 @@ class Sqlite(SqliteKeeper):
             Operation(lambda tables: records.end_run(tables, run, state, at, counts))
         )
 
-    async def finished(self, pipeline: str, fingerprint: str, /) -> Digests:
+    async def finished(self, pipeline: str, fingerprint: str, /) -> Finished:
         """Answer the keys of records that need not be looked at again."""
-        found: Digests = await self._ask(
+        found: Finished = await self._ask(
             lambda tables: records.finished(tables, pipeline, fingerprint), "read"
         )
         return found
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
         """Take up the record *key* for *run*; it is admitted if need be."""
 
         def undo(tables: Tables, claimed: Claim) -> None:
@@ -255,30 +260,38 @@ class Sqlite(SqliteKeeper):
                 records.unclaim(tables, claimed.item)
 
         claimed: Claim = await self._do(
-            Operation(None, "intent", "records.claimed", bulk=records.claims, given=(run, key)),
+            Operation(
+                None,
+                "intent",
+                "records.claimed",
+                bulk=records.claims,
+                given=(run, key, subject),
+            ),
             undo,
         )
         return claimed
 
     async def freeze_group(
-        self, run: int, stage: str, members: Sequence[bytes], body: bytes, /
+        self,
+        run: int,
+        stage: str,
+        members: Sequence[bytes],
+        body: bytes,
+        /,
+        *,
+        items: Collection[bytes] = (),
     ) -> Group:
         """Keep a new group with its *members* and *body*."""
-        kept = encoded(self.codec, body, f"group of {stage}")
+        del stage
         group: Group = await self._ask(
-            lambda tables: groups.freeze(tables, run, members, kept), size=len(kept[0])
+            lambda tables: groups.freeze(tables, run, members, body, items), size=len(body)
         )
-        return attrs.evolve(group, body=body)
+        return group
 
     async def group_of(self, run: int, member: bytes, /) -> Group | None:
         """Answer the group that *member* belongs to, if any."""
-        found: groups.KeptGroup | None = await self._ask(
-            lambda tables: groups.group_of(tables, run, member)
-        )
-        if found is None:
-            return None
-        body = decoded(self.codec, found.group.body, found.codec, f"group {member.hex()}")
-        return attrs.evolve(found.group, body=body)
+        found: Group | None = await self._ask(lambda tables: groups.group_of(tables, run, member))
+        return found
 
     async def begin_call(self, intent: Intent, /) -> int:
         """Note the intent of a call and hold its money in every budget, or in none."""
@@ -292,7 +305,7 @@ class Sqlite(SqliteKeeper):
         """Note how a call ended, keep its answer, and settle its hold; once."""
         kept = None
         if end.answer is not None:
-            body, codec = encoded(self.codec, end.answer.body, f"answer {call}")
+            body, codec = self._encoded(end.answer.body, f"answer {call}")
             kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
         settled: Settled = await self._do_surely(
             Operation(
@@ -307,15 +320,14 @@ class Sqlite(SqliteKeeper):
 
     async def answer(self, call: int, /) -> RawAnswer:
         """Answer what is kept of an answered call, ``replayed``; checked against its digest."""
-        kept: calls.KeptAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
-        body = decoded(self.codec, kept.body, kept.codec, f"answer {call}")
-        return RawAnswer(body=body, status=kept.status, headers=kept.headers, replayed=True)
+        found: RawAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
+        return found
 
     async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
         """Note how the carrying of a record ended; an end that it has is not changed."""
         letter = None
         if end.letter is not None:
-            letter = encoded(self.codec, end.letter, f"letter {item.hex()}")
+            letter = self._encoded(end.letter, f"letter {item.hex()}")
         await self._do_surely(
             Operation(
                 None,
@@ -325,6 +337,11 @@ class Sqlite(SqliteKeeper):
                 given=records.EndedItem(item, end, letter),
             )
         )
+
+    def _encoded(self, body: bytes, place: str) -> tuple[bytes, str | None]:
+        """Answer *body* as the codec makes it; what is encrypted is so where its owner is known."""
+        codec = None if isinstance(self.codec, Encryption) else self.codec
+        return encoded(codec, body, place)
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
         """Answer how many records are in which state."""

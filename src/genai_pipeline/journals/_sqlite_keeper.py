@@ -9,6 +9,7 @@ from typing import Any
 from genai_pipeline._journal_admin import (
     BudgetLine,
     CostLine,
+    Erased,
     KeptRecord,
     OpenCall,
     Purged,
@@ -17,22 +18,24 @@ from genai_pipeline._journal_admin import (
     dead,
     held,
 )
+from genai_pipeline.clock import Clock
+from genai_pipeline.journals import _erase as erasing
 from genai_pipeline.journals import _sql_keeper as sql
 from genai_pipeline.journals._check import backup, problems
-from genai_pipeline.journals._codec import Codec, decoded
 from genai_pipeline.journals._operation import Kind
-from genai_pipeline.journals._purge import purge
+from genai_pipeline.journals._purge import purge, would_purge
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["SqliteKeeper"]
 
 _AT_ONCE = 500
+_A_MOMENT = 0.05
 
 
 class SqliteKeeper:
     """What `JournalKeeper` promises, and what a file needs: check, backup and vacuum."""
 
-    codec: Codec | None
+    clock: Clock
 
     async def _ask(self, act: Callable[[Tables], Any], kind: Kind = "write") -> Any:
         raise NotImplementedError
@@ -53,10 +56,8 @@ class SqliteKeeper:
 
     async def letter(self, item: bytes, /) -> bytes | None:
         """Answer the dead letter of a record; `None` when there is none, or it was purged."""
-        kept: tuple[bytes, str | None] | None = await self._ask(
-            lambda tables: sql.letter(tables, item), "read"
-        )
-        return None if kept is None else decoded(self.codec, *kept, f"letter {item.hex()}")
+        found: bytes | None = await self._ask(lambda tables: sql.letter(tables, item), "read")
+        return found
 
     async def open_calls(
         self, *, pipeline: str | None = None, limit: int = 100
@@ -108,20 +109,67 @@ class SqliteKeeper:
         found: list[BudgetLine] = await self._ask(sql.budgets, "read")
         return found
 
-    async def purge(self, before: float, /, *, pipeline: str | None = None) -> Purged:
+    async def purge(
+        self, before: float, /, *, pipeline: str | None = None, dry_run: bool = False
+    ) -> Purged:
         """
         Forget what records that ended *before* a wall time were: keys, calls, answers, letters.
 
         What stays says that they have ended, so that they are not worked on again, and what
         they cost. It is done in small steps, between which runs go on; `vacuum` then makes the
-        file smaller.
+        file smaller. With *dry_run*, what would be forgotten is counted, and stays.
         """
+        if dry_run:
+            found: Purged = await self._ask(
+                lambda tables: would_purge(tables, before, pipeline), "read"
+            )
+            return found
         records = calls = 0
         while True:
             step: Purged = await self._ask(lambda tables: purge(tables, before, pipeline, _AT_ONCE))
             records, calls = records + step.records, calls + step.calls
             if step.records < _AT_ONCE:
                 return Purged(records=records, calls=calls)
+
+    async def erase(self, subject: str, /, *, dry_run: bool = False) -> Erased:
+        """
+        Forget all that is kept of *subject*, as the pipeline's ``subject=`` names it.
+
+        Rows are dropped and overwritten, the file is rebuilt and its log emptied, and in an
+        encrypted journal the subject's key is destroyed, which reaches older copies of the file.
+        What stays is a salted digest for each record, by which it is passed by for ever, and
+        what its calls cost. Gathered groups that a record of the subject was in go as a whole.
+
+        Records of the subject that are carried come to their end first: do not wait for this in a
+        stage. Cancelled or interrupted, it is finished when the journal is entered next. With
+        *dry_run*, what would be forgotten is told, and stays.
+        """
+        if dry_run:
+            known: Erased = await self._ask(lambda tables: erasing.told(tables, subject), "read")
+            return known
+        owner: int | None = await self._ask(lambda tables: erasing.begin(tables, subject))
+        if owner is None:
+            return Erased()
+        number = owner
+        found: Erased | None = None
+        while found is None:
+            found = await self._ask(
+                lambda tables: erasing.erase_unless_carried(tables, number, subject)
+            )
+            if found is None:
+                await self.clock.sleep(_A_MOMENT)
+        await self._ask(erasing.clean, "alone")
+        await self._ask(lambda tables: erasing.end(tables, number))
+        return found
+
+    async def rotate(self) -> str:
+        """
+        Have the data key of an encrypted journal wrapped by the key of today; answer which it is.
+
+        Nothing else is written anew. Raises `ConfigurationError` for one that is not encrypted.
+        """
+        key_id: str = await self._ask(lambda tables: tables.vault.rewrap(tables))
+        return key_id
 
     async def check(self) -> Sequence[str]:
         """

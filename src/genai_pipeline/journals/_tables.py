@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
+import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import Any, cast
 
 import attrs
@@ -16,6 +19,7 @@ from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals._bulk import MOST_ROWS, RowKind, insertion, row_of
 from genai_pipeline.journals._connection import Connection
 from genai_pipeline.journals._faults import is_fatal
+from genai_pipeline.journals._vault import Vault
 
 __all__ = ["Tables", "Undone", "readable"]
 
@@ -32,20 +36,36 @@ class Undone(Exception):
         self.cause = cause
 
 
+_OWNER_BITS = 62
+_LOST = '{"lost": '
+
+
 @attrs.define(eq=False)
 class Tables:
     """A connection inside a transaction, for the functions that read and write the tables."""
 
     connection: Connection
+    vault: Vault = attrs.field(factory=Vault)
+    """What texts and bodies go through."""
+
     last_call: int = 0
     writes: int = 0
     """How often something was written, or tried to be."""
 
-    under_way: dict[int, tuple[int | None, str | None]] = attrs.field(factory=dict)
-    """Of calls in flight that were begun here: the hold, and the accounts as the row has them."""
+    erasing: frozenset[int] = frozenset()
+    """Subjects that are being erased."""
+
+    has_erased: bool = False
+    """Whether records were ever erased."""
+
+    under_way: dict[int, tuple[int | None, str | None, bytes]] = attrs.field(factory=dict)
+    """Of calls in flight begun here: the hold, the accounts as the row has them, the record."""
 
     carried: dict[bytes, Life] = attrs.field(factory=dict)
     """Of records that were claimed here and had no end before: what decides on their way."""
+
+    sealed_for: dict[bytes, int] = attrs.field(factory=dict)
+    """In an encrypted file: under whose key things are kept of records that were claimed here."""
 
     accounts: dict[int, Account] = attrs.field(factory=dict)
     latest_accounts: dict[str, int] = attrs.field(factory=dict)
@@ -58,6 +78,8 @@ class Tables:
     _runs: dict[int, tuple[int, int]] = attrs.field(factory=dict)
     _words: dict[str, int] = attrs.field(factory=dict)
     _texts: dict[int, str] = attrs.field(factory=dict)
+    _owners: dict[str, int] = attrs.field(factory=dict)
+    _salt: bytes = b""
 
     def remember(self) -> None:
         """Look up what is kept in mind; after opening."""
@@ -65,14 +87,18 @@ class Tables:
         known = self.one("SELECT max(call) FROM call")[0] or 0
         purged = self.one("SELECT value FROM meta WHERE name = 'last_call'") or (0,)
         self.last_call = max(known, purged[0])
+        self.erasing = frozenset(row[0] for row in self.all("SELECT owner FROM erasure"))
+        self.has_erased = self.one("SELECT 1 FROM erased LIMIT 1") is not None
 
     def forget(self) -> None:
         """Drop what may be of a transaction that is undone."""
         self._words.clear()
         self._texts.clear()
         self._runs.clear()
+        self._owners.clear()
         self.under_way.clear()
         self.carried.clear()
+        self.sealed_for.clear()
         self.accounts.clear()
         self.latest_accounts.clear()
         self._noted.clear()
@@ -102,6 +128,7 @@ class Tables:
 
     def commit(self, number: int) -> None:
         """Make durable what was written, and that it is the *number*-th commit."""
+        self.vault.flush()
         self.note(RowKind.COMMIT, number)
         self.flush()
         if self.connection.in_transaction:
@@ -184,6 +211,63 @@ class Tables:
                 self._words.clear()
             self._words[text] = number
         return number
+
+    @property
+    def salt(self) -> bytes:
+        """By what subjects, and what is left of erased records, are named."""
+        if not self._salt:
+            kept = self.one("SELECT value FROM meta WHERE name = 'salt'")
+            self._salt = blake2b(kept[0], digest_size=32, key=self.vault.secret).digest()
+        return self._salt
+
+    def subject(self, subject: str) -> int | None:
+        """Answer the number of *subject*; `None` when nothing is kept of it."""
+        owner = self._owners.get(subject)
+        if owner is None:
+            row = self.one("SELECT owner FROM owner WHERE name = ?", self._digest(subject))
+            owner = None if row is None else cast("int", row[0])
+        return owner
+
+    def make_subject(self, subject: str) -> int:
+        """Answer the number of *subject*, which is kept if need be."""
+        owner = self.subject(subject)
+        if owner is None:
+            owner = self.new_owner(self._digest(subject))
+        if len(self._owners) >= _MOST_WORDS:
+            self._owners.clear()
+        self._owners[subject] = owner
+        return owner
+
+    def _digest(self, subject: str) -> bytes:
+        text = subject.encode("utf-8", "surrogatepass")
+        return blake2b(text, digest_size=16, key=self.salt, person=b"subject").digest()
+
+    def new_owner(self, name: bytes) -> int:
+        """Answer the number of a new owner, which nobody ever had."""
+        owner = secrets.randbits(_OWNER_BITS) or 1
+        self.do("INSERT INTO owner (owner, name) VALUES (?, ?)", owner, name)
+        self.vault.new_owner(owner)
+        return owner
+
+    def owner_of(self, item: bytes) -> int:
+        """Answer under whose key things of *item* are kept; 0 where nothing is encrypted."""
+        if not self.vault.sealed:
+            return 0
+        owner = self.sealed_for.get(item)
+        if owner is None:
+            row = self.one("SELECT owner FROM item WHERE item = ?", item)
+            owner = 0 if row is None or row[0] is None else cast("int", row[0])
+        return owner
+
+    def labels(self, number: int | None) -> dict[str, str]:
+        """Answer the labels of a number."""
+        text = self.text(number)
+        if text is None:
+            return {}
+        if not text.startswith(_LOST):
+            text = self.vault.open_word(text, "labels")
+        found: dict[str, str] = json.loads(text)
+        return found
 
     def known(self, text: str) -> int:
         """Answer the number of *text*, 0 when no row can have it."""

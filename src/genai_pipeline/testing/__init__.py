@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
     from genai_pipeline.testing._embedder_contract import EmbedderContract
     from genai_pipeline.testing._journal_contract import JournalContract
+    from genai_pipeline.testing._key_provider_contract import KeyProviderContract
     from genai_pipeline.testing._provider_contract import ProviderContract
     from genai_pipeline.testing._sink_contract import SinkContract
     from genai_pipeline.testing._source_contract import SourceContract
@@ -32,6 +33,7 @@ __all__ = [
     "FakeClock",
     "Fault",
     "JournalContract",
+    "KeyProviderContract",
     "ProviderContract",
     "Script",
     "ScriptError",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "EmbedderContract": "_embedder_contract",
     "JournalContract": "_journal_contract",
+    "KeyProviderContract": "_key_provider_contract",
     "ProviderContract": "_provider_contract",
     "SinkContract": "_sink_contract",
     "SourceContract": "_source_contract",

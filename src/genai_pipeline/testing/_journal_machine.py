@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import attrs
@@ -21,7 +21,7 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
-from genai_pipeline._journal_admin import COST_NAMES, Selector
+from genai_pipeline._journal_admin import COST_NAMES, KeptRecord, OpenCall, Selector
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.journals import Memory
 from genai_pipeline.messages import Usage
@@ -30,6 +30,7 @@ __all__ = ["JournalMachine"]
 
 _PIPELINE = "pipeline"
 _KEYS = ("a", "b", "clé\ud800")
+_SUBJECTS = ("ann", "bob")
 _BUDGETS = ("run", "day tenant=é")
 _WINDOWS = ("2026-11-26", "2026-11-27")
 _NANOS = st.integers(0, 6)
@@ -49,6 +50,7 @@ class _Call:
 
     hold: int
     accounts: list[tuple[str, str]]
+    record: bytes
     state: str = "inflight"
     charged: int = 0
 
@@ -64,12 +66,17 @@ class JournalMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.run = 0
         self.admitted: set[str] = set()
+        self.erased: set[str] = set()
         self.items: list[bytes] = []
         self.calls: dict[int, _Call] = {}
         self.windows: dict[str, str] = {}
         self.journal = self.contract.make()
         self.model = Memory()
         self.keeps = hasattr(self.journal, "redrive")
+        self.erases = hasattr(self.journal, "erase")
+        self.theirs: dict[bytes, bytes] = {}
+        """What the journal calls a record, by what the model does."""
+        self.subjects: dict[str, str] = {}
         self._on_both(lambda journal: journal.__aenter__(), compare=False)
 
     def teardown(self) -> None:
@@ -87,10 +94,25 @@ class JournalMachine(RuleBasedStateMachine):
         expected: tuple[Any, PipelineError | None] = self.portal.call(do, self.model)
         found = self.portal.call(do, self.journal)
         if compare:
-            assert found[0] == expected[0]
+            assert self._ours(found[0]) == expected[0]
             assert type(found[1]) is type(expected[1]), found[1]
             assert getattr(found[1], "waits", 0) == getattr(expected[1], "waits", 0)
         return expected
+
+    def _ours(self, told: Any) -> Any:
+        """Answer what the journal told with records called as the model does."""
+        if isinstance(told, Mapping):
+            return {key: self._ours(value) for key, value in told.items()}
+        if isinstance(told, list | tuple):
+            return type(told)(self._ours(value) for value in told)
+        if isinstance(told, Claim | KeptRecord | OpenCall):
+            ours = {theirs: ours for ours, theirs in self.theirs.items()}
+            return attrs.evolve(told, item=ours[told.item[:-2]] + told.item[-2:])
+        return told
+
+    def _name(self, journal: Any, item: bytes) -> bytes:
+        """Answer what *journal* calls the record that the model calls *item*."""
+        return item if journal is self.model else self.theirs[item[:-2]] + item[-2:]
 
     def _time(self) -> float:
         self.now += 1.0
@@ -119,11 +141,27 @@ class JournalMachine(RuleBasedStateMachine):
         at = self._time()
         self._on_both(lambda journal: journal.end_run(self.run, state, at, {"read": 1}))
 
-    @rule(key=st.sampled_from(_KEYS))
-    def claim(self, key: str) -> None:
-        claim, _ = self._on_both(lambda journal: journal.claim(self.run, key))
+    @rule(key=st.sampled_from(_KEYS), subject=st.sampled_from([None, *_SUBJECTS]))
+    def claim(self, key: str, subject: str | None) -> None:
+        told = {} if subject is None or not self.erases else {"subject": subject}
+
+        async def take(journal: Any) -> Claim:
+            claim: Claim = await journal.claim(self.run, key, **told)
+            if journal is self.model:
+                ours.append(claim.item[:-2])
+            else:
+                self.theirs[ours[0]] = claim.item[:-2]
+            return claim
+
+        ours: list[bytes] = []
+        claim, _ = self._on_both(take)
         assert isinstance(claim, Claim)
+        if key in self.erased:
+            assert claim.state == "filtered"
+            return
         self.admitted.add(key)
+        if told and claim.state == "claimed":
+            self.subjects.setdefault(key, told["subject"])
         self.items = [*self.items, claim.item][-6:]
 
     @precondition(lambda self: self.items)
@@ -141,9 +179,10 @@ class JournalMachine(RuleBasedStateMachine):
         self, data: st.DataObject, hold: int | None, uses: list[tuple[str, str, int]], tenant: str
     ) -> None:
         at = self._time()
+        item = data.draw(st.sampled_from(self.items))
         intent = Intent(
             run=self.run,
-            item=data.draw(st.sampled_from(self.items)),
+            item=item,
             stage="map",
             key=b"k" * 16,
             provider="openai",
@@ -156,12 +195,14 @@ class JournalMachine(RuleBasedStateMachine):
             ),
             labels={"tenant": tenant} if tenant else {},
         )
-        number, error = self._on_both(lambda journal: journal.begin_call(intent))
+        number, error = self._on_both(
+            lambda journal: journal.begin_call(attrs.evolve(intent, item=self._name(journal, item)))
+        )
         if error is None:
             for name, window, _ in uses:
                 self.windows[name] = max(window, self.windows.get(name, ""))
             accounts = [(name, self.windows[name]) for name, _, _ in uses]
-            self.calls[number] = _Call(hold or 0, accounts)
+            self.calls[number] = _Call(hold or 0, accounts, item[:-2])
 
     @precondition(lambda self: self.calls)
     @rule(
@@ -220,7 +261,7 @@ class JournalMachine(RuleBasedStateMachine):
             environment_fault=environment_fault,
         )
         item = data.draw(st.sampled_from(self.items))
-        self._on_both(lambda journal: journal.end_item(item, end))
+        self._on_both(lambda journal: journal.end_item(self._name(journal, item), end))
 
     @rule(died=st.booleans())
     def owner_goes_and_another_comes(self, died: bool) -> None:  # noqa: FBT001
@@ -255,7 +296,29 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.keeps)
     @rule(ago=st.integers(0, 10))
     def purge(self, ago: int) -> None:
-        self._on_both(lambda journal: journal.purge(self.now - ago))
+        before = self.now - ago
+        would, _ = self._on_both(lambda journal: journal.purge(before, dry_run=True))
+        purged, _ = self._on_both(lambda journal: journal.purge(before))
+        assert purged == would
+
+    @precondition(lambda self: self.erases)
+    @rule(subject=st.sampled_from(_SUBJECTS))
+    def erase(self, subject: str) -> None:
+        would, _ = self._on_both(lambda journal: journal.erase(subject, dry_run=True))
+        keys = {key for key, whose in self.subjects.items() if whose == subject}
+        past = self.portal.call(self.model.past_calls, sorted(keys), _PIPELINE)
+        under_way = {call.record for call in self.calls.values() if call.state == "inflight"}
+        if any(claim.state == "claimed" or claim.item[:-2] in under_way for claim in past.values()):
+            return  # it would wait
+        erased, _ = self._on_both(lambda journal: journal.erase(subject))
+        assert erased == would
+        assert set(would.keys) <= keys
+        gone = {claim.item[:-2] for claim in past.values()}
+        self.items = [item for item in self.items if item[:-2] not in gone]
+        self.erased |= keys
+        self.admitted -= keys
+        for key in keys:
+            del self.subjects[key]
 
     @invariant()
     def agrees_with_memory(self) -> None:
