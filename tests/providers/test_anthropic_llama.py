@@ -20,7 +20,7 @@ def model(llama: str) -> Anthropic:
 
 async def test_tokens_are_counted(model: Anthropic) -> None:
     """Text and usage arrive, and the output limit is kept and told."""
-    response = await model(gp.Request("the cat", max_output_tokens=5))
+    response = await model(gp.Request("the cat", max_output_tokens=5, temperature=0))
     assert 0 < response.usage.output_tokens <= 5
     assert response.usage.input_tokens > 5
     assert response.finish_reason in {"stop", "length"}
@@ -29,7 +29,7 @@ async def test_tokens_are_counted(model: Anthropic) -> None:
 
 async def test_tokens_are_counted_before(model: Anthropic) -> None:
     """What a prompt will count as is told without asking the model, and it is what is charged."""
-    request = gp.Request("the cat sat on the mat", system="Be brief.")
+    request = gp.Request("the cat sat on the mat", system="Be brief.", temperature=0)
     count = await model.count_tokens(request)
     usage = (await model(request)).usage
     assert count == usage.input_tokens > 6
@@ -60,6 +60,7 @@ async def test_a_conversation_with_tools_is_taken(model: Anthropic) -> None:
         system="Be brief.",
         tools=[gp.Tool("weather", parameters={"type": "object", "properties": {}})],
         max_output_tokens=8,
+        temperature=0,
     )
     assert (await model(request)).usage.input_tokens > 20
 
