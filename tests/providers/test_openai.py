@@ -167,7 +167,8 @@ async def test_the_key_is_never_shown(
     chat.answers["echo-html"] = lambda exchange: http(exchange.headers["authorization"].encode())
     caplog.set_level(logging.DEBUG)
     if way == "echo":  # whoever debugs httpcore sees what servers answer, whatever that is
-        caplog.set_level(logging.INFO, "httpcore")
+        for logger in ("httpcore", "httpcore2"):
+            caplog.set_level(logging.INFO, logger)
     provider = OpenAI(
         "m",
         base_url=chat.url(way),
