@@ -193,7 +193,9 @@ def command(
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """Begin ``genai-pipeline`` with *arguments*, without a terminal."""
+    """Begin ``genai-pipeline`` with *arguments*, without a terminal, and no signal blocked."""
+    # As a shell does: what another test, or a library, left blocked here would be inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return subprocess.Popen(
         [sys.executable, "-m", "genai_pipeline", *arguments],
         cwd=cwd,
