@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from genai_pipeline.messages import Chunk, Usage
 from genai_pipeline.parts import ToolCall
 from genai_pipeline.providers._anthropic_answer import usage_of
-from genai_pipeline.providers._document import as_dict, as_text
+from genai_pipeline.providers._document import as_dict, as_text, object_in
 
 __all__ = ["MessagePieces"]
 
@@ -123,7 +122,7 @@ class _Block:
         for field, pieces in self._grown.items():
             grown = "".join(pieces)
             if field == "partial_json":
-                block["input"] = _object(grown)
+                block["input"] = object_in(grown)
             else:
                 block[field] = as_text(block.get(field)) + grown
         if self._citations:
@@ -133,15 +132,6 @@ class _Block:
     def _call(self, piece: str) -> ToolCall:
         name, call_id = as_text(self._begun.get("name")), as_text(self._begun.get("id"))
         return ToolCall(name, piece, id=call_id)
-
-
-def _object(text: str) -> Any:
-    """Answer the object that *text* is the JSON of; the text itself when it was cut."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return found if isinstance(found, dict) else text
 
 
 def _index(document: Mapping[str, Any]) -> int:

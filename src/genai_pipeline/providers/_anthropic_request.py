@@ -19,7 +19,12 @@ from genai_pipeline.providers._anthropic_content import (
     turns_of,
 )
 from genai_pipeline.providers._anthropic_models import has_fixed_sampling, thinks_adaptively
-from genai_pipeline.providers._rules import refuse_extra, refuse_options, refuse_parts
+from genai_pipeline.providers._rules import (
+    refuse_extra,
+    refuse_options,
+    refuse_parts,
+    refuse_streamed_labels,
+)
 
 __all__ = ["NEWEST", "VERSIONS", "CacheTime", "MessageForm", "Version"]
 
@@ -69,11 +74,7 @@ class MessageForm:
         if request.stop:
             body["stop_sequences"] = list(request.stop)
         if streamed:
-            if request.labels is not None:
-                raise ConfigurationError(
-                    f"{who}: labels={request.labels!r}; which one it is shows only at the end, so "
-                    "it cannot be streamed; call the provider itself"
-                )
+            refuse_streamed_labels(request, who)
             body["stream"] = True
         return self._with_extra(body, request, who)
 

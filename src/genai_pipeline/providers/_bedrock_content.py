@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from typing import Any
 
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Message
 from genai_pipeline.parts import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult
+from genai_pipeline.providers._rules import arguments_of
 
 __all__ = ["converse_messages"]
 
@@ -55,7 +55,7 @@ def _block(part: Part, who: str) -> dict[str, Any]:
         return {"reasoningContent": _reasoning(part)}
     if isinstance(part, ToolCall):
         return {
-            "toolUse": {"toolUseId": part.id, "name": part.name, "input": _arguments(part, who)}
+            "toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments_of(part, who)}
         }
     if isinstance(part, ToolResult):
         failed = {"status": "error"} if part.is_error else {}
@@ -69,19 +69,6 @@ def _reasoning(part: Reasoning) -> dict[str, Any]:
         return {"redactedContent": part.signature or ""}
     signed = {} if part.signature is None else {"signature": part.signature}
     return {"reasoningText": {"text": part.text, **signed}}
-
-
-def _arguments(part: ToolCall, who: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(part.arguments or "{}")
-    except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise ConfigurationError(
-            f"{who}: the arguments of the call of {part.name!r} are no JSON object, and this API "
-            f"takes no others: {part.arguments[:100]!r}"
-        )
-    return arguments
 
 
 def _media(part: Image | Audio | File, who: str) -> dict[str, Any]:

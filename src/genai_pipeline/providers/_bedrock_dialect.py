@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline.errors import ConfigurationError, PipelineError
+from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.providers._bedrock_answer import FAILURES, read_converse, usage_of
 from genai_pipeline.providers._bedrock_pieces import ConversePieces
@@ -17,6 +17,7 @@ from genai_pipeline.providers._error_body import failure_in
 from genai_pipeline.providers._eventstream import EventStreamDecoder
 from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._rules import refuse_streamed_labels
 from genai_pipeline.providers._sse import ServerEvent
 
 __all__ = ["ConverseDialect"]
@@ -51,11 +52,8 @@ class ConverseDialect(Dialect):
 
     def body(self, request: Request, *, streamed: bool) -> bytes:
         """Answer the body of a call."""
-        if streamed and request.labels is not None:
-            raise ConfigurationError(
-                f"{self.who}: labels={request.labels!r}; which one it is shows only at the end, "
-                "so it cannot be streamed; call the provider itself"
-            )
+        if streamed:
+            refuse_streamed_labels(request, self.who)
         return json_bytes(converse_body(request, self.who))
 
     def read(

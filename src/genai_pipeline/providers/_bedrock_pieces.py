@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from genai_pipeline.messages import Chunk, Usage
 from genai_pipeline.parts import ToolCall
 from genai_pipeline.providers._bedrock_answer import usage_of
-from genai_pipeline.providers._document import as_dict, as_text
+from genai_pipeline.providers._document import as_dict, as_text, object_in
 
 __all__ = ["ConversePieces"]
 
@@ -98,7 +97,7 @@ class _Block:
         """Answer the block as it is at its end."""
         if self._use is not None:
             written = "".join(self._input)
-            return {"toolUse": {**self._use, "input": _object(written)}}
+            return {"toolUse": {**self._use, "input": object_in(written)}}
         thought, seal = "".join(self._thought), "".join(self._seal)
         if any(self._hidden):
             return {"reasoningContent": {"redactedContent": "".join(self._hidden)}}
@@ -114,12 +113,3 @@ class _Block:
     def _call(self, piece: str) -> ToolCall:
         use = self._use or {}
         return ToolCall(as_text(use.get("name")), piece, id=as_text(use.get("toolUseId")))
-
-
-def _object(text: str) -> Any:
-    """Answer the object that *text* is the JSON of; the text itself when it was cut."""
-    try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return text
-    return found if isinstance(found, dict) else text

@@ -11,6 +11,7 @@ from genai_pipeline.providers._answers import is_strict, label_schema, schema_na
 from genai_pipeline.providers._chat_messages import chat_choice, chat_messages, chat_tools
 from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._rules import refuse_streamed_labels
 
 __all__ = ["chat_body"]
 
@@ -36,7 +37,7 @@ def chat_body(
     if form is not None:
         body["response_format"] = form
     if streamed:
-        _check_labels(request)
+        refuse_streamed_labels(request, "Request")
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
@@ -82,14 +83,6 @@ def _structure(request: Request, profile: ChatProfile) -> dict[str, Any] | None:
         "type": "json_schema",
         "json_schema": {"name": name, "schema": schema, "strict": strict},
     }
-
-
-def _check_labels(request: Request) -> None:
-    if request.labels is not None:
-        raise ConfigurationError(
-            f"Request: labels={request.labels!r}; which one it is shows only at the end, so it "
-            "cannot be streamed; call the provider itself"
-        )
 
 
 def _check_extra(request: Request, body: dict[str, Any], profile: ChatProfile) -> None:

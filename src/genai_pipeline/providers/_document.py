@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-__all__ = ["as_count", "as_dict", "as_list", "as_text", "quoted"]
+__all__ = ["as_count", "as_dict", "as_list", "as_text", "object_in", "quoted"]
 
 _MOST = 2**53
 
@@ -29,6 +30,15 @@ def as_count(value: object) -> int:
     if type(value) is not int and type(value) is not float:
         return 0
     return int(value) if 0 < value < _MOST else 0
+
+
+def object_in(text: str) -> Any:
+    """Answer the object that *text* is the JSON of; the text itself when it was cut."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, dict) else text
 
 
 def quoted(request_id: str | None) -> str:

@@ -18,6 +18,7 @@ from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._http_embedder import EmbeddingDialect
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._retry_after import rate_limits
+from genai_pipeline.providers._rules import refuse_extra
 from genai_pipeline.providers._vectors import check_alike, to_vector
 
 __all__ = ["OpenAIEmbeddingDialect"]
@@ -47,12 +48,7 @@ class OpenAIEmbeddingDialect(EmbeddingDialect):
             raise ConfigurationError(
                 f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
             )
-        for name in request.extra:
-            if name in _OWN:
-                raise ConfigurationError(
-                    f"{self.who}: extra[{name!r}]={request.extra[name]!r} would override what the "
-                    "request itself says; set it there, or at the provider"
-                )
+        refuse_extra(request, self.who, taken=_OWN)
         for place, text in enumerate(request.texts):
             if not text:
                 raise InvalidRequest(

@@ -7,13 +7,14 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline.errors import ConfigurationError, PipelineError
+from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.providers._dialect import Dialect, Verdict
 from genai_pipeline.providers._gemini_answer import FAILURES, error_of, read_content, usage_of
 from genai_pipeline.providers._gemini_pieces import ContentPieces
 from genai_pipeline.providers._gemini_request import gemini_body
 from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._rules import refuse_streamed_labels
 
 __all__ = ["ContentDialect"]
 
@@ -38,11 +39,8 @@ class ContentDialect(Dialect):
 
     def body(self, request: Request, *, streamed: bool) -> bytes:
         """Answer the body of a call."""
-        if streamed and request.labels is not None:
-            raise ConfigurationError(
-                f"{self.who}: labels={request.labels!r}; which one it is shows only at the end, "
-                "so it cannot be streamed; call the provider itself"
-            )
+        if streamed:
+            refuse_streamed_labels(request, self.who)
         return json_bytes(gemini_body(request, self.who))
 
     def read(

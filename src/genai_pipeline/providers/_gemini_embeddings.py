@@ -10,7 +10,7 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._secret import Secret
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse, EmbeddingTask
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer
+from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Usage
 from genai_pipeline.providers._document import as_dict, as_list
 from genai_pipeline.providers._endpoint import host_of
@@ -18,6 +18,7 @@ from genai_pipeline.providers._gemini_answer import FAILURES, error_of, usage_of
 from genai_pipeline.providers._gemini_host import GOOGLE_AI, KEY
 from genai_pipeline.providers._http_embedder import EmbeddingDialect, HttpEmbedder
 from genai_pipeline.providers._json import json_bytes
+from genai_pipeline.providers._rules import refuse_extra
 from genai_pipeline.providers._target import Headers
 from genai_pipeline.providers._vectors import check_alike, to_vector
 
@@ -55,12 +56,7 @@ class _BatchDialect(EmbeddingDialect):
 
     def body(self, request: EmbeddingRequest) -> bytes:
         """Answer the body that asks for *request*; ``extra`` goes with each of its texts."""
-        for name in request.extra:
-            if name in _OWN:
-                raise ConfigurationError(
-                    f"{self.who}: extra[{name!r}]={request.extra[name]!r} would override what the "
-                    "request itself says; set it there, or at the provider"
-                )
+        refuse_extra(request, self.who, taken=_OWN)
         told: dict[str, Any] = {"model": f"models/{self.model}"}
         if request.task is not None:
             told["taskType"] = _TASKS[request.task]

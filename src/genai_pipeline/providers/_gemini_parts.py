@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +18,7 @@ from genai_pipeline.parts import (
     ToolCall,
     ToolResult,
 )
+from genai_pipeline.providers._rules import arguments_of
 
 __all__ = ["gemini_contents", "gemini_system"]
 
@@ -82,16 +82,7 @@ def _signed(formed: dict[str, Any], signature: str | None) -> dict[str, Any]:
 
 
 def _call(part: ToolCall, who: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(part.arguments or "{}")
-    except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise ConfigurationError(
-            f"{who}: the arguments of the call of {part.name!r} are no JSON object, and this API "
-            f"takes no others: {part.arguments[:100]!r}"
-        )
-    called = {"name": part.name, "args": arguments}
+    called = {"name": part.name, "args": arguments_of(part, who)}
     return {"id": part.id, **called} if part.id else called
 
 

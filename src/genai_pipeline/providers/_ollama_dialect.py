@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline.errors import ConfigurationError, PipelineError
+from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.providers._dialect import Dialect, Verdict
 from genai_pipeline.providers._json import json_bytes
@@ -15,6 +15,7 @@ from genai_pipeline.providers._ndjson import NdjsonDecoder
 from genai_pipeline.providers._ollama_answer import FAILURES, error_of, read_chat, usage_of
 from genai_pipeline.providers._ollama_pieces import OllamaPieces
 from genai_pipeline.providers._ollama_request import ollama_body
+from genai_pipeline.providers._rules import refuse_streamed_labels
 from genai_pipeline.providers._sse import ServerEvent
 
 __all__ = ["OllamaDialect"]
@@ -42,11 +43,8 @@ class OllamaDialect(Dialect):
 
     def body(self, request: Request, *, streamed: bool) -> bytes:
         """Answer the body of a call."""
-        if streamed and request.labels is not None:
-            raise ConfigurationError(
-                f"{self.who}: labels={request.labels!r}; which one it is shows only at the end, "
-                "so it cannot be streamed; call the provider itself"
-            )
+        if streamed:
+            refuse_streamed_labels(request, self.who)
         body = ollama_body(request, self.who, streamed=streamed)
         options = {**self.options, **body.pop("options", {})}
         told = {"options": options} if options else {}

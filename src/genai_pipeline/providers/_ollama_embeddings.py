@@ -16,6 +16,7 @@ from genai_pipeline.providers._document import as_list, as_text
 from genai_pipeline.providers._http_embedder import EmbeddingDialect, HttpEmbedder
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._ollama_answer import FAILURES, error_of, usage_of
+from genai_pipeline.providers._rules import refuse_extra
 from genai_pipeline.providers._vectors import check_alike, to_vector
 
 __all__ = ["OllamaEmbeddings"]
@@ -47,12 +48,7 @@ class _EmbedDialect(EmbeddingDialect):
             raise ConfigurationError(
                 f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
             )
-        for name in request.extra:
-            if name in _OWN:
-                raise ConfigurationError(
-                    f"{self.who}: extra[{name!r}]={request.extra[name]!r} would override what the "
-                    "request itself says; set it there, or at the provider"
-                )
+        refuse_extra(request, self.who, taken=_OWN)
         body: dict[str, Any] = {"model": self.model, "input": list(request.texts)}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Message, Request
 from genai_pipeline.parts import Image, Reasoning, Text, ToolCall, ToolResult
 from genai_pipeline.providers._answers import label_schema
-from genai_pipeline.providers._rules import refuse_extra, refuse_options, refuse_parts
+from genai_pipeline.providers._rules import arguments_of, refuse_extra, refuse_options, refuse_parts
 
 __all__ = ["ollama_body"]
 
@@ -124,13 +123,4 @@ def _image(part: Image, who: str) -> str:
 
 
 def _call(part: ToolCall, who: str) -> dict[str, Any]:
-    try:
-        arguments = json.loads(part.arguments or "{}")
-    except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise ConfigurationError(
-            f"{who}: the arguments of the call of {part.name!r} are no JSON object, and this API "
-            f"takes no others: {part.arguments[:100]!r}"
-        )
-    return {"function": {"name": part.name, "arguments": arguments}}
+    return {"function": {"name": part.name, "arguments": arguments_of(part, who)}}

@@ -12,7 +12,7 @@ from genai_pipeline.messages import Request
 from genai_pipeline.parts import File, Image, Reasoning, Text, ToolCall, ToolResult
 from genai_pipeline.providers._answers import is_strict, label_schema, schema_name
 from genai_pipeline.providers._responses_items import input_items, response_choice, response_tools
-from genai_pipeline.providers._rules import refuse_options, refuse_parts
+from genai_pipeline.providers._rules import refuse_options, refuse_parts, refuse_streamed_labels
 
 __all__ = ["Asked", "count_body", "response_body"]
 
@@ -58,7 +58,7 @@ def response_body(
         **_options(request, asked),
     }
     if streamed:
-        _check_labels(request, who)
+        refuse_streamed_labels(request, who)
         body["stream"] = True
     return _with_extra(request, body, who)
 
@@ -103,14 +103,6 @@ def _form(request: Request) -> dict[str, Any] | None:
 def _schema(name: str, schema: dict[str, Any], *, strict: bool) -> dict[str, Any]:
     form = {"type": "json_schema", "name": name, "schema": schema, "strict": strict}
     return {"format": form}
-
-
-def _check_labels(request: Request, who: str) -> None:
-    if request.labels is not None:
-        raise ConfigurationError(
-            f"{who}: labels={request.labels!r}; which one it is shows only at the end, so it "
-            "cannot be streamed; call the provider itself"
-        )
 
 
 def _with_extra(request: Request, body: dict[str, Any], who: str) -> dict[str, Any]:

@@ -7,10 +7,18 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.embeddings import EmbeddingRequest
+from genai_pipeline.errors import ConfigurationError, InvalidAnswer
 from genai_pipeline.messages import Request
+from genai_pipeline.parts import ToolCall
 
-__all__ = ["refuse_extra", "refuse_options", "refuse_parts"]
+__all__ = [
+    "arguments_of",
+    "refuse_extra",
+    "refuse_options",
+    "refuse_parts",
+    "refuse_streamed_labels",
+]
 
 _ALWAYS = ("messages", "system", "extra")
 
@@ -46,7 +54,27 @@ def refuse_parts(request: Request, who: str, *, takes: tuple[type[Any], ...]) ->
                 )
 
 
-def refuse_extra(request: Request, who: str, *, taken: Container[str]) -> None:
+def refuse_streamed_labels(request: Request, who: str) -> None:
+    """Raise `ConfigurationError` for labels in *request*, whose answer is to be streamed."""
+    if request.labels is not None:
+        raise ConfigurationError(
+            f"{who}: labels={request.labels!r}; which one it is shows only at the end, so it "
+            "cannot be streamed; call the provider itself"
+        )
+
+
+def arguments_of(call: ToolCall, who: str) -> dict[str, Any]:
+    """Answer the arguments of *call*, or raise `ConfigurationError` where they are no object."""
+    try:
+        return call.parse()
+    except InvalidAnswer:
+        raise ConfigurationError(
+            f"{who}: the arguments of the call of {call.name!r} are no JSON object, and this API "
+            f"takes no others: {call.arguments[:100]!r}"
+        ) from None
+
+
+def refuse_extra(request: Request | EmbeddingRequest, who: str, *, taken: Container[str]) -> None:
     """Raise `ConfigurationError` for what is in ``extra`` and has a field of its own in *taken*."""
     for name, value in request.extra.items():
         if name in taken:
