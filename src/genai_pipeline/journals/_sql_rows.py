@@ -20,13 +20,14 @@ from genai_pipeline.journals._tables import Tables
 __all__ = [
     "EndedRows",
     "count_rows",
-    "create",
     "drop_rows",
     "kept_tables",
+    "make",
     "open_table",
     "put_rows",
     "read_rows",
     "size_of",
+    "table_names",
     "table_of",
 ]
 
@@ -62,15 +63,17 @@ def open_table(tables: Tables, table: TableSchema) -> None:
             raise ConfigurationError(
                 f"Sqlite: the name {table.name!r} is the journal's own; give another table="
             )
-        create(tables, table)
+        make(tables, table)
+        told = json.dumps([attrs.astuple(column) for column in table.columns])
+        tables.do("INSERT INTO meta (name, value) VALUES (?, ?)", _REGISTER + table.name, told)
     elif (unlike := _unlike(tables, table, noted)) is not None:
         raise ConfigurationError(
             f"Sqlite: the table {table.name!r} {unlike}; give another table=, or the same columns="
         )
 
 
-def create(tables: Tables, table: TableSchema) -> None:
-    """Make *table*, and note it."""
+def make(tables: Tables, table: TableSchema) -> None:
+    """Make *table*, which is noted."""
     columns = ", ".join(
         f'"{name}" {type_}{" NOT NULL" if column is None or not column.nullable else ""}'
         f"{' PRIMARY KEY' if name == 'key' else ''}"
@@ -78,8 +81,6 @@ def create(tables: Tables, table: TableSchema) -> None:
     )
     tables.do(f'CREATE TABLE main."{table.name}" ({columns}) STRICT')
     tables.do(f'CREATE INDEX main."{_OWN}record_of_{table.name}" ON "{table.name}" ("_record")')
-    told = json.dumps([attrs.astuple(column) for column in table.columns])
-    tables.do("INSERT INTO meta (name, value) VALUES (?, ?)", _REGISTER + table.name, told)
 
 
 def _columns(table: TableSchema) -> list[tuple[str, str, Column | None]]:
@@ -116,23 +117,26 @@ def _told(table: TableSchema) -> str:
 
 def kept_tables(tables: Tables) -> list[TableSchema]:
     """Answer the tables that were ever opened, by name."""
+    found = (table_of(tables, name) for name in table_names(tables))
+    return [table for table in found if table is not None]
+
+
+def table_names(tables: Tables) -> list[str]:
+    """Answer the names of the tables that were ever opened, in order."""
     rows = tables.all(
-        "SELECT name, value FROM meta WHERE name BETWEEN ? AND ? ORDER BY name",
+        "SELECT name FROM meta WHERE name BETWEEN ? AND ? ORDER BY name",
         _REGISTER,
         _REGISTER + "\x7f",
     )
-    return [_schema(name, told) for name, told in rows]
+    return [row[0].removeprefix(_REGISTER) for row in rows]
 
 
 def table_of(tables: Tables, name: str) -> TableSchema | None:
     """Answer the table *name* if there is one."""
-    row = tables.one("SELECT name, value FROM meta WHERE name = ?", _REGISTER + name)
-    return None if row is None else _schema(*row)
-
-
-def _schema(name: str, told: str) -> TableSchema:
-    columns = (Column(*each) for each in json.loads(told))
-    return TableSchema(name.removeprefix(_REGISTER), tuple(columns))
+    row = tables.one("SELECT value FROM meta WHERE name = ?", _REGISTER + name)
+    if row is None:
+        return None
+    return TableSchema(name, tuple(Column(*each) for each in json.loads(row[0])))
 
 
 @attrs.frozen
