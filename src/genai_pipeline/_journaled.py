@@ -188,14 +188,14 @@ class JournaledCarrier(Carrier):
         walk.rows = PendingRows(tables) if tables else None
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:
-        # The latest first: what is made of a group that is not done is asked for again.
-        for shared in reversed(walk.carries or ()):
-            if shared.group is None or shared.decided:
-                continue
-            try:
-                fate = await self._close_group(shared.group, walk, fate)
-            except Exception as error:  # noqa: BLE001 - a way to end
-                return error
+        # The latest first: while it has no end, what it was made of is asked for again.
+        groups = dict.fromkeys(shared.group for shared in reversed(walk.carries or ()))
+        for group in groups:
+            if group is not None:
+                try:
+                    fate = await self._close_group(group, walk, fate)
+                except Exception as error:  # noqa: BLE001 - a way to end
+                    return error
         return fate
 
     async def _close_group(self, group: bytes, walk: Walk, fate: Fate) -> Fate:
