@@ -223,6 +223,24 @@ async def test_gathered_records_leave_the_rows_of_their_list(journal: Any) -> No
     assert set(await rows(journal, "members")) == set("abcd")
 
 
+async def test_lists_of_lists_leave_their_rows(journal: Any) -> None:
+    """What was gathered twice leaves its row once, with the end of the last list."""
+
+    async def joined(values: list[list[str]]) -> str:
+        return "".join(sorted(itertools.chain.from_iterable(values)))
+
+    pairs: gp.Stage[str, list[str]] = gp.gather(2, linger=0.2, name="pairs")
+    kept: gp.Stage[list[str], list[str]] = gp.tee(JournalTable("pairs"))
+    fours: gp.Stage[list[str], list[list[str]]] = gp.gather(2, linger=0.2, name="fours")
+    for _ in range(2):
+        stage = gp.chain(pairs, kept, fours, gp.map(joined))
+        await run(journal, "abcdefgh", stage, JournalTable("out"))
+    out, of_pairs = await rows(journal), await rows(journal, "pairs")
+    assert (len(out), len(of_pairs)) == (2, 4)
+    assert "".join(sorted("".join(out.values()))) == "abcdefgh"
+    assert sorted(itertools.chain.from_iterable(of_pairs.values())) == list("abcdefgh")
+
+
 async def test_lists_of_one_record_are_told_apart(folder: Path) -> None:
     """Of a record whose pieces went into several lists, each list's row is that list's."""
     journal = Sqlite(folder / "run.db", ballast=0)

@@ -61,14 +61,18 @@ def _are_columns(owner: object, option: attrs.Attribute[Any], value: object) -> 
 
 def _kind_of(told: object) -> tuple[ColumnKind | None, bool]:
     """Answer what a column of the type *told* holds, and whether it may hold nothing."""
-    if get_origin(told) in (Union, types.UnionType):
-        kinds = [each for each in get_args(told) if each is not types.NoneType]
-        optional = len(kinds) < len(get_args(told))
-        return (_KINDS.get(kinds[0]) if len(kinds) == 1 else None), optional
+    if get_origin(told) not in (Union, types.UnionType):
+        return _kind_of_one(told), False
+    kinds = [each for each in get_args(told) if each is not types.NoneType]
+    kind = _kind_of_one(kinds[0]) if len(kinds) == 1 else None
+    return kind, len(kinds) < len(get_args(told))
+
+
+def _kind_of_one(told: object) -> ColumnKind | None:
     try:
-        return _KINDS.get(get_origin(told) or told), False
-    except TypeError:  # nothing that could be a key
-        return None, False
+        return _KINDS.get(get_origin(told) or told)
+    except TypeError:  # it cannot be looked up, and is no type
+        return None
 
 
 @attrs.frozen(eq=False)
@@ -110,14 +114,12 @@ class JournalTable:
     is ``| None``.
     """
 
-    table_schema: TableSchema = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(
-            lambda self: TableSchema(self.table, _columns_of(self.columns)), takes_self=True
-        ),
-    )
+    table_schema: TableSchema = attrs.field(init=False, repr=False)
     """What the journal is asked to keep."""
+
+    def __attrs_post_init__(self) -> None:
+        schema = TableSchema(self.table, _columns_of(self.columns))
+        object.__setattr__(self, "table_schema", schema)  # once, and for good
 
     async def __call__(self, record: Record[object], /) -> None:
         """Have the record's value written as the row of its key, when its record ends."""
