@@ -147,20 +147,26 @@ class JournaledCarrier(Carrier):
             return
         recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
         recorder.apart = apart
-        if claim.crashes >= (_HOPELESS if apart else _POISON):
-            walk = Walk(self.engine, record, ordinal, recorder=recorder)
-            self.engine.passed(walk)
-            poison = WorkerDied(
-                f"poison: the process died {claim.crashes} times while it carried this record"
-                + ("" if apart else ", the last time alone")
-            )
-            await self._end_badly(delivery, walk, poison, self.clock.now())
-            return
         set_recorder(recorder)
         try:
-            await super().carry(delivery, ordinal, recorder)
+            if claim.crashes >= (_HOPELESS if apart else _POISON):
+                await self._give_up(delivery, ordinal, claim, recorder)
+            else:
+                await super().carry(delivery, ordinal, recorder)
         finally:
             set_recorder(None)
+
+    async def _give_up(
+        self, delivery: Delivery[Any], ordinal: int, claim: Claim, recorder: Recorder
+    ) -> None:
+        """Take a record to its end that is not walked any more."""
+        walk = Walk(self.engine, delivery.record, ordinal, recorder=recorder)
+        self.engine.passed(walk)
+        poison = WorkerDied(
+            f"poison: the process died {claim.crashes} times while it carried this record"
+            + ("" if recorder.apart else ", the last time alone")
+        )
+        await self._end_badly(delivery, walk, poison, self.clock.now())
 
     async def _turn_away(self, delivery: Delivery[Any], ordinal: int, error: Exception) -> None:
         """Hand back a record that was not claimed."""

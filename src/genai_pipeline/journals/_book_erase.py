@@ -21,14 +21,14 @@ class Eraser:
     def told(self, subject: str) -> Erased:
         """Answer what there is to erase of *subject*."""
         records, groups = self._records(subject), self._groups(subject)
-        calls = self._calls(records, groups)
+        calls, names = self._calls(records, groups), set(self._names(records, groups))
         keys = {generations[-1].key for generations in records.values()} - {None}
         return Erased(
             records=len(records),
             groups=len(groups),
             calls=len(calls),
             rows=sum(
-                owner in self._names(records, groups)
+                owner in names
                 for table in self.book.tables.values()
                 for owner, _ in table.rows.values()
             ),

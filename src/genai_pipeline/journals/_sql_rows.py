@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -154,27 +154,36 @@ def put_rows(tables: Tables, ended: Iterable[EndedRows]) -> None:
     written: dict[TableSchema, list[tuple[Any, ...]]] = {}
     for each in ended:
         record = each.item[:RECORD_BYTES]
+        if each.known:
+            # What came before is there by now, as if each were alone.
+            _insert(tables, written)
+            written = {}
+            _drop_old(tables, record, each.of_tables)
         for of in each.of_tables:
-            if each.known:
-                tables.do(
-                    f'DELETE FROM main."{of.table.name}" WHERE "_record" = ? '  # noqa: S608 - checked
-                    'AND "key" NOT IN (SELECT value FROM json_each(?))',
-                    record,
-                    json.dumps([row[0] for row in of.rows]),
-                )
             written.setdefault(of.table, []).extend((*row, record) for row in of.rows)
+    _insert(tables, written)
+
+
+def _drop_old(tables: Tables, record: bytes, of_tables: Sequence[TableRows]) -> None:
+    """Drop the rows of *record* whose keys are not written again."""
+    for of in of_tables:
+        tables.do(
+            f'DELETE FROM main."{of.table.name}" WHERE "_record" = ? '  # noqa: S608 - checked
+            'AND "key" NOT IN (SELECT value FROM json_each(?))',
+            record,
+            json.dumps([row[0] for row in of.rows]),
+        )
+
+
+def _insert(tables: Tables, written: Mapping[TableSchema, list[tuple[Any, ...]]]) -> None:
     for table, rows in written.items():
-        if rows:
-            _insert(tables, table, rows)
-
-
-def _insert(tables: Tables, table: TableSchema, rows: list[tuple[Any, ...]]) -> None:
-    try:
-        tables.do_many(_insertion(table), rows)
-    except sqlite3.Error as error:
-        if not is_of_the_data(error):
-            raise
-        raise DataError(f"the table {table.name!r} refuses a row: {error}") from error
+        try:
+            if rows:
+                tables.do_many(_insertion(table), rows)
+        except sqlite3.Error as error:
+            if not is_of_the_data(error):
+                raise
+            raise DataError(f"the table {table.name!r} refuses a row: {error}") from error
 
 
 @functools.lru_cache(maxsize=100)
