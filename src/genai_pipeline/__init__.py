@@ -6,10 +6,10 @@ in a sink or among the dead letters. ``import genai_pipeline as gp``, and everyt
 two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
-the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
-engine with its money, and the policies, which do not know each other; the edges (sources, sinks,
-stores, journals, providers, telemetry), which know the words and never the engine; the command
-and the test kit.
+the words (messages, records, types, walk); how words join (wrap, chain, map, batched …), and
+what is known of models; the engine with its money, and the policies, which do not know each
+other; the edges (sources, sinks, stores, journals, providers, telemetry), which know the words
+and never the engine; the command and the test kit.
 """
 
 from __future__ import annotations

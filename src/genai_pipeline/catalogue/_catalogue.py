@@ -17,6 +17,7 @@ from genai_pipeline.catalogue._reading import (
     entry_of,
     load,
     load_file,
+    naming,
     to_models,
 )
 from genai_pipeline.errors import ConfigurationError
@@ -45,8 +46,8 @@ class ModelCatalogue:
     def __attrs_post_init__(self) -> None:
         named: dict[str, list[ModelInfo]] = {}
         for info in self.models:
-            for name in dict.fromkeys((info.model, *info.aliases)):
-                known = named.setdefault(name.lower(), [])
+            for name in dict.fromkeys(map(str.lower, (info.model, *info.aliases))):
+                known = named.setdefault(name, [])
                 _refuse_twice(name, info, known)
                 known.append(info)
         object.__setattr__(self, "_named", named)
@@ -74,7 +75,8 @@ class ModelCatalogue:
         Raises `ConfigurationError` as `from_json` does, with the path, also where it cannot be
         read.
         """
-        return cls(load_file(path))
+        with naming(path):
+            return cls(load_file(path))
 
     def to_json(self) -> str:
         """Answer the models as JSON that `from_json` reads back."""
@@ -127,13 +129,8 @@ class ModelCatalogue:
 
     def with_file(self, path: str | Path) -> Self:
         """Answer a catalogue that knows the models in a file too, as by `with_models`."""
-        try:
+        with naming(path):
             return self.with_models(load_file(path))
-        except ConfigurationError as error:
-            told = str(error)
-            raise ConfigurationError(
-                told if str(path) in told else f"{told} (in {path})"
-            ) from error
 
 
 def _changed(catalogue: ModelCatalogue, data: Mapping[str, Any]) -> Iterator[ModelInfo]:
@@ -141,7 +138,7 @@ def _changed(catalogue: ModelCatalogue, data: Mapping[str, Any]) -> Iterator[Mod
         base = None
         if isinstance(name, str) and isinstance(fields, Mapping):
             base = catalogue.find(name, provider=fields.get("provider"))
-        if base is not None and name.lower() not in (base.model, *base.aliases):
+        if base is not None and name.lower() not in map(str.lower, (base.model, *base.aliases)):
             base = attrs.evolve(base, model=name, aliases=())  # of a spelling: one snapshot
         yield entry_of(name, fields, base)
 

@@ -63,7 +63,7 @@ def refuse_what_cannot_fit(
     asked, most = request.max_output_tokens, info.max_output_tokens
     if asked is not None and most is not None and asked > most:
         raise InvalidRequest(
-            f"{who}: max_output_tokens={asked} is more than the {most} that {info.model!r} "
+            f"{who}: max_output_tokens={asked} is more than the {most} that the model "
             f"writes{_told(info)}; ask for less, {_CORRECT}"
         )
     limit = info.most_read
@@ -72,7 +72,7 @@ def refuse_what_cannot_fit(
     count = (counter or least_tokens)(request, info)
     if count is not None and count > limit:
         raise ContextOverflow(
-            f"{who}: the prompt has {count} tokens or more, and {info.model!r} reads "
+            f"{who}: the prompt has {count} tokens or more, and the model reads "
             f"{limit}{_told(info)}; shorten it, use a model that reads more, {_CORRECT}"
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from genai_pipeline._options import check
 from genai_pipeline.catalogue._info import ModelInfo
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["ModelData", "dump", "entry_of", "load", "load_file", "to_models"]
+__all__ = ["ModelData", "dump", "entry_of", "load", "load_file", "naming", "to_models"]
 
 ModelData: TypeAlias = "Mapping[str, Any] | Iterable[ModelInfo]"
 """The fields of `ModelInfo` by the names of models, or `ModelInfo` objects."""
@@ -72,12 +73,18 @@ def load_file(path: str | Path) -> dict[str, Any]:
         content = place.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"{_OWNER}: {place} cannot be read: {error.strerror or error}"
+            f"{_OWNER}: the file cannot be read: {error.strerror or error}"
         ) from error
+    return _toml(content) if place.suffix.lower() == ".toml" else load(content)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Add *path* to what is said of what is in that file."""
     try:
-        return _toml(content) if place.suffix.lower() == ".toml" else load(content)
+        yield
     except ConfigurationError as error:
-        raise ConfigurationError(f"{error} (in {place})") from error
+        raise ConfigurationError(f"{error} (in {path})") from error
 
 
 def dump(models: Iterable[ModelInfo]) -> str:

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from genai_pipeline._options import at_least, check, optional
-from genai_pipeline.catalogue import ModelCatalogue
+from genai_pipeline._options import at_least, optional
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._answer_stream import AnswerStream
 from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
-from genai_pipeline.providers._limits import Limits
+from genai_pipeline.providers._limits import Limits, is_catalogue
 from genai_pipeline.providers._telling import tell
 
+if TYPE_CHECKING:  # it is loaded by the first call
+    from genai_pipeline.catalogue import ModelCatalogue
+
 __all__ = ["HttpModel"]
-
-
-def _catalogue(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, ModelCatalogue)
-    check(fine, owner, option.name, value, "a ModelCatalogue, an empty one to refuse nothing")
 
 
 @attrs.frozen(eq=False)
@@ -42,7 +39,7 @@ class HttpModel(HttpOptions):
     output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
     catalogue: ModelCatalogue | None = attrs.field(
-        default=None, kw_only=True, repr=False, validator=optional(_catalogue)
+        default=None, kw_only=True, repr=False, validator=optional(is_catalogue)
     )
     """
     What is known of models: what this one surely does not take is refused before it is sent.

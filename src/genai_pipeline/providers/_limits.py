@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 import attrs
 
 from genai_pipeline._options import check
-from genai_pipeline.catalogue import ModelCatalogue, ModelInfo
-from genai_pipeline.catalogue._fit import refuse_what_cannot_fit
 from genai_pipeline.messages import Request
 
-__all__ = ["Limits"]
+if TYPE_CHECKING:  # it is loaded by the first call, not by building a provider
+    from genai_pipeline.catalogue import ModelCatalogue, ModelInfo
+
+__all__ = ["Limits", "is_catalogue"]
+
+
+def is_catalogue(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow a `ModelCatalogue`."""
+    from genai_pipeline.catalogue import ModelCatalogue  # noqa: PLC0415 - see above
+
+    fine = isinstance(value, ModelCatalogue)
+    check(fine, owner, option.name, value, "a ModelCatalogue, an empty one to refuse nothing")
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -29,7 +42,7 @@ class Limits:
     context_window: int | None
     """What counts in place of what the catalogue says."""
 
-    _info: ModelInfo | None = attrs.field(default=None, init=False)
+    _refuse: Callable[[Request], None] | None = attrs.field(default=None, init=False)
 
     def refuse(self, request: Request) -> None:
         """
@@ -38,23 +51,29 @@ class Limits:
         `ContextOverflow` where the prompt is longer than it reads, `InvalidRequest` where more is
         asked for than it writes.
         """
-        refuse_what_cannot_fit(request, self._info or self._find(), who=self.who)
+        if self._refuse is None:
+            from genai_pipeline.catalogue._fit import refuse_what_cannot_fit  # noqa: PLC0415
+
+            self._refuse = partial(refuse_what_cannot_fit, info=self._info(), who=self.who)
+        self._refuse(request)
 
     def check_output(self, owner: object, option: str, limit: int | None) -> None:
         """Raise `ConfigurationError` for a *limit* of output above what the model writes."""
-        most = None if limit is None else (self._info or self._find()).max_output_tokens
+        most = None if limit is None else self._info().max_output_tokens
         if limit is not None and most is not None:
             allowed = f"at most {most}, as {self.model!r} writes no more; or a catalogue= that says"
             check(limit <= most, owner, option, limit, f"{allowed} otherwise")
 
-    def _find(self) -> ModelInfo:
-        catalogue = self.catalogue
-        if catalogue is None and self.refers:
-            catalogue = ModelCatalogue.reference()
-        info = None if catalogue is None else catalogue.find(self.model)
-        info = info or ModelInfo(model="unknown")
-        if self.context_window is not None:
-            window = self.context_window
-            info = attrs.evolve(info, context_window=window, max_input_tokens=None, as_of=None)
-        self._info = info
-        return info
+    def _info(self) -> ModelInfo:
+        from genai_pipeline.catalogue import ModelCatalogue, ModelInfo  # noqa: PLC0415 - see above
+
+        known = self.catalogue
+        if known is None and self.refers:
+            known = ModelCatalogue.reference()
+        info = None if known is None else known.find(self.model)
+        if info is None:
+            info = ModelInfo(model="unknown")
+        if self.context_window is None:
+            return info
+        window = self.context_window
+        return attrs.evolve(info, context_window=window, max_input_tokens=None, as_of=None)
