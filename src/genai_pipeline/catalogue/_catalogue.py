@@ -133,7 +133,7 @@ class ModelCatalogue:
             return self.with_models(load_file(path))
 
 
-def _changed(catalogue: ModelCatalogue, data: Mapping[str, Any]) -> Iterator[ModelInfo]:
+def _changed(catalogue: ModelCatalogue, data: Mapping[Any, Any]) -> Iterator[ModelInfo]:
     for name, fields in data.items():
         base = None
         if isinstance(name, str) and isinstance(fields, Mapping):
