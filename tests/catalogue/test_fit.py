@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.catalogue._fit import LONGEST, least_tokens, refuse_what_cannot_fit
-from genai_pipeline.parts import Image, Text, ToolCall, ToolResult
+from genai_pipeline.parts import Image, Reasoning, Text, ToolCall, ToolResult
 
 UNKNOWN = gp.ModelInfo(model="acme", context_window=100, as_of="2026-11-26")
 WORDS = gp.ModelInfo(model="gpt-x", context_window=100, tokenizer="o200k_base")
@@ -75,6 +75,16 @@ def test_all_texts_count_and_nothing_else(info: gp.ModelInfo) -> None:
     ]
     assert not refused(gp.Request(turns), info)
     assert refused(gp.Request(turns, system=text), info)
+
+
+def test_what_a_server_may_leave_out_does_not_count() -> None:
+    """Earlier reasoning counts as nothing, and with ``extra``, which may cut it, no prompt does."""
+    text = "word " * 101
+    thought = gp.Message("assistant", [Reasoning(text, signature=text), Text("so be it")])
+    turns = [gp.Message("user", "hello"), thought, gp.Message("user", "go on")]
+    assert not refused(gp.Request(turns), WORDS)
+    assert refused(gp.Request(text), WORDS)
+    assert not refused(gp.Request(text, extra={"truncation": "auto"}), WORDS)
 
 
 def test_the_error_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ from genai_pipeline._part_forms import texts_of
 from genai_pipeline.catalogue._info import ModelInfo
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
 from genai_pipeline.messages import Request
+from genai_pipeline.parts import Reasoning
 
 __all__ = ["LONGEST", "Counter", "least_tokens", "refuse_what_cannot_fit"]
 
@@ -58,7 +59,8 @@ def refuse_what_cannot_fit(
     `ContextOverflow` where it has more tokens than the model reads, `InvalidRequest` where more
     are asked for than it writes; *who* begins the message. By default `least_tokens` counts, and
     only texts so long that it may matter; a *counter* that is given, all with more characters
-    than the limit has tokens.
+    than the limit has tokens. The prompt of a request with ``extra`` is not judged: a parameter
+    there may have the server cut it (OpenAI's ``truncation``, vLLM's ``truncate_prompt_tokens``).
     """
     asked, most = request.max_output_tokens, info.max_output_tokens
     if asked is not None and most is not None and asked > most:
@@ -67,7 +69,11 @@ def refuse_what_cannot_fit(
             f"writes{_told(info)}; ask for less, {_CORRECT}"
         )
     limit = info.most_read
-    if limit is None or sum(map(len, _texts(request))) <= limit * _each(info, counter):
+    if (
+        limit is None
+        or request.extra
+        or sum(map(len, _texts(request))) <= limit * _each(info, counter)
+    ):
         return
     count = (counter or least_tokens)(request, info)
     if count is not None and count > limit:
@@ -89,6 +95,7 @@ def _told(info: ModelInfo) -> str:
 
 
 def _texts(request: Request) -> Iterator[str]:
+    """Yield what the model reads; without earlier reasoning, which APIs may leave out."""
     if request.system is not None:
         yield request.system
     for message in request.messages:
@@ -96,4 +103,5 @@ def _texts(request: Request) -> Iterator[str]:
             yield message.content
         else:
             for part in message.content:
-                yield from texts_of(part)
+                if not isinstance(part, Reasoning):
+                    yield from texts_of(part)
