@@ -39,6 +39,7 @@ PUBLIC = (
     "genai_pipeline.stores",
     "genai_pipeline.telemetry",
     "genai_pipeline.testing",
+    "genai_pipeline.tokens",
     "genai_pipeline.types",
     "genai_pipeline.walk",
 )
@@ -58,7 +59,7 @@ HEAVY = (
     ),
     *("httpx_aiohttp", "hypothesis", "json_repair", "jsonschema", "msgspec", "multiprocessing"),
     *("numpy", "pybreaker", "pydantic", "pytest", "rich"),
-    *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
+    *("safetensors", "sqlite3", "structlog", "tenacity", "tiktoken", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
 )
 """What ``import genai_pipeline`` must not pull in."""
@@ -70,6 +71,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
     "schema": ("json_repair", "jsonschema", "referencing"),
+    "tokens": ("tiktoken",),
     "trio": ("trio",),
     "zstd": ("zstandard",),
 }
@@ -130,6 +132,7 @@ def test_nothing_else_is_visible(name: str) -> None:
 INTERNAL = {
     "genai_pipeline.events": {"listened"},
     "genai_pipeline.records": {"accept"},
+    "genai_pipeline.tokens": {"is_counter"},
     "genai_pipeline.walk": {"detach", "set_walk"},
 }
 """Names shared inside the package alone, which promise nothing."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         stores,
         telemetry,
         testing,
+        tokens,
     )
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
@@ -91,7 +92,9 @@ if TYPE_CHECKING:
         resilient,
         resilient_stream,
     )
+    from genai_pipeline.tokens import TokenEstimator
     from genai_pipeline.types import (
+        CountingProvider,
         Embedder,
         Handler,
         Middleware,
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
         Stage,
         Store,
         StreamingProvider,
+        TokenCounter,
     )
     from genai_pipeline.walk import current_record, time_left
 
@@ -114,6 +118,7 @@ __all__ = [
     "CircuitBreaker",
     "Clock",
     "ConfigurationError",
+    "CountingProvider",
     "DataError",
     "DeadLetter",
     "Deadline",
@@ -161,6 +166,8 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "TokenCounter",
+    "TokenEstimator",
     "Tool",
     "Transient",
     "Truncated",
@@ -201,6 +208,7 @@ __all__ = [
     "telemetry",
     "testing",
     "time_left",
+    "tokens",
     "wrap",
 ]
 
@@ -233,7 +241,9 @@ _HOMES = {
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
     "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
     "Timeout cache_only resilient resilient_stream",
-    "types": "Embedder Handler Middleware Provider Sink Source Stage Store StreamingProvider",
+    "tokens": "TokenEstimator",
+    "types": "CountingProvider Embedder Handler Middleware Provider Sink Source Stage Store "
+    "StreamingProvider TokenCounter",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""

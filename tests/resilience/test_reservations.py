@@ -19,7 +19,7 @@ from .test_rate_limit import answering, failing, left
 
 pytestmark = pytest.mark.anyio
 
-ASK = gp.Request("x" * 35, max_output_tokens=100)  # 10 + 4 for the message, and 100
+ASK = gp.Request("x" * 32, max_output_tokens=100)  # 8, and 6 around them, and 100
 
 
 async def _need(limit: RateLimit, value: object) -> Any:
@@ -58,13 +58,13 @@ async def test_each_model_has_its_own_estimates(clock: FakeClock) -> None:
     """After 20 answers the output expected of a model is what its own answers took."""
     limit = RateLimit(tokens=10**9, clock=clock)
     small, large = (
-        gp.Request("x" * 35, max_output_tokens=100, extra={"model": name}) for name in "sl"
+        gp.Request("x" * 32, max_output_tokens=100, extra={"model": name}) for name in "sl"
     )
     await _answers(limit, 20, small, 6)
     assert await _need(limit, small) == {"tokens": 20}
     assert await _need(limit, large) == {"tokens": 114}
     assert await _need(limit, ASK) == {"tokens": 114}
-    odd = gp.Request("x" * 35, max_output_tokens=100, extra={"model": ["no", "name"]})
+    odd = gp.Request("x" * 32, max_output_tokens=100, extra={"model": ["no", "name"]})
     assert await _need(limit, odd) == {"tokens": 114}
 
 
@@ -73,8 +73,8 @@ async def test_estimates_of_few_models_are_kept(clock: FakeClock) -> None:
     limit = RateLimit(tokens=10**9, clock=clock)
     for number in range(150):
         await _need(limit, gp.Request("x", extra={"model": str(number)}))
-    assert len(limit._reservations._models) <= 100
-    assert "149" in limit._reservations._models
+    assert len(limit._reservations._outputs) <= 100
+    assert "149" in limit._reservations._outputs
 
 
 async def test_cached_input_counts_unless_told(clock: FakeClock) -> None:

@@ -19,7 +19,8 @@ from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._reservation import Reservation, Reservations
-from genai_pipeline.types import Handler
+from genai_pipeline.tokens import TokenEstimator, is_counter
+from genai_pipeline.types import Handler, TokenCounter
 
 __all__ = ["RateLimit"]
 
@@ -39,6 +40,13 @@ _are_buckets = _options.having(
 )
 
 
+def _to_counter(counter: TokenCounter | None) -> TokenEstimator:
+    if counter is None or isinstance(counter, TokenEstimator):
+        return counter or TokenEstimator()
+    apply(is_counter, "RateLimit", "counter", counter)
+    return TokenEstimator(counter=counter)
+
+
 def _buckets(owner: RateLimit) -> Buckets:
     apply(_options.clock, owner, "clock", owner.clock)  # lest the buckets complain of it
     return MemoryBuckets(clock=owner.clock)
@@ -49,11 +57,11 @@ class RateLimit(Composite):
     """
     Keeps calls within a provider's quota of requests and tokens, and keeps that quota busy.
 
-    Each call reserves what it will need before it is made: one request, its input tokens
-    (counted by bytes, corrected by what answers showed) and the output tokens that 95 % of the
-    last answers kept to, at most ``Request.max_output_tokens``. It takes all of it or waits, and
-    whoever came first is served first, so that a large request is not starved by small ones. The
-    answer's usage then settles the difference both ways.
+    Each call reserves what it will need before it is made: one request, its input tokens (as
+    the *counter* has them, corrected by what answers showed) and the output tokens that 95 % of
+    the last answers kept to, at most ``Request.max_output_tokens``. It takes all of it or waits,
+    and whoever came first is served first, so that a large request is not starved by small ones.
+    The answer's usage then settles the difference both ways.
 
     What is left of each quota is a bucket that fills continuously (a day's quota comes back at
     midnight UTC): in any *w* seconds the calls reserve no more than ``burst + rate * w``. Requests
@@ -72,7 +80,7 @@ class RateLimit(Composite):
     Stands behind `Retry`, so that each attempt is counted, and before `Bulkhead`, so that a call
     that waits for quota holds no slot; `check_again` stands behind that. An instance is one
     quota: share it between all that use the same key, and give each key its own. Other values
-    than a `Request` count as one request; *cost* may tell their tokens.
+    than a `Request` or an `EmbeddingRequest` count as one request; *cost* may tell their tokens.
     """
 
     requests: float | None = attrs.field(default=None, validator=optional(at_least(1)))
@@ -119,7 +127,15 @@ class RateLimit(Composite):
     """
     Answers what a value will use: its input tokens, or a pair of input and output tokens.
 
-    For an exact tokenizer, or for values that are no `Request`.
+    For values that are no request, or for what only the application knows.
+    """
+
+    counter: TokenEstimator = attrs.field(default=None, converter=_to_counter, repr=False)
+    """
+    What counts the input tokens: a `TokenEstimator`, or another counter, which is put into one.
+
+    By default one of its own. What it learns is by the model that ``Request.extra`` names, for
+    all others together; share one between the limits of one model only.
     """
 
     cooldown: float = attrs.field(default=1.0, validator=seconds)
