@@ -132,7 +132,6 @@ def test_nothing_else_is_visible(name: str) -> None:
 INTERNAL = {
     "genai_pipeline.events": {"listened"},
     "genai_pipeline.records": {"accept"},
-    "genai_pipeline.tokens": {"is_counter"},
     "genai_pipeline.walk": {"detach", "set_walk"},
 }
 """Names shared inside the package alone, which promise nothing."""

@@ -80,7 +80,7 @@ def test_all_that_the_model_reads_counts() -> None:
     assert count(gp.Request(gp.Message("user", [text, text]))) == plain + 10
     tool = gp.Tool("weather", "Tells the weather.", {"type": "object"})
     for more in ({"tools": [tool]}, {"schema": {"type": "object"}}, {"labels": ["yes", "no"]}):
-        assert plain + 4 < count(gp.Request(text, **more)) < plain + 40  # type: ignore[arg-type]
+        assert plain + 4 < count(gp.Request(text, **more)) < plain + 40
     assert count(gp.EmbeddingRequest([text, text])) == 20
 
 

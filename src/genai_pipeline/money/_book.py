@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
-from genai_pipeline._options import apply, at_least, check, optional
+from genai_pipeline._options import apply, at_least, check, optional, token_counter
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.money._amounts import EXACT, Moment, day_of
@@ -25,7 +25,7 @@ from genai_pipeline.money._bounds import (
 )
 from genai_pipeline.money._price import Price
 from genai_pipeline.money._reading import PriceData, dump, load, to_prices
-from genai_pipeline.tokens import TokenEstimator, is_counter
+from genai_pipeline.tokens import TokenEstimator
 from genai_pipeline.types import TokenCounter
 
 __all__ = ["PriceBook", "Quote", "TokenBound"]
@@ -212,7 +212,7 @@ class PriceBook:
         which is the bound that a `Budget` holds: this is none.
         """
         apply(at_least(0), "PriceBook.expected", "output_tokens", output_tokens)
-        apply(optional(is_counter), "PriceBook.expected", "counter", counter)
+        apply(optional(token_counter), "PriceBook.expected", "counter", counter)
         reads = (counter or TokenEstimator()).count(request, model=model)
         most = self._input_tokens(model, request)
         answers, limit = most_answers(request), most_output_tokens(request, output_tokens)

@@ -19,7 +19,7 @@ from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._reservation import Reservation, Reservations
-from genai_pipeline.tokens import TokenEstimator, is_counter
+from genai_pipeline.tokens import TokenEstimator
 from genai_pipeline.types import Handler, TokenCounter
 
 __all__ = ["RateLimit"]
@@ -43,7 +43,7 @@ _are_buckets = _options.having(
 def _to_counter(counter: TokenCounter | None) -> TokenEstimator:
     if counter is None or isinstance(counter, TokenEstimator):
         return counter or TokenEstimator()
-    apply(is_counter, "RateLimit", "counter", counter)
+    apply(_options.token_counter, "RateLimit", "counter", counter)
     return TokenEstimator(counter=counter)
 
 

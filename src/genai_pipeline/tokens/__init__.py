@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genai_pipeline.tokens._estimator import ByCharacters, TokenEstimator, is_counter
+from genai_pipeline.tokens._estimator import ByCharacters, TokenEstimator
 
 if TYPE_CHECKING:
     from genai_pipeline.tokens._tiktoken import Tiktoken

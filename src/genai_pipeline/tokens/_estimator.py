@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from genai_pipeline._options import at_least, check, from_to, positive
+from genai_pipeline._options import at_least, check, from_to, positive, token_counter
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.tokens._characters import HUNDREDTHS, hundredths
 from genai_pipeline.tokens._contents import Countable, total_of
 from genai_pipeline.types import TokenCounter
 
-__all__ = ["ByCharacters", "TokenEstimator", "is_counter"]
+__all__ = ["ByCharacters", "TokenEstimator"]
 
 _LEAST, _MOST = 0.1, 10.0
 _SMOOTHING = 0.05
@@ -78,12 +78,6 @@ def _to_known(known: Mapping[str, Mapping[str, Any]]) -> OrderedDict[str, _Calib
     return read
 
 
-def is_counter(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    """Allow a `TokenCounter`; texts and lists have another ``count``."""
-    fine = callable(getattr(value, "count", None)) and not isinstance(value, type | Sequence)
-    check(fine, owner, option.name, value, "a token counter, such as gp.TokenEstimator()")
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class TokenEstimator:
     """
@@ -99,7 +93,7 @@ class TokenEstimator:
     last. May be shared between threads, event loops and policies.
     """
 
-    counter: TokenCounter = attrs.field(factory=ByCharacters, validator=is_counter)
+    counter: TokenCounter = attrs.field(factory=ByCharacters, validator=token_counter)
     """
     What is corrected: by default a rule that weighs characters by their kinds, in microseconds.
 
