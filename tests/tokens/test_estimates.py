@@ -97,10 +97,8 @@ def _of(part: parts.Part) -> int:
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 1000, 750)
 GIF = b"GIF89a" + struct.pack("<HH", 1000, 750)
-JPEG = (
-    b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc4\x00\x03c"
-    + b"\xff\xc2\x00\x11\x08"
-    + struct.pack(">HH", 750, 1000)
+JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc4\x00\x03c\xff\xc2\x00\x11\x08" + struct.pack(
+    ">HH", 750, 1000
 )
 LOSSY = b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0abc\x9d\x01\x2a" + struct.pack("<HH", 1000, 750)
 LOSSLESS = b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + struct.pack("<I", 999 | 749 << 14)

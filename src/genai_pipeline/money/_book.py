@@ -213,14 +213,15 @@ class PriceBook:
         """
         apply(at_least(0), "PriceBook.expected", "output_tokens", output_tokens)
         apply(optional(token_counter), "PriceBook.expected", "counter", counter)
+        price, answers = self.price(provider, model, at=at), most_answers(request)
+        if price is None or answers is None:
+            return None
         reads = (counter or TokenEstimator()).count(request, model=model)
         most = self._input_tokens(model, request)
-        answers, limit = most_answers(request), most_output_tokens(request, output_tokens)
-        if answers is None or limit is None:
-            return None
+        limit = most_output_tokens(request, price.max_output_tokens)
         usage = Usage(
             input_tokens=reads if most is None else min(reads, most),
-            output_tokens=answers * min(output_tokens, limit),
+            output_tokens=answers * (output_tokens if limit is None else min(output_tokens, limit)),
         )
         service = service_of(request) if service is None else service
         return self.cost(provider, model, usage, at=at, service=service)
