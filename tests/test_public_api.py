@@ -208,7 +208,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize(
     "used",
-    ["gp", "gp.Pipeline, gp.chain, gp.generate, gp.sources, gp.sinks, gp.stores, gp.providers"],
+    [
+        "gp",
+        "gp.Pipeline, gp.chain, gp.generate, gp.sources, gp.sinks, gp.stores, gp.providers",
+        "gp.TokenEstimator().count('x')",
+    ],
 )
 def test_import_pulls_in_nothing_heavy(used: str) -> None:
     """Neither the import nor naming the parts loads an HTTP client, event loop or terminal."""

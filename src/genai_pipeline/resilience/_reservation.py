@@ -40,13 +40,15 @@ class _Options(Protocol):
     expected_output: int
     count_cached: bool
     cost: Callable[[Any], float | tuple[float, float]] | None
-    counter: TokenEstimator
     cooldown: float
     learn: bool
     buckets: Buckets
     name: str
     clock: Clock
     random: Callable[[], float]
+
+    @property
+    def counter(self) -> TokenEstimator: ...
 
 
 class Reservation:

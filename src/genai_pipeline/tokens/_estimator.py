@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ _STEP = 2.0
 _HEAVIEST = 2.0
 _GROWTH = 4.0
 _MOST_MODELS = 100
-_ROUNDING = 1e-6
 
 
 class ByCharacters:
@@ -61,7 +59,8 @@ class _Calibration:
         return _Calibration(ratio=ratio, size=size, answers=answers)
 
 
-def _to_known(known: Mapping[str, Mapping[str, Any]]) -> OrderedDict[str, _Calibration]:
+def _to_known(known: Mapping[str, Mapping[str, Any]] | None) -> OrderedDict[str, _Calibration]:
+    known = {} if known is None else known
     allowed = "what TokenEstimator.snapshot() answered"
     check(isinstance(known, Mapping), "TokenEstimator", "known", known, allowed)
     read: OrderedDict[str, _Calibration] = OrderedDict()
@@ -101,9 +100,9 @@ class TokenEstimator:
     """
 
     _known: OrderedDict[str, _Calibration] = attrs.field(
-        factory=dict, alias="known", converter=_to_known, repr=False
+        default=None, alias="known", converter=_to_known, repr=False
     )
-    """What `snapshot` answered, to go on with; as read from JSON."""
+    """What `snapshot` answered, also by way of JSON, to go on with; `None` for nothing yet."""
 
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
@@ -118,7 +117,7 @@ class TokenEstimator:
 
     def corrected(self, counted: int, *, model: str = "") -> int:
         """Answer about how many tokens it is for *model* that *counter* counted so many of."""
-        return math.ceil(counted * self.ratio(model) - _ROUNDING)
+        return max(min(counted, 1), round(counted * self.ratio(model)))
 
     def learn(self, counted: int, input_tokens: int, *, model: str = "") -> None:
         """
