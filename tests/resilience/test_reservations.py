@@ -88,7 +88,7 @@ async def test_the_input_is_corrected_by_what_answers_tell(clock: FakeClock) -> 
     assert await _need(limit, other) == {"input_tokens": 14}
     cut = await limit.reserve(ASK)
     cut.left_early(5)
-    (known,) = limit.counter.snapshot().values()
+    (known,) = limit.estimator.snapshot().values()
     assert known["answers"] == 100, "what was left early teaches nothing"
 
 
@@ -122,7 +122,7 @@ async def test_limits_may_share_what_is_learned(clock: FakeClock) -> None:
     known = {"": {"ratio": 1.5, "size": 14, "answers": 100}}
     shared = gp.TokenEstimator(known=known)
     first, second = (RateLimit(input_tokens=10**9, counter=shared, clock=clock) for _ in "ab")
-    assert first.counter is second.counter is shared
+    assert first.estimator is second.estimator is shared
     assert await _need(first, ASK) == await _need(second, ASK) == {"input_tokens": 21}
     for _ in range(400):
         await gp.wrap(partial(answering, 14, 5), first)(ASK)

@@ -40,13 +40,6 @@ _are_buckets = _options.having(
 )
 
 
-def _to_counter(counter: TokenCounter | None) -> TokenEstimator:
-    if counter is None or isinstance(counter, TokenEstimator):
-        return counter or TokenEstimator()
-    apply(_options.token_counter, "RateLimit", "counter", counter)
-    return TokenEstimator(counter=counter)
-
-
 def _buckets(owner: RateLimit) -> Buckets:
     apply(_options.clock, owner, "clock", owner.clock)  # lest the buckets complain of it
     return MemoryBuckets(clock=owner.clock)
@@ -130,7 +123,9 @@ class RateLimit(Composite):
     For values that are no request, or for what only the application knows.
     """
 
-    counter: TokenEstimator = attrs.field(default=None, converter=_to_counter, repr=False)
+    counter: TokenCounter | None = attrs.field(
+        default=None, repr=False, validator=optional(_options.token_counter)
+    )
     """
     What counts the input tokens: a `TokenEstimator`, or another counter, which is put into one.
 
@@ -174,7 +169,7 @@ class RateLimit(Composite):
         )
         self.buckets.configure(book.quotas)
         self._line = QuotaLine(self.name, self.queue, self.buckets, self.clock)
-        self._reservations = Reservations(self, book, self._line)
+        self._reservations = Reservations(self, book, self._line, self._estimator())
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Reserve what *value* needs, pass it on, and settle by the answer."""
@@ -238,6 +233,17 @@ class RateLimit(Composite):
     def in_flight(self) -> int:
         """How many reservations are not settled yet."""
         return len(self._reservations.open)
+
+    @property
+    def estimator(self) -> TokenEstimator:
+        """What counts the input tokens, and learns: its snapshot can be kept for the next run."""
+        return self._reservations.estimator
+
+    def _estimator(self) -> TokenEstimator:
+        counter = self.counter
+        if counter is None or isinstance(counter, TokenEstimator):
+            return counter or TokenEstimator()
+        return TokenEstimator(counter=counter)
 
     def _others(self) -> Needs:
         given = {

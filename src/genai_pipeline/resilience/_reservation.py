@@ -47,9 +47,6 @@ class _Options(Protocol):
     clock: Clock
     random: Callable[[], float]
 
-    @property
-    def counter(self) -> TokenEstimator: ...
-
 
 class Reservation:
     """What one call reserved. Ends with the first call of one of its methods."""
@@ -98,7 +95,7 @@ class Reservation:
 
     def tokens_of(self, text: str) -> int:
         """Answer about how many tokens *text*, a piece of an answer to this call, is."""
-        return self._all.options.counter.count(text, model=self.model)
+        return self._all.estimator.count(text, model=self.model)
 
     def left_early(self, output_tokens: int) -> None:
         """
@@ -123,6 +120,7 @@ class Reservations:
     options: _Options
     book: QuotaBook
     line: QuotaLine
+    estimator: TokenEstimator
     cooldowns: int = 0
     open: dict[int, Reservation] = attrs.field(factory=dict)
     _number: int = 0
@@ -166,7 +164,7 @@ class Reservations:
         """Learn how many tokens it was that were counted, and how long answers are."""
         counted, model, usage = reservation.counted, reservation.model, answer.usage
         if counted:
-            self.options.counter.learn(counted, usage.input_tokens, model=model)
+            self.estimator.learn(counted, usage.input_tokens, model=model)
             if isinstance(answer, Response):
                 self._output_of(model).learn(usage.output_tokens)
 
@@ -227,8 +225,8 @@ class Reservations:
         write: float = 0
         if isinstance(value, _AnyRequest):
             model = _model_of(value)
-            counted = options.counter.counter.count(value, model=model)
-            read = options.counter.corrected(counted, model=model)
+            counted = self.estimator.counter.count(value, model=model)
+            read = self.estimator.corrected(counted, model=model)
         if isinstance(value, Request):
             write = self._output_of(model).of(value, strict=options.strict)
         if options.cost is not None:

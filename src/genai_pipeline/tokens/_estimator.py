@@ -59,13 +59,12 @@ class _Calibration:
         return _Calibration(ratio=ratio, size=size, answers=answers)
 
 
-def _to_known(known: Mapping[str, Mapping[str, Any]] | None) -> OrderedDict[str, _Calibration]:
-    known = {} if known is None else known
-    allowed = "what TokenEstimator.snapshot() answered"
-    check(isinstance(known, Mapping), "TokenEstimator", "known", known, allowed)
+def _read(estimator: TokenEstimator) -> OrderedDict[str, _Calibration]:
+    known, allowed = estimator.known, "what TokenEstimator.snapshot() answered"
+    check(isinstance(known, Mapping), estimator, "known", known, allowed)
     read: OrderedDict[str, _Calibration] = OrderedDict()
     for model, fields in known.items():
-        check(isinstance(model, str), "TokenEstimator", "known", model, allowed)
+        check(isinstance(model, str), estimator, "known", model, allowed)
         try:
             read[model] = _Calibration(**fields)
         except (TypeError, ConfigurationError) as error:
@@ -99,11 +98,12 @@ class TokenEstimator:
     An exact tokenizer does not know what a provider puts around messages and tools either.
     """
 
-    _known: OrderedDict[str, _Calibration] = attrs.field(
-        default=None, alias="known", converter=_to_known, repr=False
-    )
-    """What `snapshot` answered, also by way of JSON, to go on with; `None` for nothing yet."""
+    known: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
+    """What `snapshot` answered, also by way of JSON, to go on with."""
 
+    _known: OrderedDict[str, _Calibration] = attrs.field(
+        default=attrs.Factory(_read, takes_self=True), init=False, repr=False
+    )
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def count(self, content: Countable, /, *, model: str = "") -> int:
