@@ -59,11 +59,13 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         self._session: HttpSession | None = None
         self._bytes: ByteStream | None = None
         self._target: Target | None = None
+        self._headers: Mapping[str, str] = {}
         self._decoder = dialect.decoder()
         self._events: deque[ServerEvent] = deque()
         self._pieces = dialect.pieces()
         self._text = _Text(is_document=request.schema is not None)
         self._heard = False
+        self._begins = b""
         self._seconds = 0.0
         self._since: float | None = None
         self._first_chunk: float | None = None
@@ -121,6 +123,7 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         if stream.status == REFUSED and await caller.renewed(self._target):
             await stream.aclose()
             stream = await self._begin(body)
+        self._headers = caller.failures.kept(stream.headers, self._target.hide)
         if stream.status not in SUCCESS:
             raise caller.to_error(caller.raw(await stream.read_all(), self._target))
         if self._kind() in _WHOLE and self._kind() != dialect.media_type:
@@ -142,8 +145,7 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         return self._bytes
 
     def _kind(self) -> str:
-        assert self._bytes is not None
-        kind = self._bytes.headers.get("content-type", "")
+        kind = self._headers.get("content-type", "")
         return kind.partition(";")[0].strip().lower()[:80]
 
     def _meaning_of_whole(self, answer: Answer) -> PipelineError:
@@ -168,6 +170,8 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
             piece = await self._bytes.read(patient=self._first_chunk is None)
             if not piece:
                 return self._last()
+            if not self._heard:
+                self._begins = (self._begins + piece)[:_QUOTED]
             try:
                 self._events.extend(self._decoder.feed(piece))
             except EventTooLarge as error:
@@ -184,26 +188,26 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         if not isinstance(document, dict):
             raise InvalidAnswer(f"{who}: an event is no JSON object")
         name = event.name.decode("utf-8", "replace")
-        error = self._dialect.error_in(document, name, self._headers(), who)
+        error = self._dialect.error_in(document, name, self._headers, who)
         if error is not None:
             raise error
         chunk = self._pieces.take(document, name)
         return None if chunk is None else self._text.take(chunk)
 
-    def _headers(self) -> Mapping[str, str]:
-        assert self._bytes is not None
-        return self._bytes.headers
+    def _is_page(self) -> bool:
+        """Tell whether what came is HTML or XML, as which no event begins."""
+        return self._begins.lstrip().startswith(b"<")
 
     def _last(self) -> Chunk:
         """Answer the last chunk of a whole answer, or raise why it is none."""
         who = self._caller.who
-        if not self._heard and self._kind() != self._dialect.media_type:
+        if not self._heard and (self._kind() != self._dialect.media_type or self._is_page()):
             kind = self._kind() or "no content type"
             raise InvalidAnswer(f"{who}: the answer is no stream of events ({kind})")
         if not self._pieces.finished:
             raise self._broken_off("the stream ended without a finish reason")
         document = self._pieces.document()
-        verdict = self._dialect.read(self._request, document, self._headers(), who)
+        verdict = self._dialect.read(self._request, document, self._headers, who)
         if verdict.error is not None:
             raise verdict.error
         if self._text.is_document and verdict.response.text != self._text.sent:
