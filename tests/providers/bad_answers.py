@@ -283,9 +283,7 @@ CASES: dict[str, Case] = {
     "an event over the limit": Case(
         streamed=lambda wire, before, _: http(before + wire.huge, kind=wire.media_type)
     ),
-    "a byte order mark": Case(
-        _body(lambda body: _MARK + body), _event(_MARK + b"{}")
-    ),
+    "a byte order mark": Case(_body(lambda body: _MARK + body), _event(_MARK + b"{}")),
     "fields that are not known": Case(
         lambda wire: http(_with_more(wire.whole("fine"))), _more_in_events
     ),
