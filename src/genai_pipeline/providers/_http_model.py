@@ -15,7 +15,7 @@ from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
-from genai_pipeline.providers._telling import tell
+from genai_pipeline.providers._http_source import HttpSource
 
 __all__ = ["HttpModel"]
 
@@ -89,5 +89,6 @@ class HttpModel(HttpOptions):
         Labels cannot be streamed. A server that answers whole all the same is a
         `ConfigurationError`.
         """
-        told = partial(tell, self.name, self.model)
-        return AnswerStream(self._caller, self._dialect, request, model=self.model, tell=told)
+        dialect = self._dialect
+        source = HttpSource(self._caller, dialect.path(streamed=True), dialect.media_type)
+        return AnswerStream(self._calling, source, request)
