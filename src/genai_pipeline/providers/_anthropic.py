@@ -11,8 +11,8 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Chunk, Request, Response
+from genai_pipeline.providers._anthropic_answer import count_of
 from genai_pipeline.providers._anthropic_dialect import MessagesDialect
 from genai_pipeline.providers._anthropic_request import (
     NEWEST,
@@ -118,10 +118,7 @@ class Anthropic(HttpModel):
         who = self._caller.who
         path = f"{self._dialect.path(streamed=False)}/count_tokens"
         answer, _ = await self._caller.fetch(path, self._form.counted(request, who))
-        count = answer.get("input_tokens") if isinstance(answer, dict) else None
-        if type(count) is not int or count < 0:
-            raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-        return count
+        return count_of(answer, who)
 
     def _limited(self, request: Request) -> Request:
         """Answer *request* with a limit, so that its price is bounded by it wherever it is kept."""
