@@ -35,7 +35,7 @@ class EmbeddingDialect(Protocol):
         """Answer a name for the dialect, and what else of it decides on answers, for a journal."""
         ...
 
-    def path(self) -> str:
+    def path(self, request: EmbeddingRequest) -> str:
         """Answer what to add to the base URL, from its slash on."""
         ...
 
@@ -116,7 +116,7 @@ class HttpEmbedder(HttpOptions):
             timeout=self.timeout,
             identity=(kind, self.base_url, *rest),
         )
-        answer = await paid(call, partial(caller.send, dialect.path(), body))
+        answer = await paid(call, partial(caller.send, dialect.path(request), body))
         if answer.status not in SUCCESS:
             raise caller.to_error(answer)
         try:
