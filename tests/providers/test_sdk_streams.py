@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import json
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anthropic
@@ -17,8 +20,9 @@ from genai_pipeline import errors
 from genai_pipeline.providers import Anthropic, OpenAI, from_anthropic, from_openai
 from genai_pipeline.testing import FakeClock, StreamingProviderContract
 from tests.providers.test_sdk_clients import CANARY, Bare, claude_at, openai_at
+from tests.servers.bedrock import frame
 from tests.servers.chat import ChatServer, http
-from tests.servers.messages import MessagesServer, failure
+from tests.servers.messages import MessagesServer, events_of, failure, message
 
 pytestmark = pytest.mark.anyio
 REQUEST = gp.Request("hello", max_output_tokens=9)
@@ -209,6 +213,48 @@ async def test_clouds_choose_their_path_by_it(claude: MessagesServer) -> None:
         with pytest.raises(errors.PipelineError):
             await read(from_anthropic(vertex, "claude-x").stream(REQUEST))
     assert claude.seen[-1].target.endswith("claude-x:streamRawPredict")
+
+
+def framed(*frames: bytes) -> bytes:
+    return http(b"".join(frames), kind="application/vnd.amazon.eventstream")
+
+
+def chunks_of(text: str) -> list[bytes]:
+    """Answer Anthropic's events in Amazon's frames."""
+    events = [json.dumps(each).encode() for each in events_of(message(text))]
+    return [frame("chunk", {"bytes": base64.b64encode(each).decode()}) for each in events]
+
+
+async def test_amazons_frames_are_taken_off(claude: MessagesServer) -> None:
+    """The client for Bedrock gets Anthropic's events in frames, and errors as exceptions."""
+    chunks = chunks_of("from the frames")
+    strange = frame("initial-response", {})
+    answers = {
+        "framed": framed(strange, *chunks),
+        "thrown": framed(*chunks[:5], frame("throttlingException", {"message": "s"}, "exception")),
+        "damaged": framed(*chunks[:5], chunks[5][:-1] + b"\xff"),
+        "empty-frame": framed(*chunks[:5], frame("chunk", {"bytes": "%"})),
+    }
+    causes = {"thrown": errors.RateLimited}
+    for way, answer in answers.items():
+        claude.answers[way] = partial(_given, answer)
+        client = anthropic.AsyncAnthropicBedrock(
+            api_key=CANARY, aws_region="us-east-1", base_url=claude.url(way)
+        )
+        async with client:
+            model = from_anthropic(client, "anthropic.claude-x")
+            if way == "framed":
+                response = gp.join_chunks(await read(model.stream(REQUEST)))
+                assert (response.text, response.usage.output_tokens) == ("from the frames", 5)
+                continue
+            with pytest.raises(errors.StreamInterrupted) as caught:
+                await read(model.stream(REQUEST))
+        assert isinstance(caught.value.__cause__, causes.get(way, errors.InvalidAnswer))
+    assert claude.seen[-1].target.endswith("/invoke-with-response-stream")
+
+
+def _given(answer: bytes, _: object) -> bytes:
+    return answer
 
 
 async def test_a_client_without_streams_is_told(chat: ChatServer) -> None:

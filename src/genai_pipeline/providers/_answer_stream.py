@@ -127,14 +127,15 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
                 if chunk is not None:
                     return chunk
             piece = await self._source.read(patient=self._first_chunk is None)
-            if not piece:
-                return self._last()
             if not self._heard:
                 self._begins = (self._begins + piece)[:_QUOTED]
             try:
+                # At the end a decoder raises what it kept back for the sake of events before.
                 self._events.extend(self._decoder.feed(piece))
-            except EventTooLarge as error:
+            except (EventTooLarge, InvalidAnswer) as error:
                 raise InvalidAnswer(f"{self._calling.who}: {error}") from None
+            if not piece:
+                return self._last()
 
     def _take(self, event: ServerEvent) -> Chunk | None:
         who, data = self._calling.who, self._source.hide_in(event.data)

@@ -14,6 +14,7 @@ from genai_pipeline._journal import RawAnswer
 from genai_pipeline.errors import AttemptTimeout, PipelineError
 from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._sdk_errors import answer_in, hidden, meaning_of
+from genai_pipeline.providers._sdk_frames import FRAMED, FramedEvents
 from genai_pipeline.providers._target import Target
 
 __all__ = ["SdkSource"]
@@ -44,6 +45,7 @@ class SdkSource:
         self._answer: Any = None
         self._pieces: AsyncIterator[bytes] | None = None
         self._piece = b""
+        self._frames: FramedEvents | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -52,7 +54,11 @@ class SdkSource:
         await self._timed(partial(self._send, body), math.inf)
         kept = self._calling.dialect.failures.kept
         self.status = self._answer.status_code
-        self.headers = kept(self._answer.headers, self._secrets().hide)
+        headers = kept(self._answer.headers, self._secrets().hide)
+        if headers.get("content-type", "").startswith(FRAMED):
+            self._frames = FramedEvents(self._calling.who)
+            headers["content-type"] = self._calling.dialect.media_type
+        self.headers = headers
 
     async def read(self, *, patient: bool) -> bytes:
         """Wait for the next piece."""
@@ -109,9 +115,12 @@ class SdkSource:
         self._piece = b""
         while not self._piece:
             piece = await anext(self._pieces, None)
+            if self._frames is not None:
+                self._piece = self._frames.feed(piece or b"")
+            elif piece is not None:
+                self._piece = piece
             if piece is None:
                 return
-            self._piece = piece
 
     async def _timed(self, step: Callable[[], Awaitable[None]], idle: float) -> None:
         clock, who = self._calling.clock, self._calling.who
