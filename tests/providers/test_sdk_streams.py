@@ -145,7 +145,7 @@ async def test_streams_ask_what_we_would(chat: ChatServer, claude: MessagesServe
         ("stream-late", errors.AttemptTimeout),
         ("stream-stalled", errors.StreamInterrupted),
         ("stream-empty", errors.StreamInterrupted),
-        ("stream-no-terminal", errors.StreamInterrupted),
+        ("stream-no-end", errors.StreamInterrupted),
         ("stream-cut", errors.StreamInterrupted),
         ("stream-reset", errors.StreamInterrupted),
         ("stream-error", errors.StreamInterrupted),
