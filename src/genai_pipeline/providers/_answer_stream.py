@@ -98,6 +98,8 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
 
     async def _open(self) -> None:
         refuse_unrecorded(f"{self._calling.who} is asked to stream")
+        if self._calling.refuse is not None:
+            self._calling.refuse(self._request)
         source = self._source
         await source.open(self._dialect.body(self._request, streamed=True))
         if source.status not in SUCCESS:

@@ -13,6 +13,7 @@ from genai_pipeline.providers._aws_credentials import GetCredentials
 from genai_pipeline.providers._bedrock_dialect import ConverseDialect
 from genai_pipeline.providers._bedrock_host import (
     base_url_of,
+    is_amazon,
     key_of,
     path_of,
     region_name,
@@ -84,6 +85,9 @@ class Bedrock(HttpModel):
 
     def _speaks(self) -> ConverseDialect:
         return ConverseDialect(path_of(self), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_amazon(self.base_url)
 
     def _default_key(self) -> Secret | None:
         return key_of(self.base_url, self.credentials)

@@ -19,6 +19,7 @@ from genai_pipeline.providers._http_options import HttpOptions
 
 __all__ = [
     "base_url_of",
+    "is_amazon",
     "key_of",
     "path_of",
     "region_name",
@@ -81,7 +82,7 @@ def path_of(owner: HttpOptions) -> str:
 
 def key_of(base_url: str, credentials: GetCredentials | None) -> Secret | None:
     """Answer where the key is when none is given: the environment's, for Amazon alone."""
-    ours = _is_amazon(base_url) and credentials is None
+    ours = is_amazon(base_url) and credentials is None
     return Secret.from_env(_BEARER) if ours and os.environ.get(_BEARER) else None
 
 
@@ -98,7 +99,7 @@ def sign_of(
     )
     if has_key or "authorization" in owner.headers:
         return None
-    if credentials is None and not _is_amazon(owner.base_url):
+    if credentials is None and not is_amazon(owner.base_url):
         return None  # a gateway that wants none of ours
     if region is None:
         raise ConfigurationError(
@@ -109,5 +110,6 @@ def sign_of(
     return Signer(get=get, region=region, service=_SERVICE, clock=owner.clock)
 
 
-def _is_amazon(base_url: str) -> bool:
+def is_amazon(base_url: str) -> bool:
+    """Tell whether *base_url* is Amazon's own."""
     return host_of(base_url).endswith(".amazonaws.com")
