@@ -8,7 +8,7 @@ from typing import Any
 from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.providers._caller import Caller
 
-__all__ = ["fetch_count"]
+__all__ = ["count_in", "fetch_count"]
 
 
 async def fetch_count(
@@ -20,7 +20,12 @@ async def fetch_count(
     A field that is absent means so many. Raises `InvalidAnswer` where that is no count.
     """
     answer, _ = await caller.fetch(path, document)
+    return count_in(answer, caller.who, field=field, absent=absent)
+
+
+def count_in(answer: object, who: str, *, field: str, absent: int = -1) -> int:
+    """Read the count in the *field* of an *answer*, as `fetch_count` does."""
     count = answer.get(field, absent) if isinstance(answer, dict) else None
     if type(count) is not int or count < 0:
-        raise InvalidAnswer(f"{caller.who}: the answer holds no count of tokens ({field})")
+        raise InvalidAnswer(f"{who}: the answer holds no count of tokens ({field})")
     return count
