@@ -12,6 +12,7 @@ import attrs
 
 from genai_pipeline._chain import Chain
 from genai_pipeline._journal import Claim, Journal, RawAnswer
+from genai_pipeline._journal_tables import PendingRows
 from genai_pipeline._paid import CallRecorder, PaidCall, Send, current_visit, set_recorder
 from genai_pipeline._recorder import call_key
 from genai_pipeline.clock import Clock
@@ -61,6 +62,7 @@ class DryWalks:
     async def _walk(self, record: Record[Any], claim: Claim | None) -> None:
         recorder = _DryRecorder(self, claim)
         walk = Walk(self, record, 0, timed=False, recorder=cast("CallRecorder", recorder))
+        walk.rows = PendingRows()  # which nobody writes
         set_walk(walk)
         set_recorder(walk.recorder)
         try:

@@ -30,6 +30,7 @@ from genai_pipeline._isolated_words import (
     unpacked,
 )
 from genai_pipeline._journal import RawAnswer
+from genai_pipeline._journal_tables import PendingRows
 from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._paid import (
     CallRecorder,
@@ -85,6 +86,9 @@ class _Worker:
     chain: Chain
     clock: Clock = attrs.field(factory=SystemClock)
     deadline: float = float("inf")
+    item: bytes = b""
+    """What the journal calls the record, which only the run knows."""
+
     _talks: dict[int, ObjectSendStream[tuple[str, Any]]] = attrs.field(factory=dict)
     _last: int = 0
 
@@ -99,6 +103,7 @@ class _Worker:
         """Walk *record*, which may take some *seconds*; tell the run what it becomes."""
         walk = Walk(self, record, 0, self.clock.now() + seconds)
         walk.recorder = cast("CallRecorder", self)
+        walk.rows = PendingRows()
         set_walk(walk)
         set_recorder(walk.recorder)
         try:
@@ -108,7 +113,8 @@ class _Worker:
             self.line.say("failed", 0, end)
             return
         try:
-            self.line.say("done", 0, (list(outputs), walk.marks, walk.attempts))
+            told = (walk.marks, walk.rows.all())
+            self.line.say("done", 0, (list(outputs), told, walk.attempts))
         except Exception as error:  # noqa: BLE001 - anybody's class may raise anything
             self.line.say("unfit", 0, f"what its stages answer cannot be pickled: {error}")
 

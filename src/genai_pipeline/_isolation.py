@@ -285,8 +285,12 @@ class _Conversation:
             if told is not None:
                 self.walk.failed_in(told, error)
             return error
-        if told:
-            self.walk.marks = {**(self.walk.marks or {}), **told}
+        marks, rows = told
+        if marks:
+            self.walk.marks = {**(self.walk.marks or {}), **marks}
+        if self.walk.rows is not None:
+            for table, row in rows:
+                self.walk.rows.put(table, row)
         outputs: Sequence[Record[Any]] = what
         return outputs
 

@@ -151,6 +151,18 @@ async def test_events_calls_and_costs_are_the_runs(tmp_path: Path) -> None:
     assert int(report.cost * 10**9) == line.charged > 0
 
 
+async def test_rows_left_there_are_the_records(tmp_path: Path) -> None:
+    """What a stage leaves in a table of the journal, in another process, comes with the end."""
+    journal = Memory()
+    await suspected(journal)
+    stage = gp.chain(gp.map(ask), gp.tee(gp.sinks.JournalTable("seen")))
+    report = await pipeline(tmp_path, stage, journal).run()
+    assert (report.written, report.dead) == (1, 0)
+    assert elsewhere(tmp_path)
+    async with journal:
+        assert await journal.rows("seen") == [{"key": "0", "value": "yes"}]
+
+
 async def test_a_budget_holds_for_suspects(tmp_path: Path) -> None:
     """No byte of a call leaves that the run has no money for, and the record is held."""
     journal = Memory()

@@ -79,6 +79,7 @@ def _plain(options: argparse.Namespace, found: Erased) -> dict[str, object]:
         "records": found.records,
         "groups": found.groups,
         "calls": found.calls,
+        "rows": found.rows,
         "keys": list(found.keys),
         "requests": [
             {"provider": provider, "request_id": request} for provider, request in found.requests

@@ -12,6 +12,7 @@ import anyio.to_thread
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.cli._journal_file import existing, perform, reader, writer
+from genai_pipeline.cli._rows import table
 from genai_pipeline.cli._table import print_json
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.journals import salvage
@@ -21,8 +22,8 @@ __all__ = ["journal", "purge"]
 
 
 def journal(options: argparse.Namespace) -> int:
-    """Check, salvage, back up, vacuum or rotate."""
-    actions = {"check": _check, "salvage": _salvage, "backup": _backup}
+    """Check, salvage, back up, vacuum or rotate, or read a table."""
+    actions = {"check": _check, "salvage": _salvage, "backup": _backup, "table": table}
     actions |= {"vacuum": _vacuum, "rotate": _rotate}
     return perform(actions[options.action], options)
 
