@@ -59,9 +59,16 @@ class SdkModel:
 
         Raises the errors of `genai_pipeline.errors`, as a provider of our own does.
         """
+        return await self.calling.answer(self._limited(request), self._send)
+
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return self.calling.would_replay(self._limited(request))
+
+    def _limited(self, request: Request) -> Request:
         if request.max_output_tokens is None and self.max_output_tokens is not None:
-            request = attrs.evolve(request, max_output_tokens=self.max_output_tokens)
-        return await self.calling.answer(request, self._send)
+            return attrs.evolve(request, max_output_tokens=self.max_output_tokens)
+        return request
 
     async def _send(self, body: bytes) -> RawAnswer:
         fields = read_json(body)
