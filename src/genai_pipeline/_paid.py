@@ -163,10 +163,8 @@ _recorder: ContextVar[CallRecorder | None] = ContextVar("genai_pipeline_recorder
 set_recorder = _recorder.set
 """Let the calls of this task be recorded; for the engine alone."""
 
-
-def current_recorder() -> CallRecorder | None:
-    """Answer what records the calls made here; `None` where there is no journal."""
-    return _recorder.get()
+current_recorder: Callable[[], CallRecorder | None] = _recorder.get
+"""Answer what records the calls made here; `None` where there is no journal."""
 
 
 async def unrecorded(act: Callable[[], Awaitable[T]]) -> T:

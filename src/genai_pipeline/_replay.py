@@ -8,7 +8,8 @@ call_next)``; `wrap` hands the question down to what it stands around. A middlew
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ __all__ = [
     "is_replaying",
     "is_unsent",
     "knower_of",
+    "replays_elsewhere",
+    "replays_first",
     "require_sendable",
     "unless_replayed",
     "would_replay",
@@ -31,6 +34,9 @@ O = TypeVar("O")  # noqa: E741 - the output of an arrow, beside I
 
 Knower = Callable[[Any], bool]
 
+GoesOn = Callable[[Exception], bool]
+
+_elsewhere: ContextVar[GoesOn | None] = ContextVar("genai_pipeline_elsewhere", default=None)
 _expected: ContextVar[bool] = ContextVar("genai_pipeline_replay_expected", default=False)
 
 
@@ -59,6 +65,26 @@ def is_unsent(value: object, handler: object) -> bool:
     if recorder is None:
         return False
     return not recorder.sends or would_replay(value, handler)
+
+
+@contextmanager
+def replays_first(goes_on: GoesOn) -> Iterator[None]:
+    """
+    Let retries inside give up an error of which *goes_on* is true, rather than send once more.
+
+    It tells of an error whether whoever gets it goes on to a target that would replay.
+    """
+    token = _elsewhere.set(goes_on)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
+def replays_elsewhere(error: Exception) -> bool:
+    """Tell whether the call that failed with *error* would be replayed by another target."""
+    goes_on = _elsewhere.get()
+    return goes_on is not None and goes_on(error)
 
 
 def is_kept(call: CallName) -> bool:

@@ -205,6 +205,9 @@ def test_what_was_answered_is_neither_paid_for_again_nor_waited_for(
     stack: Stack, asks: list[list[str]], fates: list[str], dies_at: int, at_once: bool, backend: str
 ) -> None:
     """Whatever the policies, the faults and the moment of death: replays pass by every limit."""
+    if at_once and "bad" in fates:
+        # Of equal calls side by side, the journal does not know which got the bad answer.
+        asks = [sorted(set(each)) for each in asks]
     wanted = [[f"{name} of {number}" for name in each] for number, each in enumerate(asks)]
     counts = Counter(prompt for prompts in wanted for prompt in prompts)
 
@@ -219,7 +222,7 @@ def test_what_was_answered_is_neither_paid_for_again_nor_waited_for(
             model = stack.model(second, closed=False)
             await second.run(wanted, model, journal, at_once=at_once, version="1")
             for prompt, count in counts.items():
-                if first.good[prompt] >= (1 if stack.cached else count):
+                if first.good[prompt] >= count:
                     assert second.sent[prompt] == 0, f"{prompt} was answered, and asked again"
 
             third, began = World(clock), clock.now()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from genai_pipeline._replay import is_unsent
+from genai_pipeline._replay import is_unsent, replays_elsewhere
 from genai_pipeline.errors import InvalidAnswer, RateLimited, Rejected, Transient
 from genai_pipeline.events import PolicyWaited, emit, listened
 from genai_pipeline.resilience._events import RetryScheduled
@@ -104,8 +104,10 @@ class Attempts(Generic[I, O]):
             wish = isinstance(error, Rejected) or self._retry.wish(error)
         if wish is False:
             return False
-        self._note(error)
         self._unsent = is_unsent(self._value, self._call_next)
+        if not self._unsent and replays_elsewhere(error):
+            return False
+        self._note(error)
         self.wait = 0.0 if self._unsent else self._wait_after(wish)
         return True
 

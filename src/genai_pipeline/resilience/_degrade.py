@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
-from genai_pipeline._replay import is_replaying, would_replay
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Transient
@@ -107,12 +107,25 @@ class Degrade(Composite):
 
     async def __call__(self, request: Request, /) -> Response:
         """Answer by the current level, a higher one that is being tried, or a lower one."""
-        index = self._kept(request)
-        if index is None:
-            probe = self._health.begin_probe()
-            if probe is not None and (answer := await self._probe(probe, request)) is not None:
+        kept = self._kept(request)
+        if kept is not None:
+            return await self._replay(kept, request)
+        probe = self._health.begin_probe()
+        if probe is not None:
+            answer = await self._probe(probe, request)
+            if answer is not None:
                 return answer
-            index = self._health.level
+        return await self._descend(self._health.level, request)
+
+    async def _replay(self, index: int, request: Request) -> Response:
+        def goes_on(error: Exception) -> bool:
+            return self._on(error) and self._kept(request) is not None
+
+        with replays_first(goes_on):
+            return await self._descend(index, request)
+
+    async def _descend(self, index: int, request: Request) -> Response:
+        """Answer by the level *index*, or a lower one."""
         while True:
             replayed = would_replay(request, self._levels[index][1])
             try:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
-from genai_pipeline._replay import is_replaying, would_replay
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidAnswer, Rejected
@@ -101,10 +101,24 @@ class Fallback(Composite, Generic[I, O]):
         """Answer the others: what is entered and left with this."""
         return self.others
 
-    async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
+    def __call__(self, value: I, call_next: Handler[I, O]) -> Awaitable[O]:
         """Pass *value* on, and to the other targets as far as it takes."""
-        if is_replaying() and (kept := self._kept(value, call_next)):
-            return await self._ask_others(value, [], kept)
+        if is_replaying() and (kept := self._kept(value, call_next)) is not None:
+            return self._replay(value, call_next, kept)
+        return self._ask(value, call_next)
+
+    async def _replay(self, value: I, call_next: Handler[I, O], kept: int) -> O:
+        """Begin with the target *kept*, of which the journal has an answer."""
+
+        def goes_on(error: Exception) -> bool:
+            return self._goes_on(error) and self._kept(value, call_next) is not None
+
+        with replays_first(goes_on):
+            if kept:
+                return await self._ask_others(value, [], kept)
+            return await self._ask(value, call_next)
+
+    async def _ask(self, value: I, call_next: Handler[I, O]) -> O:
         try:
             answer = await call_next(value)
             if self._accept is None or await self._accepts(answer):

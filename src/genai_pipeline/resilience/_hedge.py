@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
-from genai_pipeline._replay import is_replaying, would_replay
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
@@ -115,9 +115,14 @@ class Hedge(Composite):
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on, once more when it takes long, and answer what comes first."""
         attempts = self._attempts(call_next)
+
+        def goes_on(error: Exception) -> bool:
+            return self._on(error) and _kept_of(attempts, value) is not None
+
         while (kept := _kept_of(attempts, value)) is not None:
             try:
-                return _named(kept, await kept.handler(value))
+                with replays_first(goes_on):
+                    return _named(kept, await kept.handler(value))
             except Exception as error:
                 attempts.remove(kept)
                 if not attempts or not self._on(error):
