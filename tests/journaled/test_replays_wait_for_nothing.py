@@ -275,6 +275,7 @@ async def test_a_retry_does_not_wait_between_replays(clock: FakeClock) -> None:
     script = Script("bad", "bad", "good", clock=clock)
     for version in "12":
         budget = gp.RetryBudget(clock=clock)
+        assert all(budget.withdraw() for _ in range(5))
         retry = gp.Retry(on=gp.Transient, budget=budget, clock=clock, random=lambda: 0.9)
         model = gp.wrap(script, retry, checked)
         stage = gp.chain(
