@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -117,10 +117,8 @@ class CallRecorder(Protocol):
         """What the journal calls the record, or the group."""
         ...
 
-    @property
-    def sends(self) -> bool:
-        """Whether a call that is not answered from the journal is made; of a plan, none is."""
-        ...
+    sends: ClassVar[bool]
+    """Whether a call that is not answered from the journal is made; of a plan, none is."""
 
     @property
     def replaying(self) -> bool:
