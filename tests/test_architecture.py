@@ -30,6 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_options",
                 "_paid",
                 "_reconcile",
+                "_replay",
                 "_quotas",
                 "_secret",
                 "_shared",

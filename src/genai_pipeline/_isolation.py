@@ -238,7 +238,9 @@ class _Conversation:
         end: Sequence[Record[Any]] | Exception | None = None
         async with anyio.create_task_group() as group:
             try:
-                await self.child.say("walk", 0, (record, time_left()))
+                recorder = self.walk.recorder
+                assert isinstance(recorder, Recorder)
+                await self.child.say("walk", 0, (record, time_left(), recorder.kept()))
                 while end is None:
                     end = self._heard(group, *await self.child.hear())
             except _Died:

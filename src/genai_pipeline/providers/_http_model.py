@@ -114,6 +114,10 @@ class HttpModel(HttpOptions):
         send = partial(self._caller.send, self._dialect.path(streamed=False))
         return await self._calling.answer(request, send)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return self._calling.would_replay(request)
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """
         Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.
