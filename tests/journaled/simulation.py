@@ -249,7 +249,7 @@ class World:
 
     def outputs(self, number: int) -> list[list[int]]:
         """Answer what the sink must have of a record; of a gathered one it is not known."""
-        if self.plan.shape == "gathered":
+        if self.plan.gathers:
             return []
         if self.plan.shape == "split":
             return [[number, 100], [number, 101]]
