@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -10,12 +10,12 @@ import anyio
 import attrs
 
 from genai_pipeline._alone import Alone
-from genai_pipeline._carrier import Carrier, Walker
+from genai_pipeline._carrier import Carrier
 from genai_pipeline._encode import encode_json
 from genai_pipeline._isolation import Isolation, Unfit
 from genai_pipeline._journal import Claim, ItemEnd
 from genai_pipeline._journal_tables import PendingRows, TableRows
-from genai_pipeline._paid import CallRecorder, set_recorder
+from genai_pipeline._paid import CallRecorder, current_recorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
 from genai_pipeline._run_journal import RunJournal
@@ -82,13 +82,17 @@ class JournaledCarrier(Carrier):
             self._carried[key] = None
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
-                async with self._alone.beside_others(ordinal):
+                if not self._alone.begin_at_once(ordinal):
+                    await self._alone.begin(ordinal)
+                try:
                     claim = await self.journal.claim(key, subject)
                     if claim.state != "claimed" or claim.crashes < _SUSPECT:
                         carried = True
                         await self._carry_claimed(delivery, ordinal, claim)
                         return
                     await self._put_back(claim)
+                finally:
+                    self._alone.end()
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
                 async with self._set_apart(delivery.record, ordinal) as apart:
@@ -96,6 +100,7 @@ class JournaledCarrier(Carrier):
                     carried = True
                     await self._carry_claimed(delivery, ordinal, claim, apart=apart)
             finally:
+                set_recorder(None)
                 ended = self._carried.pop(key)
                 if ended is not None:
                     ended.set()
@@ -133,38 +138,37 @@ class JournaledCarrier(Carrier):
         end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
         await self.journal.end_item(claim.item, end)
 
-    async def _carry_claimed(
+    def _carry_claimed(
         self, delivery: Delivery[Any], ordinal: int, claim: Claim, *, apart: bool = False
-    ) -> None:
+    ) -> Awaitable[None]:
+        """Answer what takes a record to its end, as what is known of it wants."""
+        if claim.state != "claimed":
+            return self._pass(delivery, ordinal, claim)
+        record = delivery.record
+        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
+        recorder.apart = apart
+        if claim.crashes >= (_HOPELESS if apart else _POISON):
+            walk = Walk(self.engine, record, ordinal, recorder=recorder)
+            return self._give_up(delivery, walk, claim.crashes)
+        set_recorder(recorder)
+        return super().carry(delivery, ordinal, recorder)
+
+    async def _pass(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
+        """Pass a record by that is not this run's to carry."""
         record = delivery.record
         if claim.state in _ENDED:
             self.engine.passed(Walk(self.engine, record, ordinal))
             await self.skip(delivery)
             return
-        if claim.state != "claimed":
-            told = "is held" if claim.state == "held" else "is carried by another run"
-            await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
-            return
-        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
-        recorder.apart = apart
-        set_recorder(recorder)
-        try:
-            if claim.crashes >= (_HOPELESS if apart else _POISON):
-                await self._give_up(delivery, ordinal, claim, recorder)
-            else:
-                await super().carry(delivery, ordinal, recorder)
-        finally:
-            set_recorder(None)
+        told = "is held" if claim.state == "held" else "is carried by another run"
+        await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
 
-    async def _give_up(
-        self, delivery: Delivery[Any], ordinal: int, claim: Claim, recorder: Recorder
-    ) -> None:
-        """Take a record to its end that is not walked any more."""
-        walk = Walk(self.engine, delivery.record, ordinal, recorder=recorder)
+    async def _give_up(self, delivery: Delivery[Any], walk: Walk, crashes: int) -> None:
+        """Let a record die that the process dies of."""
         self.engine.passed(walk)
         poison = WorkerDied(
-            f"poison: the process died {claim.crashes} times while it carried this record"
-            + ("" if recorder.apart else ", the last time alone")
+            f"poison: the process died {crashes} times while it carried this record"
+            + ("" if _recorder_of(walk).apart else ", the last time alone")
         )
         await self._end_badly(delivery, walk, poison, self.clock.now())
 
@@ -174,19 +178,22 @@ class JournaledCarrier(Carrier):
         self.engine.passed(walk)
         await super()._settle(delivery, walk, "handed_back", error, self.clock.now())
 
-    async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:  # noqa: ARG002 - chosen here
+    def _begin_work(self, walk: Walk) -> Coroutine[Any, Any, Fate]:
         recorder = _recorder_of(walk)
         recorder.restart()
         self._expect_rows(walk)
-        set_recorder(recorder)
-        if recorder.apart:
-            fate = await super()._work(walk, self.isolation)
-            if not isinstance(fate, Unfit):
-                return fate
-            # It is no killer, and is walked here, for what its stages answer.
-            emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
-            recorder.restart()
-        return await super()._work(walk)
+        if current_recorder() is not recorder:  # as where a group's was the last
+            set_recorder(recorder)
+        return self._work_apart(walk, recorder) if recorder.apart else self._work(walk)
+
+    async def _work_apart(self, walk: Walk, recorder: Recorder) -> Fate:
+        fate = await self._work(walk, self.isolation)
+        if not isinstance(fate, Unfit):
+            return fate
+        # It is no killer, and is walked here, for what its stages answer.
+        emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
+        recorder.restart()
+        return await self._work(walk)
 
     def _expect_rows(self, walk: Walk) -> None:
         """Let what is written from here on be all that the record leaves in tables."""

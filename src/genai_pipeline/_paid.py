@@ -220,10 +220,12 @@ class Visit:
     def __init__(self, mark: StageMark, outer: Visit | None = None) -> None:
         self.mark = mark
         self._outer = outer
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None]] | None = None
 
     def took(self, put_back: Callable[[], None]) -> None:
         """Note how to put back an answer that this attempt used; twice must do no more."""
+        if self._undo is None:
+            self._undo = []
         self._undo.append(put_back)
         if self._outer is not None:
             self._outer.took(put_back)
@@ -273,7 +275,7 @@ def refuse_unrecorded(what: str) -> None:
         )
 
 
-async def paid(call: PaidCall, send: Send) -> RawAnswer:
+def paid(call: PaidCall, send: Send) -> Awaitable[RawAnswer]:
     """
     Make *call* by ``send()``, through the journal of the pipeline this code runs in, if any.
 
@@ -281,4 +283,4 @@ async def paid(call: PaidCall, send: Send) -> RawAnswer:
     what each error means for money.
     """
     recorder = _recorder.get()
-    return await send() if recorder is None else await recorder.make(call, send)
+    return send() if recorder is None else recorder.make(call, send)

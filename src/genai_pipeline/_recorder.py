@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Collection, Iterable, Mapping
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, ClassVar
 
 import anyio.lowlevel
 
-from genai_pipeline._canonical import canonical, digest, json_copy
-from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer
+from genai_pipeline._canonical import PLAIN, canonical, digest, json_copy
+from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer, Settled
 from genai_pipeline._lost_calls import LostCalls, cannot_be_asked, end_of
 from genai_pipeline._paid import (
     CallName,
@@ -19,9 +19,10 @@ from genai_pipeline._paid import (
     Send,
     StageMark,
     Visit,
+    current_recorder,
     current_visit,
     is_unbilled,
-    unrecorded,
+    set_recorder,
 )
 from genai_pipeline._reconcile import set_call
 from genai_pipeline._replay import require_sendable
@@ -44,10 +45,10 @@ def call_key(mark: StageMark, call: CallName) -> bytes:
 
     They are the `digest` of a list of stage, version, provider, model, identity and fingerprint.
     """
-    # Equal tuples of texts are the same JSON, which those of numbers need not be.
-    simple = all(type(part) is str for part in call.identity)
-    begin = _key_begin if simple else _key_begin.__wrapped__
-    text = begin(mark.stage, mark.version, call.provider, call.model, call.identity)
+    # Equal tuples are the same JSON where their parts are plain and of equal types.
+    kinds = tuple(map(type, call.identity))
+    begin = _key_begin if PLAIN.issuperset(kinds) else _key_begin.__wrapped__
+    text = begin((mark.stage, mark.version, call.provider, call.model), call.identity, kinds)
     told = f'{text},"{call.request.fingerprint()}"]'
     return blake2b(told.encode("ascii"), digest_size=16).digest()
 
@@ -60,10 +61,12 @@ def key_here(call: CallName) -> bytes:
 
 @lru_cache(maxsize=256)
 def _key_begin(
-    stage: str, version: str, provider: str, model: str, identity: tuple[Any, ...]
+    names: tuple[str, ...],
+    identity: tuple[Any, ...],
+    kinds: tuple[type, ...],  # noqa: ARG001 - tells True from 1
 ) -> str:
     plain = json_copy(identity, where="PaidCall: identity")
-    return canonical([stage, version, provider, model, plain]).removesuffix("]")
+    return canonical([*names, plain]).removesuffix("]")
 
 
 class Recorder:
@@ -73,6 +76,8 @@ class Recorder:
     The answered calls of the record wait in a pool by key, in the order in which they were
     begun. Each call takes the first of its key; only when there is none left is a new one made.
     """
+
+    __slots__ = ("_answered", "_attributes", "_key", "_lost", "_pool", "apart", "item", "run")
 
     sends: ClassVar[bool] = True
 
@@ -149,16 +154,13 @@ class Recorder:
         if not numbers:
             del self._pool[key]
         if visit is not None:
-            visit.took(self._put_back(key, number))
+            visit.took(partial(self._put_back, key, number))
         return number
 
-    def _put_back(self, key: bytes, number: int) -> Callable[[], None]:
-        def put_back() -> None:
-            numbers = self._pool.setdefault(key, [])
-            if number not in numbers:
-                insort(numbers, number)
-
-        return put_back
+    def _put_back(self, key: bytes, number: int) -> None:
+        numbers = self._pool.setdefault(key, [])
+        if number not in numbers:
+            insort(numbers, number)
 
     async def _found(
         self, call: PaidCall, key: bytes, mark: StageMark, visit: Visit | None
@@ -184,19 +186,20 @@ class Recorder:
         """Note a new answer, which the walk that got it has taken."""
         self._answered.append((key, number))
         if visit is not None:
-            visit.took(self._put_back(key, number))
+            visit.took(partial(self._put_back, key, number))
 
     async def _send(
         self, call: PaidCall, send: Send, key: bytes, mark: StageMark, visit: Visit | None
     ) -> RawAnswer:
         intent = self._intent(call, key, mark.stage)
         number = await self.run.begin_call(intent)
-        sent = False
+        recorder, sent = current_recorder(), False
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
             sent = True
             set_call((self.item, key, number, intent.at))
-            raw = await unrecorded(send)
+            set_recorder(None)  # what the provider calls in turn is a part of this call
+            raw = await send()
         except BaseException as error:
             unknown = sent and not is_unbilled(error)
             await self._end(number, intent, _failed(error, unknown=unknown, at=self._now()))
@@ -205,6 +208,7 @@ class Recorder:
             raise
         finally:
             set_call(None)
+            set_recorder(recorder)
         end = end_of(self.run, call, raw, begun=intent.at)
         await self._end(number, intent, end)
         if end.state in _ANSWERED:
@@ -222,7 +226,7 @@ class Recorder:
             at=at,
         )
         quote = run.prices.quote(call.provider, call.model, call.request, at=at)
-        if quote.worst is None and (refusing := run.budgets.refusing(uses)) is not None:
+        if uses and quote.worst is None and (refusing := run.budgets.refusing(uses)) is not None:
             raise ConfigurationError(
                 f"{stage}: the budget {refusing.budget!r} refuses calls whose most is not known: "
                 f"{quote.reason}"
@@ -241,8 +245,8 @@ class Recorder:
             labels=_labels(self._attributes),
         )
 
-    async def _end(self, number: int, intent: Intent, end: CallEnd) -> None:
-        await self.run.end_call(number, end, intent.budgets, intent.hold)
+    def _end(self, number: int, intent: Intent, end: CallEnd) -> Awaitable[Settled]:
+        return self.run.end_call(number, end, intent.budgets, intent.hold)
 
     def _now(self) -> float:
         return self.run.clock.wall()

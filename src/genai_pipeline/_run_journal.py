@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -117,7 +117,7 @@ class RunJournal:
         """Note that the run has ended: ``ended``, ``stopped`` or ``failed``."""
         await self.journal.end_run(self.number, state, self.clock.wall(), counts)
 
-    async def claim(self, key: str, subject: str | None = None) -> Claim:
+    def claim(self, key: str, subject: str | None = None) -> Awaitable[Claim]:
         """Take the record *key* up, which is of *subject*."""
         if not key:
             raise ConfigurationError(
@@ -125,15 +125,16 @@ class RunJournal:
                 "records by their keys; let the source give each its own"
             )
         if subject is None:
-            return await self.journal.claim(self.number, key)
-        return await self.journal.claim(self.number, key, subject=subject)
+            return self.journal.claim(self.number, key)
+        return self.journal.claim(self.number, key, subject=subject)
 
-    async def end_item(self, item: bytes, end: ItemEnd, rows: tuple[TableRows, ...] = ()) -> None:
+    def end_item(
+        self, item: bytes, end: ItemEnd, rows: tuple[TableRows, ...] = ()
+    ) -> Awaitable[None]:
         """Note how a record ended, with its rows (T3); also when the run is cancelled meanwhile."""
         if rows:
-            await cast("TableJournal", self.journal).end_item(item, end, rows=rows)
-        else:
-            await self.journal.end_item(item, end)
+            return cast("TableJournal", self.journal).end_item(item, end, rows=rows)
+        return self.journal.end_item(item, end)
 
     async def begin_call(self, intent: Intent) -> int:
         """
@@ -146,9 +147,14 @@ class RunJournal:
             while True:
                 if self.stopping():
                     raise Stopped("the run stops, and no new call is made")
-                short = await self._try_to_begin(intent)
-                if isinstance(short, int):
-                    return short
+                self._under_way += 1
+                try:
+                    return await self.journal.begin_call(intent)
+                except BudgetExhausted as error:
+                    short = self._worth_waiting_for(error)
+                except BaseException:
+                    self._no_longer_under_way()
+                    raise
                 if waited is not None and waited != short:
                     self._lines.next(waited)
                 await self._lines.wait(short, again=short == waited)
@@ -157,22 +163,15 @@ class RunJournal:
             if waited is not None:
                 self._lines.next(waited)
 
-    async def _try_to_begin(self, intent: Intent) -> int | str:
-        """Answer the number of the call that has begun, or the budget to wait for."""
-        self._under_way += 1
-        try:
-            return await self.journal.begin_call(intent)
-        except BudgetExhausted as error:
-            # A call whose end could not be kept holds its money on, and nobody returns it.
-            alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
-            if error.waits and not alone:
-                self._under_way -= 1
-                return error.budget
+    def _worth_waiting_for(self, error: BudgetExhausted) -> str:
+        """Answer the budget to wait for; raises *error* when nobody will return what it lacks."""
+        # A call whose end could not be kept holds its money on, and nobody returns it.
+        alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
+        if not error.waits or alone:
             self._no_longer_under_way()
-            raise
-        except BaseException:
-            self._no_longer_under_way()
-            raise
+            raise error
+        self._under_way -= 1
+        return error.budget
 
     def _no_longer_under_way(self) -> None:
         self._under_way -= 1

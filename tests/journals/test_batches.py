@@ -47,10 +47,7 @@ def _ends(state: Any) -> st.SearchStrategy[CallEnd]:
 
 
 def _ended_call(call: int, end: CallEnd) -> calls.EndedCall:
-    kept = None
-    if end.answer is not None:
-        kept = calls.KeptAnswer(200, end.answer.headers, end.answer.body, None)
-    return calls.EndedCall(call, end, kept)
+    return calls.EndedCall(call, end, None if end.answer is None else (end.answer.body, None))
 
 
 def _ended_item(key: str, state: Any, left: dict[str, int] | None) -> records.EndedItem:
