@@ -15,7 +15,7 @@ from genai_pipeline.providers._dialect import Verdict
 from genai_pipeline.providers._document import as_count, as_dict, as_text, quoted
 from genai_pipeline.providers._retry_after import rate_limits
 
-__all__ = ["count_of", "read_message", "usage_of"]
+__all__ = ["read_message", "usage_of"]
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -50,14 +50,6 @@ def read_message(
         told = f"{who}: the answer holds no content{quoted(request_id)}"
         return _nothing(InvalidAnswer(told), request_id, usage)
     return _judge(request, _response(document, headers, request_id), who)
-
-
-def count_of(document: object, who: str) -> int:
-    """Answer the count of tokens in *document*, or raise `InvalidAnswer`."""
-    count = as_dict(document).get("input_tokens")
-    if type(count) is not int or count < 0:
-        raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-    return count
 
 
 def usage_of(usage: object) -> Usage:

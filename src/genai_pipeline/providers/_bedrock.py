@@ -7,7 +7,6 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import optional
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._aws_credentials import GetCredentials
 from genai_pipeline.providers._bedrock_dialect import ConverseDialect
@@ -23,8 +22,8 @@ from genai_pipeline.providers._bedrock_host import (
 )
 from genai_pipeline.providers._bedrock_request import converse_body
 from genai_pipeline.providers._caller import Sign
-from genai_pipeline.providers._document import as_dict
 from genai_pipeline.providers._http_model import HttpModel
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Bedrock"]
 
@@ -73,15 +72,10 @@ class Bedrock(HttpModel):
 
         Raises what a call raises; not every model can be asked.
         """
-        who = self._caller.who
-        body = converse_body(request, who)
+        body = converse_body(request, self._caller.who)
         counted = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
-        path = f"{path_of(self)}/count-tokens"
-        answer, _ = await self._caller.fetch(path, {"input": {"converse": counted}})
-        count = as_dict(answer).get("inputTokens")
-        if type(count) is not int or count < 0:
-            raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-        return count
+        path, document = f"{path_of(self)}/count-tokens", {"input": {"converse": counted}}
+        return await fetch_count(self._caller, path, document, field="inputTokens")
 
     def _speaks(self) -> ConverseDialect:
         return ConverseDialect(path_of(self), f"{self.name} {self.model!r}")

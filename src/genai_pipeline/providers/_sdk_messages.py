@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 
 from genai_pipeline.messages import Request
-from genai_pipeline.providers._anthropic_answer import count_of
 from genai_pipeline.providers._anthropic_request import MessageForm
 from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._json import NotJson, not_json, read_json
 from genai_pipeline.providers._sdk_model import SdkModel
+from genai_pipeline.providers._token_count import count_in
 
 __all__ = ["SdkMessages"]
 
@@ -35,4 +35,4 @@ class SdkMessages(SdkModel):
             document = read_json(answer.body)
         except NotJson:
             raise not_json(answer.body, answer.headers, who) from None
-        return count_of(document, who)
+        return count_in(document, who, field="input_tokens")
