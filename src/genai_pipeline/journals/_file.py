@@ -31,6 +31,7 @@ from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._status import (
     JournalStatus,
+    Waits,
     read_status,
     status_path,
     write_status,
@@ -77,6 +78,7 @@ class JournalFile:
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     charged: int = attrs.field(default=0, init=False)
     budgets: dict[str, tuple[int, int, int]] = attrs.field(factory=dict, init=False)
+    waits: dict[str, str] = attrs.field(factory=dict, init=False)
     _full_at: int = attrs.field(default=0, init=False)
     """The size of a log that was written back, and begins anew at its beginning."""
 
@@ -337,6 +339,11 @@ class JournalFile:
         if isinstance(operation.result, Settled):
             self.charged += operation.result.charged
             self.budgets.update(operation.result.spent)
+        elif isinstance(operation.result, Waits):
+            self.waits.pop(str(operation.result.run), None)
+            if operation.result.what is not None:
+                self.waits[str(operation.result.run)] = operation.result.what
+            self._told = float("-inf")
         elif isinstance(operation.result, Erased):
             self.budgets.clear()  # some may be named by whose they were
             self._told = float("-inf")
@@ -355,6 +362,7 @@ class JournalFile:
                 at=self.clock.wall(),
                 commits=self.committed,
                 full=self.full,
+                waits=dict(self.waits) if state == "open" else {},
                 counts=dict(self.counts),
                 charged=self.charged,
                 budgets={self.vault.shown(name): use for name, use in self.budgets.items()},

@@ -41,6 +41,7 @@ from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
+from genai_pipeline.journals._status import Waits
 from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
 
@@ -244,6 +245,10 @@ class Sqlite(SqliteKeeper):
         await self._do_surely(
             Operation(lambda tables: records.end_run(tables, run, state, at, counts))
         )
+
+    async def tell(self, run: int, waits_for: str | None, /) -> None:
+        """Tell in the status what *run* waits for; `None` for nothing any more."""
+        await self._ask(lambda _: Waits(run, waits_for), "read")
 
     async def finished(self, pipeline: str, fingerprint: str, /) -> Finished:
         """Answer the keys of records that need not be looked at again."""
