@@ -100,18 +100,19 @@ async def test_no_new_record_is_begun_while_there_is_no_space(clock: FakeClock) 
         await clock.sleep(900)
         seen.append((len(begun), model.calls))
 
+    pipeline = gp.Pipeline(
+        source=Ledger(range(50)),
+        stage=gp.chain(gp.map(slow), gp.map(asking(model))),
+        sink=sink,
+        max_in_flight=4,
+        journal=Memory(),
+        clock=clock,
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(look)
-        report = await gp.Pipeline(
-            source=Ledger(range(50)),
-            stage=gp.chain(gp.map(slow), gp.map(asking(model))),
-            sink=sink,
-            max_in_flight=4,
-            journal=Memory(),
-            clock=clock,
-        ).run()
+        await pipeline.run()
     assert seen == [(4, 4)]
-    assert report.written == 50
+    assert pipeline.report().written == 50
     assert model.calls == 50
 
 
@@ -257,7 +258,8 @@ async def test_a_stop_hands_back_what_waits_for_space(clock: FakeClock, kind: st
 
         async with anyio.create_task_group() as group:
             group.start_soon(stop)
-            report = await pipeline.run()
+            await pipeline.run()
+    report = pipeline.report()
     if kind != "cancel":
         assert report.stopped is not None
         assert report.handed_back == 4

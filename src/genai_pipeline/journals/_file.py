@@ -25,6 +25,7 @@ from genai_pipeline.journals._erase import finish
 from genai_pipeline.journals._faults import is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
+from genai_pipeline.journals._mark import Mark, loss_of, mark_path
 from genai_pipeline.journals._operation import Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
@@ -32,7 +33,6 @@ from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._status import (
     JournalStatus,
     Waits,
-    read_status,
     status_path,
     write_status,
 )
@@ -64,6 +64,9 @@ class JournalFile:
 
     _log: Path = attrs.field(
         init=False, default=attrs.Factory(lambda self: Path(f"{self.path}-wal"), takes_self=True)
+    )
+    mark: Mark = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Mark(mark_path(self.path)), takes_self=True)
     )
     lock: OwnerLock = attrs.field(init=False)
     vault: Vault = attrs.field(init=False)
@@ -106,12 +109,14 @@ class JournalFile:
         _make(self.path)
         if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
             status_path(self.path).unlink(missing_ok=True)
+            mark_path(self.path).unlink(missing_ok=True)
         self.ballast.require()
         self.vault = make_vault(self.codec, self.path, self.connect, _make)
         self.tables = Tables(self._connection(), self.vault)
         try:
             self._take_over()
         except BaseException:
+            self.mark.drop()
             self.vault.close()
             self.tables.connection.close()
             raise
@@ -130,10 +135,14 @@ class JournalFile:
 
     def _take_over(self) -> None:
         found = commits(self.tables)
-        self._check_loss(found)
+        loss = loss_of(self.tables, self.path)
+        if loss is not None:
+            raise StorageFailed(loss)
         self.name = take_over(self.tables, self.owner)
         self.committed = found + 1
         self.tables.commit(self.committed)
+        self.mark.open(self.name)
+        self.mark.tell(self.committed)
         self.tables.remember()
         self._finish_erasing()
 
@@ -149,19 +158,7 @@ class JournalFile:
     def _commit_written(self) -> None:
         self.tables.commit(self.committed + 1)
         self.committed += 1
-
-    def _check_loss(self, found: int) -> None:
-        said = read_status(self.path)
-        row = self.tables.one("SELECT value FROM meta WHERE name = 'journal'")
-        mine = said is not None and row is not None and said.journal == row[0]
-        if said is not None and found < said.commits and (mine or found == 0):
-            raise StorageFailed(
-                f"the journal {self.path} lacks the last {said.commits - found} of "
-                f"{said.commits} commits that were durable: the file {self.path.name}-wal was "
-                "removed or cut, or the journal replaced by an older copy. Put the files back; "
-                f"or, to go on without what is lost, remove {status_path(self.path)}: answers "
-                "among it would be paid for again"
-            )
+        self.mark.tell(self.committed)
 
     def carry_out(self, batch: Sequence[Operation]) -> None:
         """Do all of *batch*, each alone, and make it durable together."""
@@ -218,6 +215,7 @@ class JournalFile:
             return
         commit_together(self.tables, together, self.committed + 1, self.path)
         self.committed, self.failures = self.committed + 1, 0
+        self.mark.tell(self.committed)
         for operation in batch:
             if operation.kind == "alone":
                 do(self.tables, operation, self.path)
@@ -256,6 +254,8 @@ class JournalFile:
         if found != "ok":
             raise StorageFailed(f"the journal {self.path} is damaged: {found}")
         self.committed = commits(self.tables)
+        if not self.full:
+            self.mark.tell(self.committed)
         self.tables.remember()
 
     def give_up(self, batch: Sequence[Operation], error: BaseException) -> None:
@@ -313,6 +313,9 @@ class JournalFile:
             state = "closed" if operation.error is None else "stopped"
             self._close_connection()
         self._tell(state)
+        if state == "closed":
+            self.mark.remove()
+        self.mark.drop()
         self.vault.close()
         self.ballast.drop()
         self.lock.release()
@@ -321,6 +324,7 @@ class JournalFile:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
         self.stopped = StorageFailed(f"the journal {self.path} has crashed")
         self._close_connection()
+        self.mark.drop()
         self.vault.close()
         self.lock.drop()
 
@@ -329,6 +333,7 @@ class JournalFile:
         self.forked = True
         keep_forever(self.tables.connection)
         self.vault.poison()
+        self.mark.drop()
         self.lock.drop()
 
     def _count(self, operation: Operation) -> None:
