@@ -16,7 +16,7 @@ from genai_pipeline._ledger import Change
 from genai_pipeline._lives import Life
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._run_journal import RunJournal
-from genai_pipeline.journals import Sqlite, _book, _recovery
+from genai_pipeline.journals import Sqlite, _book, _erase, _recovery
 from genai_pipeline.journals._file import JournalFile
 
 from . import simulated_ports
@@ -197,6 +197,28 @@ def forget_an_unknown_call(patch: Patch) -> None:
     patch.setattr(_recorder, "_failed", failed)
 
 
+def leave_what_was_dropped(patch: Patch) -> None:
+    """Drop the rows of who is erased, and leave them in pages and log."""
+    patch.setattr(_erase, "clean", lambda _: None)
+
+
+def erase_neighbours(patch: Patch) -> None:
+    """Erase the records of all subjects, when it is to be one."""
+    real = _erase._items
+
+    def items(tables: Any, owner: int) -> tuple[list[bytes], list[bytes]]:
+        records, groups = real(tables, owner)
+        others = tables.all("SELECT item FROM item WHERE latest AND owner <> ?", owner)
+        return [*records, *(row[0] for row in others)], groups
+
+    patch.setattr(_erase, "_items", items)
+
+
+def forget_who_was_erased(patch: Patch) -> None:
+    """Keep no digest by which an erased record is passed by."""
+    patch.setattr(_erase, "tombstone", lambda *_: bytes(14))
+
+
 MUTANTS = [
     sync_nothing,
     try_a_failed_commit_again,
@@ -213,6 +235,9 @@ MUTANTS = [
     end_before_the_sink,
     let_cancellation_through,
     forget_an_unknown_call,
+    leave_what_was_dropped,
+    erase_neighbours,
+    forget_who_was_erased,
 ]
 
 

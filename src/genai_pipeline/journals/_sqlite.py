@@ -70,8 +70,8 @@ class Sqlite(SqliteKeeper):
     commit, which is on the disk (``synchronous=FULL``) before anybody is told. Event loops in
     several threads, and several pipelines, may share it; a process forked from this one may not.
 
-    Beside the file lie ``-wal`` (SQLite's), ``.lock``, ``.mark``, ``.status`` (see `read_status`) and
-    ``.ballast``; all are readable by this user alone, and all but the status go when it is left.
+    Beside the file lie ``-wal`` (SQLite's), ``.lock``, ``.mark``, ``.status`` (see `read_status`)
+    and ``.ballast``; all are for this user alone, and all but the status go when it is left.
 
     Raises `ConfigurationError` on entering when another process has the file, it is another
     program's or a later version's, or on a network file system; `StorageFailed` when the disk is
