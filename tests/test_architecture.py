@@ -54,7 +54,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
             *("_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
-            *("_streaming", "_subjects", "_wrap"),
+            *("_streaming", "_subjects", "_wrap", "catalogue"),
         }
     ),
     frozenset(

@@ -22,6 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 PUBLIC = (
     "genai_pipeline",
+    "genai_pipeline.catalogue",
     "genai_pipeline.clock",
     "genai_pipeline.embeddings",
     "genai_pipeline.errors",

@@ -6,10 +6,10 @@ in a sink or among the dead letters. ``import genai_pipeline as gp``, and everyt
 two attributes away; each module loads when a name of it is first used.
 
 The modules stand on floors, and each imports only from lower ones: errors, clock and events;
-the words (messages, records, types, walk); how words join (wrap, chain, map, batched …); the
-engine with its money, and the policies, which do not know each other; the edges (sources, sinks,
-stores, journals, providers, telemetry), which know the words and never the engine; the command
-and the test kit.
+the words (messages, records, types, walk); how words join (wrap, chain, map, batched …), and
+what is known of models; the engine with its money, and the policies, which do not know each
+other; the edges (sources, sinks, stores, journals, providers, telemetry), which know the words
+and never the engine; the command and the test kit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genai_pipeline import (
+        catalogue,
         embeddings,
         errors,
         events,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from genai_pipeline._stages import filter, flat_map, map
     from genai_pipeline._tools import Tool
     from genai_pipeline._wrap import wrap
+    from genai_pipeline.catalogue import ModelCatalogue, ModelInfo
     from genai_pipeline.clock import Clock, SystemClock
     from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
     from genai_pipeline.errors import (
@@ -132,6 +134,8 @@ __all__ = [
     "Message",
     "Middleware",
     "MisorderedStack",
+    "ModelCatalogue",
+    "ModelInfo",
     "Permanent",
     "Pipeline",
     "PipelineError",
@@ -169,6 +173,7 @@ __all__ = [
     "branch",
     "cache_only",
     "call_token",
+    "catalogue",
     "chain",
     "current_record",
     "describe",
@@ -219,6 +224,7 @@ _HOMES = {
     "_stages": "filter flat_map map",
     "_tools": "Tool",
     "_wrap": "wrap",
+    "catalogue": "ModelCatalogue ModelInfo",
     "clock": "Clock SystemClock",
     "embeddings": "EmbeddingRequest EmbeddingResponse",
     "errors": "ConfigurationError DataError DeadlineExceeded Permanent PipelineError Refused "

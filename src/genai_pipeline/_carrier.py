@@ -106,12 +106,15 @@ class Carrier:
             else:
                 walk.deadline = min(began + self.record_timeout, walk.deadline)
                 fate = await self._work_in_time(walk)
-            if walk.carries is not None:
-                fate = await self._close_groups(walk, fate)
-            if self.ordered or walk.carries is not None:
-                self._release(walk, fate)
             if walk.joined is not None:
+                self._release(walk, fate)
                 fate = await self._join(walk, fate)
+                fate = await self._close_groups(walk, fate)
+            elif walk.carries is not None:
+                fate = await self._close_groups(walk, fate)
+                self._release(walk, fate)
+            elif self.ordered:
+                self._release(walk, fate)
             if isinstance(fate, Exception):
                 await self._end_badly(delivery, walk, fate, began)
             elif self.quick and delivery.settle is accept:
@@ -211,7 +214,7 @@ class Carrier:
         await self.space.write(partial(self._try_to_put, walk, left, number), walk, error)
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:  # noqa: ARG002 - see the subclass
-        """Note how the groups that *walk* carries have ended; answer the end for all of them."""
+        """Note how the groups that *walk* carries have ended; answer the end of *walk*."""
         return fate
 
     def _release(self, walk: Walk, fate: Fate) -> None:
@@ -219,7 +222,7 @@ class Carrier:
         if walk.carries:
             stage = walk.stage_of(fate) if isinstance(fate, Exception) else None
             for shared in walk.carries:
-                shared.decide(fate, stage)
+                shared.decide(fate, stage, walk.joined or ())
         if self.ordered:
             self.engine.passed(walk)
 
@@ -230,7 +233,7 @@ class Carrier:
             theirs = await shared.wait()
             if isinstance(theirs, Rejected):
                 walk.attempts += 1
-                theirs = await self._close_groups(walk, await self._work_in_time(walk))
+                theirs = await self._work_in_time(walk)
                 self._release(walk, theirs)
             elif isinstance(theirs, Exception) and shared.stage is not None:
                 walk.failed_in(shared.stage, theirs)

@@ -128,7 +128,8 @@ def gather(
     is among the dead letters under its own key.
 
     Members come in the order of arrival, which under concurrency is not the order of the source.
-    A *size* above the pipeline's ``max_in_flight`` is never reached, and waits for *linger*.
+    A *size* above the pipeline's ``max_in_flight`` is never reached, and waits for *linger*; of
+    lists that are gathered in their turn, that is the product of the sizes.
 
     In a pipeline with a journal, who is gathered with whom is kept there, with the values, before
     the list goes on, and a later run goes on with the same lists: what was paid for them counts.

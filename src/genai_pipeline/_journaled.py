@@ -180,11 +180,12 @@ class JournaledCarrier(Carrier):
         return await super()._work(walk)
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:
-        for shared in walk.carries or ():
-            end = None if shared.group is None else self._group_end(walk, fate)
-            if end is not None and not shared.decided:
+        groups = {shared.group for shared in walk.carries or () if shared.group is not None}
+        end = self._group_end(walk, fate) if groups else None
+        if end is not None:
+            for group in groups:
                 try:
-                    await self.journal.end_item(shared.group or b"", end)
+                    await self.journal.end_item(group, end)
                 except Exception as error:  # noqa: BLE001 - a way to end
                     return error
         return fate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any, TypeAlias, TypeGuard, cast
 
 import attrs
@@ -16,6 +17,7 @@ __all__ = [
     "at_least",
     "check",
     "clock",
+    "day",
     "flag",
     "from_to",
     "function",
@@ -29,6 +31,7 @@ __all__ = [
     "seconds",
     "share",
     "text",
+    "to_day",
 ]
 
 Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -123,6 +126,22 @@ def text(owner: object, option: attrs.Attribute[Any], value: object) -> None:
 def flag(owner: object, option: attrs.Attribute[Any], value: object) -> None:
     """Allow a truth value, and nothing that merely counts as one."""
     check(isinstance(value, bool), owner, option.name, value, "True or False")
+
+
+def to_day(value: date | str | None) -> date | None:
+    """Answer the day that a text of ISO 8601 names; anything else is left for `day` to judge."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass  # the validator knows the option's name
+    return value  # type: ignore[return-value]
+
+
+def day(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow a day."""
+    fine = isinstance(value, date) and not isinstance(value, datetime)
+    check(fine, owner, option.name, value, 'a day, as date(2026, 11, 26) or "2026-11-26"')
 
 
 def function(of: str) -> Validator:

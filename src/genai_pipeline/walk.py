@@ -9,7 +9,7 @@ for the time that is left, for the clock of the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias
@@ -71,11 +71,14 @@ class Run(Protocol):
 class SharedFate:
     """The end of one record that carries others; they wait for it."""
 
-    __slots__ = ("_event", "_fate", "group", "stage")
+    __slots__ = ("beyond", "fate", "group", "known", "stage")
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._fate: Fate | None = None
+        self.known = anyio.Event()
+        self.fate: Fate | None = None
+        """How the carrier's own work ended, once it has."""
+        self.beyond: Sequence[SharedFate] = ()
+        """What else must end well, since others carry on what the carrier made."""
         self.stage: str | None = None
         """The stage that failed, if one did and it is known."""
         self.group: bytes | None = None
@@ -83,21 +86,46 @@ class SharedFate:
 
     @property
     def decided(self) -> bool:
-        """Whether the end is known."""
-        return self._fate is not None
+        """Whether the end is known, with all that it hangs on."""
+        return all(each.fate is not None for each in self._with_all_beyond())
 
-    def decide(self, fate: Fate, stage: str | None = None) -> None:
-        """Tell everyone who waits; only the first call counts."""
-        if self._fate is None:
-            self._fate = fate
+    def decide(
+        self, fate: Fate, stage: str | None = None, beyond: Sequence[SharedFate] = ()
+    ) -> None:
+        """
+        Tell everyone who waits; only the first call counts.
+
+        *beyond* are the fates that the carrier itself has joined: it ends well only if they do.
+        Two carriers may have joined each other, so that neither can wait before it decides.
+        """
+        if self.fate is None:
+            self.fate = fate
+            self.beyond = () if isinstance(fate, Exception) else tuple(beyond)
             self.stage = stage
-            self._event.set()
+            self.known.set()
 
     async def wait(self) -> Fate:
-        """Wait for the end of the record that carries this one."""
-        await self._event.wait()
-        assert self._fate is not None
-        return self._fate
+        """Wait for the end of the record that carries this one, and of all that carry it on."""
+        fate: Fate = "filtered"
+        for each in self._with_all_beyond():
+            await each.known.wait()
+            if isinstance(each.fate, Exception):
+                self.stage = each.stage
+                return each.fate
+            if each.fate == "written":
+                fate = "written"
+        return fate
+
+    def _with_all_beyond(self) -> Iterator[SharedFate]:
+        """Answer this one and those it hangs on, as far as they are known when asked for."""
+        seen: set[SharedFate] = set()
+        waiting: list[SharedFate] = [self]
+        while waiting:
+            each = waiting.pop()
+            if each not in seen:
+                seen.add(each)
+                yield each
+                waiting += each.beyond
 
 
 @attrs.define(eq=False)

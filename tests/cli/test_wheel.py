@@ -85,6 +85,12 @@ def test_reference_prices(site: Path) -> None:
     assert json.loads((site / "genai_pipeline/money/reference_prices.json").read_text("utf-8"))
 
 
+def test_reference_models(site: Path, tmp_path: Path) -> None:
+    """The wheel holds the catalogue of models that comes with the library."""
+    done = installed(site, "models", "gpt-4o-2024-08-06", "--json", cwd=tmp_path)
+    assert [each["model"] for each in json.loads(done.stdout)["models"]] == ["gpt-4o"]
+
+
 def test_typed(site: Path) -> None:
     """The wheel says that it is typed, and holds no tests."""
     assert (site / "genai_pipeline/py.typed").exists()

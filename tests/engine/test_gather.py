@@ -183,3 +183,101 @@ async def test_a_record_that_wrote_something_is_written_whatever_became_of_its_g
     report = await gp.Pipeline(source=source, stage=stage, sink=sink, clock=clock).run()
     assert sink.values == ["direct"]
     assert (report.written, report.filtered) == (1, 1)
+
+
+def lists_of_pairs(size: int, clock: FakeClock) -> gp.Stage[int, list[list[int]]]:
+    """Gather pairs, and lists of *size* of those."""
+    pairs: gp.Stage[int, list[int]] = gp.gather(2, clock=clock)
+    lists: gp.Stage[list[int], list[list[int]]] = gp.gather(size, clock=clock)
+    return gp.chain(pairs, lists)
+
+
+async def test_members_of_gathered_groups_settle_when_the_outermost_is_written(
+    clock: FakeClock,
+) -> None:
+    """When groups are gathered in their turn, nobody is settled before the last is written."""
+    settled_meanwhile: list[int] = []
+
+    async def slow_sink(_: gp.Record[Any]) -> None:
+        await clock.sleep(10)
+        settled_meanwhile.append(len(source.settled))
+
+    source = Ledger(range(6))
+    report = await gp.Pipeline(
+        source=source, stage=lists_of_pairs(3, clock), sink=slow_sink, clock=clock
+    ).run()
+    assert (report.written, report.filtered) == (6, 0)
+    assert settled_meanwhile == [0]
+    assert len(source.done) == 6
+
+
+async def test_members_of_gathered_groups_fail_as_the_outermost_does(clock: FakeClock) -> None:
+    """When groups are gathered in their turn and the last fails, each record is a dead letter."""
+
+    async def breaks(_: object) -> int:
+        raise ValueError("bad")
+
+    dead = Kept()
+    report = await gp.Pipeline(
+        source=Ledger(range(8)),
+        stage=gp.chain(lists_of_pairs(2, clock), gp.map(breaks)),
+        sink=Kept(),
+        dead_letters=dead,
+        clock=clock,
+    ).run()
+    assert (report.dead, report.written, report.filtered) == (8, 0, 0)
+    assert {letter.stage for letter in dead.values} == {"breaks"}
+
+
+async def test_two_records_whose_children_are_gathered_together_both_end(
+    clock: FakeClock,
+) -> None:
+    """Two records that each carry a child of the other wait for nobody for ever."""
+
+    async def children(number: int) -> list[int]:
+        return [number, 10 + number]
+
+    async def stagger(child: int) -> int:
+        # The first record opens one group, the second the other.
+        await clock.sleep({1: 1, 2: 2, 12: 3, 11: 4}[child])
+        return child
+
+    sink = Kept()
+    report = await gp.Pipeline(
+        source=Ledger([1, 2]),
+        stage=gp.chain(
+            gp.flat_map(children), gp.map(stagger), gp.gather(2, clock=clock, linger=50)
+        ),
+        sink=sink,
+        clock=clock,
+    ).run()
+    assert (report.written, report.filtered) == (2, 0)
+    assert sorted(map(sorted, sink.values)) == [[1, 2], [11, 12]]
+    assert clock.now() == 4
+
+
+async def test_when_the_outer_carrier_is_cut_off_the_others_gather_anew(
+    clock: FakeClock,
+) -> None:
+    """A carrier whose time is up takes its own group with it, and none of the others."""
+
+    async def late(value: int) -> int:
+        await clock.sleep({0: 8, 1: 5.5, 2: 3, 3: 0}[value])
+        return value
+
+    source, sink, dead = Ledger(range(4), every=3, clock=clock), Kept(), Kept()
+    inner: gp.Stage[int, list[int]] = gp.gather(2, clock=clock, linger=10)
+    outer: gp.Stage[list[int], list[list[int]]] = gp.gather(3, clock=clock, linger=5)
+    report = await gp.Pipeline(
+        source=source,
+        stage=gp.chain(gp.map(late), inner, outer),
+        sink=sink,
+        dead_letters=dead,
+        record_timeout=10,
+        clock=clock,
+    ).run()
+    # 0 and 1 are a pair from 11.5 s on; 2 and 3 join them at 12 s; the time of 0 is up at 13 s.
+    assert sorted(letter.key for letter in dead.values) == ["0", "1"]
+    assert [sorted(pair) for (pair,) in sink.values] == [[2, 3]]
+    assert (report.dead, report.written, report.filtered) == (2, 2, 0)
+    source.check()

@@ -103,7 +103,7 @@ class ErasurePort:
 
     def _take_groups_apart(self, canary: str) -> None:
         world = self.world
-        if world.plan.shape != "gathered":
+        if not world.plan.gathers:
             return
         for prompt in [each for each in world.billed if canary in each]:
             members = [n for n in range(world.plan.records) if self.canary(n) in prompt]

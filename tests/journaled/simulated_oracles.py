@@ -39,7 +39,7 @@ async def look_back(world: World, journal: Any) -> None:
         # What is asked for is paid for once, also where the answer was lost.
         if times > (1 if world.plan.reconciles else 1 + world.unkept[prompt]):
             world.wrong(f"O3: {prompt} is billed {times} times")
-    if world.plan.shape == "gathered":
+    if world.plan.gathers:
         _look_at_groups(world)
 
 
@@ -70,14 +70,17 @@ def _look_at_faults(world: World, key: str, claim: Claim) -> None:
 
 
 def _look_at_groups(world: World) -> None:
-    groups = [json.loads(prompt.split(" ", 1)[1].rpartition(" ")[0]) for prompt in world.prompts]
     again = world.erasures.regathered
-    members = [number for group in groups for number in group]
-    if len(members) != len(set(members)):
+    members: dict[str, list[int]] = {}
+    for prompt in world.prompts:
+        stage, numbers = prompt.rpartition(" ")[0].split(" ", 1)
+        members.setdefault(stage.partition("~")[0], []).extend(json.loads(numbers))
+    if any(len(numbers) != len(set(numbers)) for numbers in members.values()):
         world.wrong("O6: somebody was gathered anew after a call for his group was paid")
     written = [number for value in world.sink.values() for number in value]
     once = [number for number in written if number not in again]
     if len(once) != len(set(once)):
         world.wrong("O6: somebody was written in two groups")
-    if not {int(key) for key, ends in world.ends.items() if ends == ["done"]} <= set(written):
+    ended = {int(key) for key, ends in world.ends.items() if ends in (["done"], ["filtered"])}
+    if not ended <= set(written):
         world.wrong("O6: a gathered record is done, and in no group that was written")

@@ -8,7 +8,7 @@ import attrs
 
 __all__ = ["SHAPES", "Fault", "WorldPlan", "draw"]
 
-SHAPES = ("one", "three", "split", "sift", "gathered")
+SHAPES = ("one", "three", "split", "sift", "gathered", "gathered twice")
 
 PROVIDER = ("429", "500", "401", "timeout", "lost", "unsent")
 GROUPS = ("freeze_group", "freeze_group", "group_of")
@@ -58,6 +58,11 @@ class WorldPlan:
     erasures: tuple[tuple[int, int], ...] = ()
     """Before the nth process, or when all has ended, which subject is erased."""
 
+    @property
+    def gathers(self) -> bool:
+        """Whether several records become one."""
+        return self.shape.startswith("gathered")
+
 
 def draw(source: random.Random) -> WorldPlan:
     """Draw a world; from a Random that Hypothesis made, it shrinks."""
@@ -69,7 +74,9 @@ def draw(source: random.Random) -> WorldPlan:
         seed=source.randrange(1 << 32),
         shape=shape,
         records=records,
-        bad=frozenset(n for n in range(records) if shape != "gathered" and source.random() < 0.08),
+        bad=frozenset(
+            n for n in range(records) if "gathered" not in shape and source.random() < 0.08
+        ),
         in_file=in_file,
         max_in_flight=source.randint(1, 4),
         retry=source.random() < 0.7,
@@ -97,7 +104,7 @@ def _fault(source: random.Random, shape: str, in_file: bool) -> Fault:
         return Fault("find", source.randint(1, 2), source.choice(FIND))
     if source.random() < 0.25:
         return Fault("time", source.randint(0, 8), source.choice(TIMED))
-    port = source.choice((*PORTS, *GROUPS, *GROUPS) if shape == "gathered" else PORTS)
+    port = source.choice((*PORTS, *GROUPS, *GROUPS) if "gathered" in shape else PORTS)
     kinds = ["death", "death after"]
     if port == "provider":
         kinds = [*PROVIDER, "death"]

@@ -36,12 +36,23 @@ def stage_of(life: Life) -> gp.Stage[Any, Any]:
         await ask("joined", both, 1)
         return both
 
+    async def joined_again(values: list[list[int]]) -> list[int]:
+        both = [number for value in values for number in value]
+        await ask("joined-again", both, 1)
+        return both
+
     if shape == "split":
         return gp.chain(gp.flat_map(split, **lost), gp.map(plain, **lost))
     if shape == "sift":
         return gp.filter(sift, **lost)
-    if shape == "gathered":
-        return gp.chain(gp.gather(2, linger=2, clock=clock), gp.map(joined, **lost))
+    if world.plan.gathers:
+        pairs: gp.Stage[Any, Any] = gp.chain(
+            gp.gather(2, linger=2, clock=clock), gp.map(joined, **lost)
+        )
+        if shape == "gathered":
+            return pairs
+        fours: gp.Stage[Any, Any] = gp.gather(2, linger=2, clock=clock, name="gather-again")
+        return gp.chain(pairs, fours, gp.map(joined_again, **lost))
     return gp.map(plain, **lost)
 
 

@@ -95,7 +95,7 @@ class World:
         """Answer what is in all that is asked and answered for records which are somebody's."""
         if not self.plan.subjects:
             return ""
-        return "".join(f"-{self.erasures.canary(number)}" for number in numbers if number < 100)
+        return "".join(f"~{self.erasures.canary(number)}" for number in numbers if number < 100)
 
     # What happens.
 
@@ -265,7 +265,7 @@ class World:
 
     def outputs(self, number: int) -> list[list[int]]:
         """Answer what the sink must have of a record; of a gathered one it is not known."""
-        if self.plan.shape == "gathered":
+        if self.plan.gathers:
             return []
         if self.plan.shape == "split":
             return [[number, 100], [number, 101]]

@@ -385,6 +385,21 @@ async def test_a_failed_group_fails_each_member_once() -> None:
     assert await journal.counts("pipeline") == {"dead": 2}
 
 
+async def test_a_gathered_group_ends_in_the_journal_when_the_outer_one_has() -> None:
+    """While the outer group is being written, the journal says of nobody that it has ended."""
+    journal, meanwhile = Memory(), list[object]()
+
+    async def slow_sink(_: gp.Record[Any]) -> None:
+        meanwhile.append(await journal.counts("pipeline"))
+
+    pairs: gp.Stage[int, list[int]] = gp.gather(2)
+    triples: gp.Stage[list[int], list[list[int]]] = gp.gather(3)
+    report = await pipeline(range(6), gp.chain(pairs, triples), slow_sink, journal=journal).run()
+    assert (report.written, report.filtered) == (6, 0)
+    assert meanwhile == [{"claimed": 6}]
+    assert await journal.counts("pipeline") == {"done": 6}
+
+
 async def test_records_that_die_alike_stop_the_run() -> None:
     """After 1,000 good records, a stage that breaks is found out within a hundred."""
 

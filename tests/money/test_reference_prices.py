@@ -24,6 +24,8 @@ def test_each_entry_has_its_date_and_source() -> None:
 def test_each_price_is_plausible() -> None:
     """Output costs more than input, cached input less, and long contexts no less."""
     for price in gp.PriceBook.reference().prices:
+        if "embed" in price.model:
+            continue
         for rates in (price, *price.above.values()):
             assert 2 <= rates.output / rates.input <= 10, price.model
             assert rates.cached_input is not None
@@ -31,7 +33,21 @@ def test_each_price_is_plausible() -> None:
             assert rates.cache_write is None or rates.input < rates.cache_write, price.model
             assert rates.input >= price.input
         assert Decimal("0.01") <= price.input <= 100
-        assert price.factors["batch"] == Decimal("0.5")
+        assert price.factors.get("batch", Decimal("0.5")) == Decimal("0.5")
+
+
+def test_what_embeds_writes_free() -> None:
+    """Models that embed cost what they read, so that a call to embed has a bound and a cost."""
+    book, request = gp.PriceBook.reference(), gp.EmbeddingRequest(["a text"])
+    embedding = [info for info in gp.ModelCatalogue.reference() if info.dimensions is not None]
+    assert embedding
+    for info in embedding:
+        quote = book.quote("any", info.model, request, at=TODAY)
+        assert quote.worst is not None, info.model
+        assert quote.worst > 0
+        cost = book.cost("any", info.model, gp.Usage(input_tokens=1_000_000), at=TODAY)
+        assert cost is not None, info.model
+        assert Decimal("0.01") <= cost <= 1
 
 
 @pytest.mark.parametrize(
@@ -42,6 +58,8 @@ def test_each_price_is_plausible() -> None:
         ("gpt-4o-2024-11-20", "2.5"),
         ("claude-haiku-4-5-20251001", "1"),
         ("gemini-2.5-flash", "0.3"),
+        ("text-embedding-3-small", "0.02"),
+        ("amazon.titan-embed-text-v2:0", "0.02"),
         ("gpt-4o-2024-05-13", None),
         ("gpt-5-experimental", None),
     ],

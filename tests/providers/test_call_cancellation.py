@@ -79,6 +79,14 @@ async def test_a_call_cancelled_while_it_reads_frees_its_place(chat: ChatServer)
         assert (await fresh(gp.Request("y"))).text == "you said: y"
 
 
+class Full(httpx.AsyncBaseTransport):
+    """A pool that gives no connection."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Fail as a pool does that has waited for a place."""
+        raise httpx.PoolTimeout("")
+
+
 def wire_to(chat: ChatServer) -> Wire:
     """Answer the connections of a client that takes a hundred calls at a time."""
     client = HttpClient(base_url=chat.url("ok"), max_connections=100)
@@ -116,22 +124,31 @@ def test_a_wrong_choice_is_told(chosen: str, words: str) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_a_pool_that_claims_to_be_full_is_replaced(chat: ChatServer) -> None:
-    """A pool that lost its connections fails one call, which was not sent, and no other."""
-
-    class Full(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            raise httpx.PoolTimeout("")
-
+    """A pool that lost its connections costs no call, since what it did not send goes elsewhere."""
     wire = wire_to(chat)
     assert isinstance(wire, HttpxWire)
     target = Target(f"{chat.url('ok')}/chat/completions", ())
     body = b'{"messages": [{"content": "x"}]}'
-    wire._least_loaded().transport = Full()
-    with pytest.raises(wire.unsent):
-        await wire.send(target, body)
+    full = wire._least_loaded()
+    full.transport = Full()
     reading = await wire.send(target, body)
     assert reading.status == 200
+    assert full not in wire._pools
     await reading.aclose()
+    await wire.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_call_that_no_pool_takes_fails_as_unsent(
+    chat: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When every pool claims to be full, the call fails as one that was not sent."""
+    wire = wire_to(chat)
+    assert isinstance(wire, HttpxWire)
+    monkeypatch.setattr(wire, "_transport", Full)
+    with pytest.raises(wire.unsent):
+        await wire.send(Target(f"{chat.url('ok')}/chat/completions", ()), b"{}")
+    assert wire._pools == []
     await wire.aclose()
 
 

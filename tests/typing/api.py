@@ -310,3 +310,16 @@ assert_type(gp.map(ask, on_unknown="reconcile"), gp.Stage[str, str])
 gp.Journaled(provider="mine", model="mine", find=Remembering().find)
 forgetful: gp.ReconcilingProvider = model  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
 gp.map(ask, on_unknown="guess")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue,reportArgumentType]
+
+
+# -- What is known of models. --------------------------------------------------------------------
+
+catalogue = gp.ModelCatalogue.reference().with_models({"acme": {"context_window": 8_192}})
+known = catalogue.find("acme", provider=None)
+assert_type(known, gp.ModelInfo | None)
+if known is not None:
+    assert_type(known.most_read, int | None)
+    assert_type(known.supports("tools"), bool | None)
+    assert_type(known.price(gp.PriceBook.reference(), at=date(2026, 11, 26)), gp.money.Price | None)
+gp.providers.OpenAI("acme", catalogue=catalogue, context_window=8_192)
+gp.providers.OpenAI("acme", catalogue={})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -20,6 +20,7 @@ _COMMANDS = {
     "dead": "_dead:dead",
     "held": "_held:held",
     "journal": "_upkeep:journal",
+    "models": "_models:models",
     "plan": "_plan:plan",
     "purge": "_upkeep:purge",
     "resume": "_run:run",

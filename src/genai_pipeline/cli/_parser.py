@@ -21,6 +21,7 @@ examples:
   genai-pipeline resume tickets.py
   genai-pipeline status run.db
   genai-pipeline cost run.db --by tenant,model
+  genai-pipeline models 'claude-*'
   genai-pipeline doctor
 """
 
@@ -66,6 +67,13 @@ Tell what a run would reuse and make anew, and what that would cost; for a pipel
 Reads the source to its end and hands everything back to it; claims, calls and writes nothing.
 """
 
+_MODELS = """\
+Tell what is known of models: how much they read and write, what they take, what they cost.
+
+The figures are those of gp.ModelCatalogue.reference() and gp.PriceBook.reference(), each as of its
+day; nothing is fetched. A dash is unknown. Prices are US dollars per million tokens.
+"""
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Answer what *arguments* say; exit with code 2 and the reason when they say nothing."""
@@ -86,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands, "resume", "run a pipeline with a journal again", _RESUME)
     _add_plan(commands)
     add_journal_commands(commands, _at_least_one)
+    _add_models(commands)
     doctor = commands.add_parser(
         "doctor",
         help="look at versions, extras, limits of this machine and plug-ins",
@@ -154,6 +163,28 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="the event loop (default: asyncio)",
     )
     plan.add_argument("--json", action="store_true", help="answer JSON")
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser(
+        "models",
+        help="what is known of models: limits, modalities, prices",
+        description=_MODELS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    models.add_argument(
+        "pattern",
+        metavar="PATTERN",
+        nargs="?",
+        help="only models whose name has this in it, or matches it: 'gpt-*'; also a name as "
+        "Bedrock or Vertex AI has it",
+    )
+    models.add_argument("--provider", metavar="NAME", help="only of this maker: openai, google")
+    models.add_argument(
+        "--catalogue", metavar="FILE", help="a .json or .toml file that adds and corrects models"
+    )
+    models.add_argument("--json", action="store_true", help="answer JSON")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

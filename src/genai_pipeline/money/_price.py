@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from genai_pipeline import _options
-from genai_pipeline._options import at_least, check, optional
+from genai_pipeline._options import at_least, check, day, optional, to_day
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Usage
 from genai_pipeline.money._amounts import EXACT, Amount, to_amount
@@ -82,20 +82,6 @@ def _name(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
     check(fine, owner, option.name, value, "a name, with a * at its end for all that begin so")
 
 
-def _to_day(value: date | str | None) -> date | None:
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass  # the validator knows the option's name
-    return value  # type: ignore[return-value]
-
-
-def _day(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, date) and not isinstance(value, datetime)
-    check(fine, owner, option.name, value, 'a day, as date(2026, 11, 26) or "2026-11-26"')
-
-
 def _to_above(above: Mapping[int, Rates]) -> Mapping[int, Rates]:
     check(isinstance(above, Mapping), "Price", "above", above, "Rates by numbers of input tokens")
     for tokens, rates in above.items():
@@ -133,10 +119,10 @@ class Price(Rates):
     provider: str | None = attrs.field(default=None, validator=optional(_options.text))
     """The provider's name as in events; `None`: whichever offers the model."""
 
-    since: date | None = attrs.field(default=None, converter=_to_day, validator=optional(_day))
+    since: date | None = attrs.field(default=None, converter=to_day, validator=optional(day))
     """The first day on which it is valid, UTC; `None`: always was."""
 
-    until: date | None = attrs.field(default=None, converter=_to_day, validator=optional(_day))
+    until: date | None = attrs.field(default=None, converter=to_day, validator=optional(day))
     """The day on which it ends to be valid, UTC; `None`: no end is known."""
 
     above: Mapping[int, Rates] = attrs.field(factory=dict, converter=_to_above)
@@ -152,7 +138,7 @@ class Price(Rates):
     max_output_tokens: int | None = attrs.field(default=None, validator=optional(at_least(1)))
     """The most that the model writes in one answer; lets calls without a limit have a bound."""
 
-    checked: date | None = attrs.field(default=None, converter=_to_day, validator=optional(_day))
+    checked: date | None = attrs.field(default=None, converter=to_day, validator=optional(day))
     """When somebody last compared it with what the provider publishes."""
 
     source: str | None = attrs.field(default=None, validator=optional(_options.text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol
@@ -48,13 +48,21 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
     """One answer on its way. It tells of itself and closes once, however it ends."""
 
     def __init__(
-        self, caller: Caller, dialect: Dialect, request: Request, *, model: str, tell: _Tell
+        self,
+        caller: Caller,
+        dialect: Dialect,
+        request: Request,
+        *,
+        model: str,
+        tell: _Tell,
+        refuse: Callable[[Request], None],
     ) -> None:
         self._caller = caller
         self._dialect = dialect
         self._request = request
         self._model = model
         self._tell_of = tell
+        self._refuse = refuse
         self._opened: opened[HttpSession] | None = None
         self._session: HttpSession | None = None
         self._bytes: ByteStream | None = None
@@ -115,6 +123,7 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
     async def _open(self) -> None:
         caller, dialect = self._caller, self._dialect
         refuse_unrecorded(f"{caller.who} is asked to stream")
+        self._refuse(self._request)
         body = dialect.body(self._request, streamed=True)
         stream = await self._begin(body)
         assert self._target is not None

@@ -86,6 +86,10 @@ class Anthropic(HttpModel):
 
     _form: MessageForm = attrs.field(init=False, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        HttpModel.__attrs_post_init__(self)
+        self._limits.check_output(self, "max_output_tokens", self.max_output_tokens)
+
     async def __call__(self, request: Request) -> Response:
         """
         Answer *request* with one call.
@@ -139,8 +143,11 @@ class Anthropic(HttpModel):
         object.__setattr__(self, "_form", form)
         return MessagesDialect(form, f"{self.name} {self.model!r}")
 
+    def _is_known_host(self) -> bool:
+        return host_of(self.base_url) == _HOST
+
     def _default_key(self) -> Secret | None:
-        return Secret.from_env(_KEY) if host_of(self.base_url) == _HOST else None
+        return Secret.from_env(_KEY) if self._is_known_host() else None
 
     def _credentials(self, key: str) -> Headers:
         if self.key_header == "authorization":

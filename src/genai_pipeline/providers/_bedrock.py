@@ -116,6 +116,9 @@ class Bedrock(HttpModel):
         check(fine, self, "model", self.model, "the id of a model or a profile, or an ARN")
         return f"/model/{quote(self.model, safe='')}"
 
+    def _is_known_host(self) -> bool:
+        return self._is_amazon()
+
     def _default_key(self) -> Secret | None:
         ours = self._is_amazon() and self.credentials is None
         return Secret.from_env(_BEARER) if ours and os.environ.get(_BEARER) else None

@@ -43,6 +43,9 @@ class Calling:
     timeout: float
     clock: Clock
 
+    refuse: Callable[[Request], None] | None = attrs.field(default=None, repr=False)
+    """Raises for what the model surely does not take, before anything is sent."""
+
     async def answer(
         self, request: Request, send: Callable[[bytes], Awaitable[RawAnswer]]
     ) -> Response:
@@ -55,6 +58,8 @@ class Calling:
         verdict = Verdict(Response(""))
         failure: str | None = "Cancelled"
         try:
+            if self.refuse is not None:
+                self.refuse(request)
             body = self.dialect.body(request, streamed=False)
             verdict = await self._judged(request, partial(send, body))
             failure = None if verdict.error is None else type(verdict.error).__name__

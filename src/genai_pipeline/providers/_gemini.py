@@ -14,6 +14,7 @@ from genai_pipeline.providers._gemini_dialect import ContentDialect
 from genai_pipeline.providers._gemini_host import (
     base_url_of,
     credentials_of,
+    is_google,
     key_of,
     path_of,
     place_name,
@@ -87,6 +88,9 @@ class Gemini(HttpModel):
 
     def _speaks(self) -> ContentDialect:
         return ContentDialect(path_of(self), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_google(self.base_url)
 
     def _default_key(self) -> Secret | None:
         return key_of(self)

@@ -18,6 +18,7 @@ __all__ = [
     "Placed",
     "base_url_of",
     "credentials_of",
+    "is_google",
     "key_of",
     "path_of",
     "place_name",
@@ -25,6 +26,10 @@ __all__ = [
 
 GOOGLE_AI = "generativelanguage.googleapis.com"
 KEY = "GEMINI_API_KEY"
+_GOOGLE = re.compile(
+    r"generativelanguage\.googleapis\.com|(?:[a-z0-9-]+-)?aiplatform\.googleapis\.com"
+    r"|aiplatform\.[a-z]+\.rep\.googleapis\.com"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*(/[A-Za-z0-9][A-Za-z0-9._@-]*)*")
 
@@ -69,6 +74,11 @@ def base_url_of(placed: Placed) -> str:
     if place in {"us", "eu"}:
         return f"https://aiplatform.{place}.rep.googleapis.com/v1"
     return f"https://{place}-aiplatform.googleapis.com/v1"
+
+
+def is_google(base_url: str) -> bool:
+    """Tell whether *base_url* is of Google AI or of Vertex AI."""
+    return _GOOGLE.fullmatch(host_of(base_url)) is not None
 
 
 def path_of(placed: Placed) -> str:

@@ -39,7 +39,8 @@ class Ollama(HttpModel):
     where labels or a schema were asked for, `Truncated` is raised. In a pipeline with a journal,
     answers are kept as they came, before they are read.
 
-    Ollama cuts a prompt that is longer than the context, and tells nobody: set *context*.
+    Ollama cuts a prompt that is longer than the context, and tells nobody: set *context*. One
+    that is surely longer is then refused here.
     """
 
     output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "prompt")
@@ -60,6 +61,9 @@ class Ollama(HttpModel):
         settings = {} if self.keep_alive is None else {"keep_alive": self.keep_alive}
         options = {} if self.context is None else {"num_ctx": self.context}
         return OllamaDialect(self.model, f"{self.name} {self.model!r}", settings, options)
+
+    def _window(self) -> int | None:
+        return self.context if self.context_window is None else self.context_window
 
     def _default_key(self) -> Secret | None:
         return Secret.from_env(_KEY) if host_of(self.base_url) == _CLOUD else None

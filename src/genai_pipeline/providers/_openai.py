@@ -79,6 +79,9 @@ class OpenAI(HttpModel):
     def _speaks(self) -> ChatDialect:
         return ChatDialect(self.model, self._served())
 
+    def _is_known_host(self) -> bool:
+        return is_openai(self.base_url)
+
     def _default_key(self) -> Secret | None:
         return openai_key(self.base_url)
 

@@ -12,7 +12,7 @@ from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._document import as_count, as_dict
 from genai_pipeline.providers._http_model import HttpModel
-from genai_pipeline.providers._openai_hosts import BASE_URL, openai_key
+from genai_pipeline.providers._openai_hosts import BASE_URL, is_openai, openai_key
 from genai_pipeline.providers._responses_dialect import ResponsesDialect
 from genai_pipeline.providers._responses_request import Asked, count_body
 
@@ -63,6 +63,9 @@ class OpenAIResponses(HttpModel):
 
     def _speaks(self) -> ResponsesDialect:
         return ResponsesDialect(self._asked(), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_openai(self.base_url)
 
     def _default_key(self) -> Secret | None:
         return openai_key(self.base_url)

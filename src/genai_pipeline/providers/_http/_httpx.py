@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ssl
 from collections.abc import AsyncIterator
@@ -29,7 +30,8 @@ __all__ = ["HttpxWire"]
 
 _POOL_SIZE = 32
 _GROW_AT = 8
-_POOL_WAIT = 10.0
+_POOL_WAIT = 2.0
+_POOLS_TRIED = 3
 
 
 @attrs.define(eq=False)
@@ -44,7 +46,8 @@ class HttpxWire:
 
     httpx's pool loses the connection of a request that is cancelled while it queues, and looks
     at each of its connections for each request, so it must be small. A pool that says it is
-    full though we know that it is not is replaced.
+    full though we know that it is not is replaced, and the request, of which nothing was sent,
+    goes to another.
     """
 
     known: Errors = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, *OTHER_ERRORS)
@@ -85,7 +88,12 @@ class HttpxWire:
             stream=_Body(body),
             extensions=self._extensions,
         )
-        pool = self._least_loaded()
+        for _ in range(_POOLS_TRIED - 1):
+            with contextlib.suppress(httpx.PoolTimeout):
+                return await self._send_through(self._least_loaded(), request)
+        return await self._send_through(self._least_loaded(), request)
+
+    async def _send_through(self, pool: _Pool, request: httpx.Request) -> Reading:
         pool.in_flight += 1
         try:
             response = await pool.transport.handle_async_request(request)

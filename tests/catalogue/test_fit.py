@@ -1,0 +1,152 @@
+"""What surely does not fit a model is refused; whatever may fit is not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import genai_pipeline as gp
+from genai_pipeline import errors
+from genai_pipeline.catalogue._fit import LONGEST, least_tokens, refuse_what_cannot_fit
+from genai_pipeline.parts import Image, Reasoning, Text, ToolCall, ToolResult
+
+UNKNOWN = gp.ModelInfo(model="acme", context_window=100, as_of="2026-11-26")
+WORDS = gp.ModelInfo(model="gpt-x", context_window=100, tokenizer="o200k_base")
+
+_LETTERS = st.text(st.sampled_from("aZ0é中 \n\t/'._-\u0301\u00a0\u2028\x1c\x85"), max_size=200)
+
+
+def refused(request: gp.Request, info: gp.ModelInfo) -> bool:
+    """Tell whether *request* is refused as longer than the model reads."""
+    try:
+        refuse_what_cannot_fit(request, info, who="acme 'm'")
+    except errors.ContextOverflow:
+        return True
+    return False
+
+
+def pieces(text: str) -> list[str]:
+    """Cut *text* as ``o200k_base`` does before it looks for tokens, and no finer."""
+    return re.findall(r"[^\r\n\w]?[^\W\d_\u0301]*[\u0301'\w]+| ?[^\s\w]+[\r\n/]*|\s+", text)
+
+
+@given(_LETTERS)
+def test_words_are_no_more_than_the_pieces(text: str) -> None:
+    """With OpenAI's encodings, the bound is never above the pieces that tokens stay within."""
+    request = gp.Request(text or "x")
+    assert least_tokens(request, WORDS) <= len(pieces(text or "x"))
+
+
+@given(_LETTERS, _LETTERS, st.sampled_from([UNKNOWN, WORDS]))
+def test_the_bound_grows_with_the_text(one: str, other: str, info: gp.ModelInfo) -> None:
+    """More text has no lower bound, and a turn more adds no more than its own."""
+    alone = least_tokens(gp.Request(one or "x"), info)
+    both = least_tokens(
+        gp.Request([gp.Message("user", one or "x"), gp.Message("user", other or "x")]), info
+    )
+    assert alone <= both <= alone + least_tokens(gp.Request(other or "x"), info) + 1
+
+
+@given(st.integers(0, 300), st.sampled_from(["", " ", "\n", "-", "=", "\u200b", "🙂"]))
+def test_an_unknown_tokenizer_gets_the_benefit_of_the_doubt(tokens: int, sign: str) -> None:
+    """Only letters and digits count, each 128 as one token, however many signs are around."""
+    text = sign * 5 + "a" * (tokens * LONGEST) + sign * 10_000
+    assert least_tokens(gp.Request(text or "x"), UNKNOWN) == tokens
+    assert refused(gp.Request(text or "x"), UNKNOWN) == (tokens > 100)
+
+
+@pytest.mark.parametrize(("words", "too_many"), [(100, False), (101, True)])
+def test_words_at_the_limit(words: int, too_many: bool) -> None:
+    """With a known encoding, a prompt is refused from the first word above the limit on."""
+    assert refused(gp.Request("word " * words), WORDS) == too_many
+
+
+@pytest.mark.parametrize("info", [UNKNOWN, WORDS], ids=lambda info: str(info.tokenizer))
+def test_all_texts_count_and_nothing_else(info: gp.ModelInfo) -> None:
+    """System, turns, tool calls and results count; images and tools count as nothing."""
+    text = "word " * 40 if info is WORDS else "a" * 40 * LONGEST
+    turns = [
+        gp.Message("user", [Text(text), Image(data=b"x" * 100_000, media_type="image/png")]),
+        gp.Message("assistant", [ToolCall("f", "{}", id="1")]),
+        gp.Message("tool", [ToolResult(text, call_id="1", name="f")]),
+    ]
+    assert not refused(gp.Request(turns), info)
+    assert refused(gp.Request(turns, system=text), info)
+
+
+def test_what_a_server_may_leave_out_does_not_count() -> None:
+    """Earlier reasoning counts as nothing, and with ``extra``, which may cut it, no prompt does."""
+    text = "word " * 101
+    thought = gp.Message("assistant", [Reasoning(text, signature=text), Text("so be it")])
+    turns = [gp.Message("user", "hello"), thought, gp.Message("user", "go on")]
+    assert not refused(gp.Request(turns), WORDS)
+    assert refused(gp.Request(text), WORDS)
+    assert not refused(gp.Request(text, extra={"truncation": "auto"}), WORDS)
+
+
+def test_the_error_says_what_to_do() -> None:
+    """It names the model, the limit, its date, the count and what to do, and is permanent."""
+    request = gp.Request("a" * 200 * LONGEST)
+    with pytest.raises(errors.ContextOverflow) as caught:
+        refuse_what_cannot_fit(request, UNKNOWN, who="openai 'acme'")
+    assert str(caught.value) == (
+        "openai 'acme': the prompt has 200 tokens or more, and the model reads 100 (as of "
+        "2026-11-26); shorten it, use a model that reads more, or, if the limit is another by now, "
+        "say so: context_window= or catalogue="
+    )
+    assert isinstance(caught.value, errors.Permanent)
+
+
+def test_the_input_limit_counts_where_it_is_lower() -> None:
+    """A model that reads less than its window refuses by what it reads."""
+    info = gp.ModelInfo(model="m", context_window=100, max_input_tokens=50, tokenizer="cl100k_base")
+    assert refused(gp.Request("word " * 51), info)
+    assert not refused(gp.Request("word " * 50), info)
+
+
+def test_an_unknown_limit_refuses_nothing() -> None:
+    """Where no limit is known, nothing is too long, and nothing is counted."""
+
+    def never(request: gp.Request, info: gp.ModelInfo) -> int:
+        raise AssertionError
+
+    info = gp.ModelInfo(model="m")
+    request = gp.Request("word " * 10_000, max_output_tokens=10**9)
+    refuse_what_cannot_fit(request, info, never, who="m")
+
+
+@pytest.mark.parametrize("count", [None, 99, 100, 101])
+def test_a_counter_decides(count: int | None) -> None:
+    """An exact counter counts all that has more characters than the limit has tokens."""
+    asked: list[int] = []
+
+    def counter(request: gp.Request, info: gp.ModelInfo) -> int | None:
+        asked.append(len(request.prompt))
+        return count
+
+    refuse_what_cannot_fit(gp.Request("a" * 100), UNKNOWN, counter, who="m")
+    assert asked == []
+    too_many = count is not None and count > 100
+    try:
+        refuse_what_cannot_fit(gp.Request("a" * 101), UNKNOWN, counter, who="m")
+    except errors.ContextOverflow as error:
+        assert too_many
+        assert f"has {count} tokens" in str(error)
+    else:
+        assert not too_many
+    assert asked == [101]
+
+
+@pytest.mark.parametrize("asked", [None, 1, 50, 51])
+def test_more_output_than_there_is(asked: int | None) -> None:
+    """An output limit above the model's own is an `InvalidRequest` that names both."""
+    info = gp.ModelInfo(model="acme", max_output_tokens=50)
+    request = gp.Request("hello", max_output_tokens=asked)
+    if asked == 51:
+        with pytest.raises(errors.InvalidRequest, match="max_output_tokens=51 is more than the 50"):
+            refuse_what_cannot_fit(request, info, who="m")
+    else:
+        refuse_what_cannot_fit(request, info, who="m")
