@@ -77,7 +77,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_run_journal",
             ),
             *("pipeline", "report", "_carrier", "_handoff", "_histogram", "_runner"),
-            *("_signals", "_tally", "_turnstile", "money", "resilience"),
+            *("_signals", "_space", "_tally", "_turnstile", "money", "resilience"),
         }
     ),
     frozenset({"journals", "providers", "sources", "sinks", "stores", "telemetry", "plugins"}),

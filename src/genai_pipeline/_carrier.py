@@ -14,12 +14,14 @@ import attrs
 from genai_pipeline._chain import Chain
 from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._paid import CallRecorder
+from genai_pipeline._space import Space, is_full
 from genai_pipeline._tally import Tally
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import (
     DeadlineExceeded,
     Rejected,
     Stopped,
+    StorageFull,
     Systemic,
     classify,
 )
@@ -72,6 +74,9 @@ class Carrier:
     dead_letters: Sink[DeadLetter] | None
     record_timeout: float | None
     ordered: bool
+    space: Space | None
+    """Where to wait when a disk is full; `None` to stop."""
+
     silent: bool
     """Whether nobody listens to what becomes of each record."""
 
@@ -135,17 +140,19 @@ class Carrier:
             if walk.marks:
                 outputs = [record.with_attributes(**walk.marks) for record in outputs]
             began = self.clock.now() if walk.timed else 0.0
+            if self.record_timeout is not None:
+                walk.unwritten = dict(enumerate(outputs))
             if len(outputs) == 1:
                 try:
                     await self.sink(outputs[0])
                 except Rejected as rejection:
                     await self.engine.park(rejection, "sink", walk)
-                    await self._put(walk, outputs[0])
-            elif self.ordered:
-                for record in outputs:
-                    await self._put(walk, record)
+                    await self._put(walk, walk.unwritten or {0: outputs[0]}, 0)
+                except (OSError, StorageFull) as error:
+                    left = walk.unwritten or {0: outputs[0]}
+                    await self._put_with_space(walk, left, 0, error)
             else:
-                await for_each(outputs, partial(self._put, walk), at_once=FAN_OUT)
+                await self._put_all(walk, walk.unwritten or dict(enumerate(outputs)))
             if walk.timed:
                 self._note_sink(self.clock.now() - began - walk.waited_for_turn)
         except Exception as error:  # noqa: BLE001 - an error is a way to end
@@ -157,18 +164,58 @@ class Carrier:
         fate: Fate | None = None
         with self.clock.cancel_at(walk.deadline):
             fate = await self._begin_work(walk)
+        if fate is None and walk.unwritten is not None and self._lacked_space():
+            # Its time was up for want of space, of which it is not to die, nor those behind it.
+            fate = await self._write_on(walk, walk.unwritten)
         if fate is None:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
         return fate
 
-    async def _put(self, walk: Walk, record: Record[Any]) -> None:
+    def _lacked_space(self) -> bool:
+        timeout = self.record_timeout
+        if self.space is None or timeout is None:
+            return False
+        return self.space.lacked_since(self.clock.now() - timeout)
+
+    async def _write_on(self, walk: Walk, left: dict[int, Record[Any]]) -> Fate:
+        try:
+            await self._put_all(walk, left)
+        except Exception as error:  # noqa: BLE001 - an error is a way to end
+            walk.failed_in("sink", error)
+            return error
+        return "written"
+
+    async def _put_all(self, walk: Walk, left: dict[int, Record[Any]]) -> None:
+        """Write what is *left*, of which what is written is taken out."""
+        if self.ordered:
+            for number in [*left]:
+                await self._put(walk, left, number)
+        else:
+            await for_each([*left], partial(self._put, walk, left), at_once=FAN_OUT)
+
+    async def _put(self, walk: Walk, left: dict[int, Record[Any]], number: int) -> None:
+        try:
+            await self._try_to_put(walk, left, number)
+        except (OSError, StorageFull) as error:
+            await self._put_with_space(walk, left, number, error)
+
+    async def _try_to_put(self, walk: Walk, left: dict[int, Record[Any]], number: int) -> None:
         while True:
             try:
-                await self.sink(record)
+                await self.sink(left[number])
             except Rejected as rejection:
                 await self.engine.park(rejection, "sink", walk)
             else:
+                del left[number]
                 return
+
+    async def _put_with_space(
+        self, walk: Walk, left: dict[int, Record[Any]], number: int, error: Exception
+    ) -> None:
+        """Write one when there is space, which *error* said there was none for."""
+        if self.space is None or not is_full(error):
+            raise error
+        await self.space.write(partial(self._try_to_put, walk, left, number), walk, error)
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:  # noqa: ARG002 - see the subclass
         """Note how the groups that *walk* carries have ended; answer the end of *walk*."""
@@ -222,12 +269,23 @@ class Carrier:
             await self._end_without_letter(delivery, walk, error, began)
             return
         try:
-            await self.dead_letters(self._dead_letter(walk, error, began))
+            await self._put_letter(walk, self._dead_letter(walk, error, began))
+        except Stopped:
+            await self._settle(delivery, walk, "handed_back", error, began)
         except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
             self.engine.fail(failure, stop="the dead letters cannot be written")
             await self._settle(delivery, walk, "handed_back", error, began)
         else:
             await self._settle(delivery, walk, "dead", error, began)
+
+    async def _put_letter(self, walk: Walk, letter: Record[DeadLetter]) -> None:
+        assert self.dead_letters is not None
+        try:
+            await self.dead_letters(letter)
+        except (OSError, StorageFull) as error:
+            if self.space is None or not is_full(error):
+                raise
+            await self.space.write(partial(self.dead_letters, letter), walk, error)
 
     async def _end_without_letter(
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float

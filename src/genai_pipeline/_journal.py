@@ -282,7 +282,8 @@ class Journal(Protocol):
     in between; but `end_run`, `end_call` and `end_item` are shielded: once asked, they write
     although the task is cancelled, and answer, within a minute or so. Methods may be called
     concurrently; what is asked for together is committed together. Proved by
-    `testing.JournalContract`.
+    `testing.JournalContract`. One that also has ``async tell(run, waits_for)`` is told what a run
+    waits for, as space for its sink, and `None` when it waits no more.
 
     On entering, what an earlier owner left is put in order: its calls under way become
     ``unknown`` at their whole hold, its claimed records ``ready``, each with one crash more if

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -27,7 +28,7 @@ from genai_pipeline._paid import StageMark
 from genai_pipeline._table_sinks import tables_of
 from genai_pipeline._versions import fingerprint_of
 from genai_pipeline.clock import Clock
-from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped
+from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped, StorageFailed
 from genai_pipeline.events import emit
 from genai_pipeline.money import Budgets, PriceBook
 
@@ -201,6 +202,13 @@ class RunJournal:
         if of_this_run:
             self.charged += settled.charged - call.hold
         self._lines.freed(settled.spent)
+
+    async def tell(self, waits_for: str | None) -> None:
+        """Let others see in the journal's status what the run waits for, where it has one."""
+        tell = getattr(self.journal, "tell", None)
+        if tell is not None:
+            with suppress(StorageFailed):  # no more than words
+                await tell(self.number, waits_for)
 
     def stop(self) -> None:
         """Let those who wait for money look again, and find that the run stops."""

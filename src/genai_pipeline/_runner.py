@@ -23,7 +23,8 @@ from genai_pipeline._lost_calls import require_reconcilable
 from genai_pipeline._order import is_ordered
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._signals import received_signals
-from genai_pipeline._tally import Tally
+from genai_pipeline._space import Space
+from genai_pipeline._tally import Tally, run_ended
 from genai_pipeline._turnstile import Turnstile
 from genai_pipeline.errors import (
     DeadlineExceeded,
@@ -34,7 +35,6 @@ from genai_pipeline.errors import (
 )
 from genai_pipeline.events import (
     RecordWaited,
-    RunEnded,
     RunStarted,
     SourceFailed,
     StopRequested,
@@ -82,6 +82,7 @@ class Runner:
         )
         self._finished: Finished | None = None
         self._isolation: Isolation | None = None
+        self._space = self._make_space(pipeline)
         self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
@@ -95,6 +96,12 @@ class Runner:
         self._reading = anyio.CancelScope()
         self._work: anyio.abc.TaskGroup
 
+    def _make_space(self, pipeline: Pipeline[Any, Any]) -> Space | None:
+        waits = "stop" if self._journal is None else "wait"
+        if (pipeline.on_full_disk or waits) == "stop":
+            return None
+        return Space(clock=self.clock, park=self.park, journal=self._journal)
+
     def _make_carrier(self, pipeline: Pipeline[Any, Any]) -> Carrier:
         options: dict[str, Any] = {
             "engine": self,
@@ -106,6 +113,7 @@ class Runner:
             "dead_letters": pipeline.dead_letters,
             "record_timeout": pipeline.record_timeout,
             "ordered": self._turnstile is not None,
+            "space": self._space,
         }
         if self._journal is None:
             return Carrier(**options)
@@ -131,7 +139,7 @@ class Runner:
                 await self._live()
             finally:
                 report = self._closed_at = self.report()
-                emit(_ended(report))
+                emit(run_ended(report))
         report.check()
         if self._errors:
             raise RunFailed(_summary(self._errors), self._errors, report)
@@ -157,6 +165,8 @@ class Runner:
             self._reading.cancel()
             if self._journal is not None:
                 self._journal.stop()
+            if self._space is not None:
+                self._space.give_up()
 
     # What walks and the carrier ask.
 
@@ -172,9 +182,11 @@ class Runner:
             ) from rejection
         self._tally.rejections += 1
         emit(RecordWaited(key=walk.record.key, stage=stage, seconds=seconds, error=rejection))
-        with self.clock.cancel_at(began + seconds):
-            await self._stopping.wait()
-        self._tally.park(rejection.waits_for, self.clock.now() - began)
+        try:
+            with self.clock.cancel_at(began + seconds):
+                await self._stopping.wait()
+        finally:
+            self._tally.park(rejection.waits_for, self.clock.now() - began)
         self._raise_if_stopping(rejection)
 
     def _raise_if_stopping(self, rejection: Rejected) -> None:
@@ -374,10 +386,14 @@ class Runner:
         self._work.start_soon(self._worker)
 
     async def _worker(self) -> None:
-        handoff, carry = self._handoff, self._carrier.carry
+        handoff, carry, space = self._handoff, self._carrier.carry, self._space
         handoff.begun()
         while await handoff.wait_for_item():
-            while (delivery := handoff.take()) is not None:
+            while True:
+                if space is not None and space.lacking:
+                    await space.wait()
+                if (delivery := handoff.take()) is None:
+                    break
                 self._taken += 1
                 try:
                     await carry(delivery, self._taken - 1)
@@ -392,18 +408,6 @@ async def _close(deliveries: AsyncIterator[Any]) -> None:
     if close is not None:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
             await close()
-
-
-def _ended(report: Report) -> RunEnded:
-    return RunEnded(
-        read=report.read,
-        written=report.written,
-        filtered=report.filtered,
-        dead=report.dead,
-        handed_back=report.handed_back,
-        skipped=report.skipped,
-        seconds=report.elapsed,
-    )
 
 
 def _summary(errors: Sequence[Exception]) -> str:

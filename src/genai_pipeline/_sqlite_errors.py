@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genai_pipeline.errors import StorageFailed, Transient
+from genai_pipeline.errors import StorageFailed, StorageFull, Transient
 
 __all__ = ["storage_errors"]
 
@@ -37,7 +37,12 @@ def storage_errors(path: Path) -> Iterator[None]:
                 "beside it that end in -wal and -shm, and a new one is made"
             ) from error
         mend = _MENDS.get(code)
-        raise StorageFailed(f"{path}: {error}" + (f"; {mend}" if mend else "")) from error
+        told = f"{path}: {error}" + (f"; {mend}" if mend else "")
+        if code == sqlite3.SQLITE_FULL:
+            full = StorageFull(told)
+            full.path = str(path)
+            raise full from error
+        raise StorageFailed(told) from error
     except OSError as error:
         raise StorageFailed(
             f"cannot make {path}: {error.strerror or error}; give a path in a folder that exists "

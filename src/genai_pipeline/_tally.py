@@ -19,11 +19,12 @@ from genai_pipeline.events import (
     LevelAnswered,
     Outcome,
     PolicyWaited,
+    RunEnded,
 )
 from genai_pipeline.money import from_nano
 from genai_pipeline.report import Limit, Report, StageReport
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "run_ended"]
 
 # Above this many records a second only one record in sixteen is timed, and counts as sixteen.
 _FAST = 5000
@@ -212,6 +213,19 @@ class Tally:
             return "source"
         sink = self.histograms.get("sink")
         return "sink" if sink and sink.total > _BUSY_SHARE * self.carried else "workers"
+
+
+def run_ended(report: Report) -> RunEnded:
+    """Answer the event that tells *report*."""
+    return RunEnded(
+        read=report.read,
+        written=report.written,
+        filtered=report.filtered,
+        dead=report.dead,
+        handed_back=report.handed_back,
+        skipped=report.skipped,
+        seconds=report.elapsed,
+    )
 
 
 def _stage_report(name: str, histogram: Histogram) -> StageReport:

@@ -30,6 +30,7 @@ Every error this library raises, classified by *who must act*.
     │   ├── QuotaExhausted       the money or quota at the vendor is used up
     │   ├── BudgetExhausted      a call could cost more than a hard budget has left
     │   ├── StorageFailed        a disk is full, read-only or failing
+    │   │   └── StorageFull          a disk or a quota is full, and all else is well
     │   ├── TooManyFailures      more records failed than ``max_failures`` allows
     │   └── ConfigurationError   an option or a combination of options is wrong
     ├── AccountingError      the counts of a run do not add up: a bug of this library
@@ -77,6 +78,7 @@ __all__ = [
     "Rejected",
     "Stopped",
     "StorageFailed",
+    "StorageFull",
     "StreamInterrupted",
     "Systemic",
     "Throttled",
@@ -91,11 +93,7 @@ Category: TypeAlias = Literal["transient", "permanent", "system", "data"]
 
 
 class PipelineError(Exception):
-    """
-    The root of everything this library raises on purpose.
-
-    Survives `pickle`, so that it crosses process borders with all its fields.
-    """
+    """The root of all that this library raises on purpose; survives `pickle`, with its fields."""
 
     category: ClassVar[Category] = "permanent"
 
@@ -279,11 +277,7 @@ class ContextOverflow(InvalidRequest):
 
 
 class Truncated(Permanent):
-    """
-    Raised when an answer was cut at the output limit, where a whole one is needed.
-
-    *partial* is the text that arrived.
-    """
+    """Raised when an answer was cut at the output limit; *partial* is the text that arrived."""
 
     def __init__(self, message: str = "", *, partial: str = "") -> None:
         super().__init__(message)
@@ -291,11 +285,7 @@ class Truncated(Permanent):
 
 
 class Refused(Permanent):
-    """
-    Raised when the model or its content filter declined to answer.
-
-    *explanation* is what the provider said about it.
-    """
+    """Raised when the model or its filter declined; *explanation* is what the provider said."""
 
     def __init__(self, message: str = "", *, explanation: str = "") -> None:
         super().__init__(message)
@@ -367,6 +357,13 @@ class BudgetExhausted(Systemic):
 
 class StorageFailed(Systemic):
     """Raised when a disk is full, read-only or failing."""
+
+
+class StorageFull(StorageFailed):
+    """Raised when a disk or quota is full, and a pipeline may wait, see its ``on_full_disk``."""
+
+    path: str = ""
+    """What could not be written, if it is known."""
 
 
 class TooManyFailures(Systemic):

@@ -21,6 +21,8 @@ __all__ = [
     "AnswerMended",
     "CallFinished",
     "CallReconciled",
+    "DiskFilled",
+    "DiskFreed",
     "Event",
     "IsolationFailed",
     "LevelAnswered",
@@ -123,6 +125,27 @@ class IsolationFailed(Event):
 
     key: str
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class DiskFilled(Event):
+    """
+    The disk of a sink is full: its records wait for space, with their answers, and none is begun.
+
+    *path* is what could not be written. See ``on_full_disk`` of `Pipeline`.
+    """
+
+    path: str
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class DiskFreed(Event):
+    """There is space again, all that waited for it is written, and the run goes on."""
+
+    path: str
+    seconds: float
+    """For how long there was none."""
 
 
 @attrs.frozen(kw_only=True)

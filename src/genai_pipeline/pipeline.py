@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from signal import SIGINT, SIGTERM, Signals
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import attrs
 
@@ -129,6 +129,15 @@ class Pipeline(Generic[A, B]):
         default=None, validator=_options.optional(_options.positive)
     )
     """Seconds the whole run may take; then what is in flight is handed back at once."""
+
+    on_full_disk: Literal["wait", "stop"] | None = attrs.field(
+        default=None, validator=_options.optional(_options.one_of("wait", "stop"))
+    )
+    """
+    What to do when the disk of the sink, or of the dead letters, is full: ``wait`` for space, with
+    the answers in hand, or ``stop``. `None` waits with a *journal*, and stops without one. A record
+    that waits is not limited by *record_timeout* any more.
+    """
 
     stop_signals: Sequence[Signals] = (SIGINT, SIGTERM)
     """

@@ -157,6 +157,9 @@ class Walk:
 
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None
+    unwritten: dict[int, Record[Any]] | None = None
+    """What a record with a limit to its time became, once known, and is not written yet."""
+
     ended: bool = False
     _failed: tuple[BaseException, str] | None = None
 

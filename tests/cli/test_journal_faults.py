@@ -40,8 +40,7 @@ async def test_in_use(tmp_path: Path) -> None:
 
 def test_a_log_that_was_cut(tmp_path: Path) -> None:
     """A journal that lacks commits which were durable is exit code 74, and buys nothing again."""
-    # So slowly that the number of commits is told beside the file meanwhile.
-    killed(tmp_path, SLOWLY="0.5")
+    killed(tmp_path)
     log = tmp_path / "run.db-wal"
     log.write_bytes(log.read_bytes()[: log.stat().st_size // 10])
     before = bill(tmp_path)

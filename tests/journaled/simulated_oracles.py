@@ -21,7 +21,10 @@ async def look_back(world: World, journal: Any) -> None:
     claims = await journal.past_calls(world.keys, "pipeline")
     for key in world.keys:
         claim, ends = claims.get(key), world.ends.get(key, [])
-        if claim is None or ends != [claim.state]:
+        if key in world.erasures.keys:
+            if claim is not None and (claim.state != "filtered" or claim.calls):
+                world.wrong(f"O10: {key} was erased, and the journal has {claim}")
+        elif claim is None or ends != [claim.state]:
             world.wrong(f"O1: {key} ended {ends}, and the journal has {claim}")
         else:
             _look_at_faults(world, key, claim)
@@ -81,14 +84,16 @@ def _look_at_faults(world: World, key: str, claim: Claim) -> None:
 
 
 def _look_at_groups(world: World) -> None:
+    again = world.erasures.regathered
     members: dict[str, list[int]] = {}
     for prompt in world.prompts:
         stage, numbers = prompt.rpartition(" ")[0].split(" ", 1)
-        members.setdefault(stage, []).extend(json.loads(numbers))
+        members.setdefault(stage.partition("~")[0], []).extend(json.loads(numbers))
     if any(len(numbers) != len(set(numbers)) for numbers in members.values()):
         world.wrong("O6: somebody was gathered anew after a call for his group was paid")
     written = [number for value in world.sink.values() for number in value]
-    if len(written) != len(set(written)):
+    once = [number for number in written if number not in again]
+    if len(once) != len(set(once)):
         world.wrong("O6: somebody was written in two groups")
     ended = {int(key) for key, ends in world.ends.items() if ends in (["done"], ["filtered"])}
     if not ended <= set(written):

@@ -52,6 +52,12 @@ class WorldPlan:
     reconciles: bool = False
     """Whether the model is asked for calls whose answers were lost."""
 
+    subjects: int = 0
+    """Whose data the records are, in turn; 0 for nobody's."""
+
+    erasures: tuple[tuple[int, int], ...] = ()
+    """Before the nth process, or when all has ended, which subject is erased."""
+
     @property
     def gathers(self) -> bool:
         """Whether several records become one."""
@@ -64,7 +70,7 @@ def draw(source: random.Random) -> WorldPlan:
     records = source.randint(1, 5)
     in_file = source.random() < 0.5
     faults = tuple(_fault(source, shape, in_file) for _ in range(source.randint(0, 4)))
-    return WorldPlan(
+    plan = WorldPlan(
         seed=source.randrange(1 << 32),
         shape=shape,
         records=records,
@@ -78,6 +84,19 @@ def draw(source: random.Random) -> WorldPlan:
         faults=faults,
         reconciles=source.random() < 0.3,
     )
+    return plan if source.random() < 0.7 else _with_subjects(plan, source)
+
+
+def _with_subjects(plan: WorldPlan, source: random.Random) -> WorldPlan:
+    subjects = source.randint(1, 3)
+    erasures = tuple(
+        (source.randint(0, 3), source.randrange(subjects)) for _ in range(source.randint(0, 2))
+    )
+    kinds = ("death", "death after", "disk", *(("power cut",) * 3 if plan.in_file else ()))
+    faults = plan.faults
+    if erasures and source.random() < 0.5:
+        faults = (*faults, Fault("erase", source.randint(1, 2), source.choice(kinds)))
+    return attrs.evolve(plan, subjects=subjects, erasures=erasures, faults=faults)
 
 
 def _fault(source: random.Random, shape: str, in_file: bool) -> Fault:

@@ -144,16 +144,17 @@ class JournalPort:
             await self.life.inner.__aexit__(None, None, None)
 
     def __getattr__(self, name: str) -> Any:
-        async def ask(*given: Any) -> Any:
-            return await self.life.use(name, lambda: getattr(self.life.inner, name)(*given))
+        async def ask(*given: Any, **named: Any) -> Any:
+            method = getattr(self.life.inner, name)
+            return await self.life.use(name, lambda: method(*given, **named))
 
         return ask
 
-    async def claim(self, run: int, key: str, /) -> Claim:
+    async def claim(self, run: int, key: str, /, **subject: str) -> Claim:
         life = self.life
 
         async def work() -> Claim:
-            claim: Claim = await life.inner.claim(run, key)
+            claim: Claim = await life.inner.claim(run, key, **subject)
             life.world.items[claim.item] = key
             if claim.state == "claimed":
                 if claim.item in life.carried:
@@ -233,7 +234,8 @@ class QueuePort:
             if key in world.settled:
                 world.saw("delivered again after its end")
             world.tell("deliver", key)
-            yield gp.Delivery(gp.Record([int(key)], key), self._settler(key))
+            record = gp.Record([int(key)], key, world.attributes(int(key)))
+            yield gp.Delivery(record, self._settler(key))
 
     def _settler(self, key: str) -> Any:
         async def settle(error: Exception | None) -> None:

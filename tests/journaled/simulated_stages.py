@@ -61,7 +61,7 @@ def _asking(life: Life) -> Callable[[str, list[int], int], Awaitable[None]]:
 
     async def ask(name: str, value: list[int], times: int) -> None:
         for ordinal in range(times):
-            prompt = f"{name} {json.dumps(value)} {ordinal}"
+            prompt = f"{name}{world.canaries(value)} {json.dumps(value)} {ordinal}"
             answer = await model(gp.Request(prompt, max_output_tokens=4))
             life.check()
             if answer.attributes.get("replayed"):

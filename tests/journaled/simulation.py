@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from genai_pipeline._journal import NANO, ItemEnd
 from genai_pipeline.journals import Memory
 from tests.journals.disk import Disk
 
+from .simulated_erasures import ErasurePort
 from .simulated_oracles import look_back
 from .simulated_plan import WorldPlan
 from .simulated_ports import PRICES, Dead, JournalPort, Life, QueuePort, TrioClock
@@ -31,6 +32,7 @@ from .simulated_stages import stage_of
 __all__ = ["World", "simulate"]
 
 _LONG = 5000.0
+_ALL = 1 << 10
 
 
 @attrs.define(eq=False)
@@ -51,6 +53,9 @@ class World:
     seen: Counter[str] = attrs.field(factory=Counter)
     uses: Counter[str] = attrs.field(factory=Counter)
     calm: bool = False
+    erasures: ErasurePort = attrs.field(
+        default=attrs.Factory(lambda self: ErasurePort(self), takes_self=True)
+    )
 
     settled: set[str] = attrs.field(factory=set)
     items: dict[bytes, str] = attrs.field(factory=dict)
@@ -80,6 +85,17 @@ class World:
     def keys(self) -> list[str]:
         """The keys of the records."""
         return [str(number) for number in range(self.plan.records)]
+
+    def attributes(self, number: int) -> dict[str, str]:
+        """Answer what tells whose data a record is."""
+        subjects = self.plan.subjects
+        return {"customer": self.erasures.name(number % subjects)} if subjects else {}
+
+    def canaries(self, numbers: Iterable[int]) -> str:
+        """Answer what is in all that is asked and answered for records which are somebody's."""
+        if not self.plan.subjects:
+            return ""
+        return "".join(f"~{self.erasures.canary(number)}" for number in numbers if number < 100)
 
     # What happens.
 
@@ -263,6 +279,8 @@ class World:
         async def sink(record: gp.Record[Any]) -> None:
             async def work() -> None:
                 await checkpoint()
+                if self.erasures.allows(record.value):
+                    self.sink[record.key] = record.value
                 if self.sink.setdefault(record.key, record.value) != record.value:
                     self.wrong(f"O6: a repeat of {record.key} brought something else")
 
@@ -283,6 +301,7 @@ class World:
             clock=self.clock,
             journal=journal,
             stop_signals=(),
+            subject="customer" if self.plan.subjects else None,
             **budgeted,
         )
         self.tell("birth")
@@ -349,13 +368,15 @@ class World:
     async def run(self) -> None:
         """Run processes until every record has ended; then one more, which must do nothing."""
         self.cap = self.plan.cap or 0
-        for _ in range(len(self.plan.faults) + 12):
+        for number in range(len(self.plan.faults) + 12):
+            await self.erasures.before(number)
             if self.settled == set(self.keys):
                 break
             await self.live()
         else:
             self.wrong("O9: faults are over, and records have not ended")
         self.calm = True
+        await self.erasures.before(_ALL)
         bill = self.money
         report = await self.live(again=True)
         if report is None or (report.skipped, report.calls) != (self.plan.records, 0):

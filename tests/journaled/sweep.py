@@ -30,6 +30,8 @@ POINTS = (
     *("power cut at a write", "power cut at a sync", "power cut while it was written"),
     *("a call of unknown outcome", "replayed", "delivered again after its end"),
     *("answer found of a lost call", "void found of a lost call"),
+    *("erased before its end", "erased after its end", "an erasure that was interrupted"),
+    *("gathered anew, since somebody was erased",),
     *("waited for money", "money used up", "done", "filtered", "dead"),
 )
 """What some world of every sweep of 500 must come to."""

@@ -17,7 +17,7 @@ from genai_pipeline._ledger import Change
 from genai_pipeline._lives import Life
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._run_journal import RunJournal
-from genai_pipeline.journals import Sqlite, _book, _recovery
+from genai_pipeline.journals import Sqlite, _book, _erase, _recovery
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._sql_rows import EndedRows, put_rows
 
@@ -224,6 +224,28 @@ def write_rows_of_lists_with_records(patch: Patch) -> None:
     patch.setattr(PendingRows, "of_record", lambda self, _: self._in_tables(self._rows.values()))
 
 
+def leave_what_was_dropped(patch: Patch) -> None:
+    """Drop the rows of who is erased, and leave them in pages and log."""
+    patch.setattr(_erase, "clean", lambda _: None)
+
+
+def erase_neighbours(patch: Patch) -> None:
+    """Erase the records of all subjects, when it is to be one."""
+    real = _erase._items
+
+    def items(tables: Any, owner: int) -> tuple[list[bytes], list[bytes]]:
+        records, groups = real(tables, owner)
+        others = tables.all("SELECT item FROM item WHERE latest AND owner <> ?", owner)
+        return [*records, *(row[0] for row in others)], groups
+
+    patch.setattr(_erase, "_items", items)
+
+
+def forget_who_was_erased(patch: Patch) -> None:
+    """Keep no digest by which an erased record is passed by."""
+    patch.setattr(_erase, "tombstone", lambda *_: bytes(14))
+
+
 MUTANTS = [
     write_rows_apart,
     write_rows_of_lists_with_records,
@@ -242,6 +264,9 @@ MUTANTS = [
     end_before_the_sink,
     let_cancellation_through,
     forget_an_unknown_call,
+    leave_what_was_dropped,
+    erase_neighbours,
+    forget_who_was_erased,
 ]
 
 

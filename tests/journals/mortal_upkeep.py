@@ -109,7 +109,7 @@ async def fill(path: Path, folder: Path) -> None:
     await journal.begin_run(run_info())
     for number in range(10):
         key = f"k{number}"
-        await journal.claim(1, key)
+        await journal.claim(1, key, subject="ann" if number % 2 else "bob")
         call = await journal.begin_call(intent(key))
         if number < 8:
             await journal.end_call(call, answered(3000))
@@ -144,6 +144,7 @@ WORKS: dict[str, Work] = {
     "purge": lambda journal: journal.purge(100.0),
     "vacuum": lambda journal: journal.vacuum(),
     "backup": backup,
+    "erase": lambda journal: journal.erase("ann"),
     "redrive": lambda journal: journal.redrive(Selector()),
 }
 

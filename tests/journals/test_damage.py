@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from genai_pipeline._journal_admin import Selector
 from genai_pipeline.errors import ConfigurationError, PipelineError, StorageFailed
-from genai_pipeline.journals import Sqlite, read_status, salvage
+from genai_pipeline.journals import Sqlite, SqliteReader, read_status, salvage
 from genai_pipeline.journals._schema import MIGRATIONS, migrate
 from genai_pipeline.testing import FakeClock
 from tests.journals.script import SCRIPT, answered, ended, intent, item, look, run_info
@@ -40,7 +40,7 @@ async def _filled(path: Path, records: int = 40) -> None:
 def _dead_owner(path: Path, to: Path) -> Path:
     """Copy the files of a journal in use, as ``kill -9`` would leave them."""
     to.mkdir()
-    for suffix in ("", "-wal", ".status"):
+    for suffix in ("", "-wal", ".status", ".mark"):
         shutil.copy(path.with_name(path.name + suffix), to)
     return to / path.name
 
@@ -68,6 +68,7 @@ def test_a_log_that_was_removed_is_told(folder: Path) -> None:
                 async with Sqlite(path, ballast=0):
                     pass
         path.with_name("run.db.status").unlink()
+        path.with_name("run.db.mark").unlink()
         async with Sqlite(path, ballast=0) as journal:
             assert await journal.check() == []
 
@@ -92,6 +93,56 @@ def test_a_log_that_was_cut_is_told(folder: Path) -> None:
         path.write_bytes(main)
         path.with_name("run.db-wal").write_bytes(log)
         path.with_name("run.db.status").write_bytes(status)
+        async with Sqlite(path, ballast=0) as journal:
+            assert (await journal.counts("p"))["ready"] > 0
+
+    _run(check)
+
+
+def test_a_log_that_was_cut_at_once_is_told(folder: Path) -> None:
+    """Wherever the -wal is cut, and however soon, all that was durable is there, or it is told."""
+
+    async def check() -> None:
+        path = folder / "run.db"
+        async with Sqlite(path, writer="inline", ballast=0, clock=FakeClock()) as journal:
+            for step in SCRIPT[:-2]:
+                await step(journal)
+            await journal.end_run(1, "ended", 1.0, {})
+            dead = _dead_owner(path, folder / "dead")
+            status = read_status(path)
+        assert status is not None
+        assert status.commits < 3  # the status alone would not tell
+        whole = {each.name: each.read_bytes() for each in dead.parent.iterdir()}
+        log, chance, told = whole["run.db-wal"], random.Random(5), 0
+        found: Sequence[str] = ()
+        frames = [*range(32, len(log), 4096 + 24)]
+        for end in (0, *frames[::3], *(chance.randrange(len(log)) for _ in range(20)), len(log)):
+            for name, data in whole.items():
+                (dead.parent / name).write_bytes(data[:end] if name == "run.db-wal" else data)
+            async with SqliteReader(dead) as reader:
+                found = await reader.check()
+            if end < len(log):
+                assert "lacks the last" in found[0]
+                with pytest.raises(StorageFailed, match="lacks the last"):
+                    async with Sqlite(dead, writer="inline", ballast=0):
+                        pass
+                told += 1
+        assert list(found) == []
+        async with Sqlite(dead, writer="inline", ballast=0) as journal:
+            assert (await journal.counts("p"))["ready"] > 0
+        assert told > 20
+        assert not dead.with_name("run.db.mark").exists()
+
+    _run(check)
+
+
+@pytest.mark.parametrize("said", [b"", b"torn", bytes(44), bytes(200)])
+def test_a_mark_that_is_torn_says_nothing(folder: Path, said: bytes) -> None:
+    """What a power cut makes of the mark beside a journal is no false alarm."""
+
+    async def check() -> None:
+        path = await _in_use(folder)
+        path.with_name("run.db.mark").write_bytes(said)
         async with Sqlite(path, ballast=0) as journal:
             assert (await journal.counts("p"))["ready"] > 0
 
@@ -142,7 +193,8 @@ def test_flipped_bits_never_change_an_answer(folder: Path) -> None:
             flipped = bytearray(whole)
             flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
             path.write_bytes(flipped)
-            path.with_name("run.db.status").unlink(missing_ok=True)
+            for told_beside in (".status", ".mark"):
+                path.with_name(path.name + told_beside).unlink(missing_ok=True)
             try:
                 async with Sqlite(path, writer="inline", ballast=0) as journal:
                     found_by_check += await journal.check() != []

@@ -43,7 +43,7 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         assert (tmp_path / "run.db.ballast").stat().st_size == 4096
         await journal.backup(tmp_path / "copy.db")
-    names = ["", "-wal", ".ballast", ".lock", ".status"]
+    names = ["", "-wal", ".ballast", ".lock", ".mark", ".status"]
     assert modes == {f"run.db{name}": 0o600 for name in names}
     assert sorted(os.listdir(tmp_path)) == ["copy.db", "run.db", "run.db.status"]
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600

@@ -57,6 +57,7 @@ def _tell_live(options: argparse.Namespace, said: JournalStatus) -> None:
                 "said_at": iso(said.at),
                 "commits": said.commits,
                 "full": said.full,
+                "waits": dict(said.waits),
                 "counts": dict(said.counts),
                 "charged_usd": dollars(said.charged),
                 "budgets": budgets,
@@ -81,6 +82,8 @@ def _live(path: str, said: JournalStatus) -> Iterator[str]:
         yield _line("charged", f"{figures.money(from_nano(said.charged))} since then")
     for name, (spent, reserved, cap) in said.budgets.items():
         yield _line("budget", f"{name}: {_used(spent, reserved, cap)}")
+    for run, what in said.waits.items():
+        yield _line("waits", f"run {run} for {what}")
     if said.full:
         yield _line("disk", "full: no new call is made until there is room")
 

@@ -25,13 +25,14 @@ from genai_pipeline.journals._erase import finish
 from genai_pipeline.journals._faults import is_full, storage_errors, translated
 from genai_pipeline.journals._filesystem import refuse_network
 from genai_pipeline.journals._fork import keep_forever, watch
+from genai_pipeline.journals._mark import Mark, loss_of, mark_path
 from genai_pipeline.journals._operation import Operation
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._recovery import Owner, commits, leave, take_over
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._status import (
     JournalStatus,
-    read_status,
+    Waits,
     status_path,
     write_status,
 )
@@ -64,6 +65,9 @@ class JournalFile:
     _log: Path = attrs.field(
         init=False, default=attrs.Factory(lambda self: Path(f"{self.path}-wal"), takes_self=True)
     )
+    mark: Mark = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Mark(mark_path(self.path)), takes_self=True)
+    )
     lock: OwnerLock = attrs.field(init=False)
     vault: Vault = attrs.field(init=False)
     tables: Tables = attrs.field(init=False)
@@ -77,6 +81,7 @@ class JournalFile:
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     charged: int = attrs.field(default=0, init=False)
     budgets: dict[str, tuple[int, int, int]] = attrs.field(factory=dict, init=False)
+    waits: dict[str, str] = attrs.field(factory=dict, init=False)
     _full_at: int = attrs.field(default=0, init=False)
     """The size of a log that was written back, and begins anew at its beginning."""
 
@@ -104,12 +109,14 @@ class JournalFile:
         _make(self.path)
         if self.path.stat().st_size == 0:  # a new journal; what was said was of another one
             status_path(self.path).unlink(missing_ok=True)
+            mark_path(self.path).unlink(missing_ok=True)
         self.ballast.require()
         self.vault = make_vault(self.codec, self.path, self.connect, _make)
         self.tables = Tables(self._connection(), self.vault)
         try:
             self._take_over()
         except BaseException:
+            self.mark.drop()
             self.vault.close()
             self.tables.connection.close()
             raise
@@ -128,10 +135,14 @@ class JournalFile:
 
     def _take_over(self) -> None:
         found = commits(self.tables)
-        self._check_loss(found)
+        loss = loss_of(self.tables, self.path)
+        if loss is not None:
+            raise StorageFailed(loss)
         self.name = take_over(self.tables, self.owner)
         self.committed = found + 1
         self.tables.commit(self.committed)
+        self.mark.open(self.name)
+        self.mark.tell(self.committed)
         self.tables.remember()
         self._finish_erasing()
 
@@ -147,19 +158,7 @@ class JournalFile:
     def _commit_written(self) -> None:
         self.tables.commit(self.committed + 1)
         self.committed += 1
-
-    def _check_loss(self, found: int) -> None:
-        said = read_status(self.path)
-        row = self.tables.one("SELECT value FROM meta WHERE name = 'journal'")
-        mine = said is not None and row is not None and said.journal == row[0]
-        if said is not None and found < said.commits and (mine or found == 0):
-            raise StorageFailed(
-                f"the journal {self.path} lacks the last {said.commits - found} of "
-                f"{said.commits} commits that were durable: the file {self.path.name}-wal was "
-                "removed or cut, or the journal replaced by an older copy. Put the files back; "
-                f"or, to go on without what is lost, remove {status_path(self.path)}: answers "
-                "among it would be paid for again"
-            )
+        self.mark.tell(self.committed)
 
     def carry_out(self, batch: Sequence[Operation]) -> None:
         """Do all of *batch*, each alone, and make it durable together."""
@@ -215,6 +214,7 @@ class JournalFile:
             return
         commit_together(self.tables, together, self.committed + 1, self.path)
         self.committed, self.failures = self.committed + 1, 0
+        self.mark.tell(self.committed)
         for operation in batch:
             if operation.kind == "alone":
                 do(self.tables, operation, self.path)
@@ -253,6 +253,8 @@ class JournalFile:
         if found != "ok":
             raise StorageFailed(f"the journal {self.path} is damaged: {found}")
         self.committed = commits(self.tables)
+        if not self.full:
+            self.mark.tell(self.committed)
         self.tables.remember()
 
     def give_up(self, batch: Sequence[Operation], error: BaseException) -> None:
@@ -310,6 +312,9 @@ class JournalFile:
             state = "closed" if operation.error is None else "stopped"
             self._close_connection()
         self._tell(state)
+        if state == "closed":
+            self.mark.remove()
+        self.mark.drop()
         self.vault.close()
         self.ballast.drop()
         self.lock.release()
@@ -318,6 +323,7 @@ class JournalFile:
         """Let go of the file as if the process had died: for tests of what a crash leaves."""
         self.stopped = StorageFailed(f"the journal {self.path} has crashed")
         self._close_connection()
+        self.mark.drop()
         self.vault.close()
         self.lock.drop()
 
@@ -326,6 +332,7 @@ class JournalFile:
         self.forked = True
         keep_forever(self.tables.connection)
         self.vault.poison()
+        self.mark.drop()
         self.lock.drop()
 
     def _count(self, batch: Sequence[Operation]) -> None:
@@ -339,6 +346,11 @@ class JournalFile:
                 self.charged += result.charged
                 if result.spent:
                     self.budgets.update(result.spent)
+            elif isinstance(result, Waits):
+                self.waits.pop(str(result.run), None)
+                if result.what is not None:
+                    self.waits[str(result.run)] = result.what
+                self._told = float("-inf")
             elif isinstance(result, Erased):
                 self.budgets.clear()  # some may be named by whose they were
                 self._told = float("-inf")
@@ -357,6 +369,7 @@ class JournalFile:
                 at=self.clock.wall(),
                 commits=self.committed,
                 full=self.full,
+                waits=dict(self.waits) if state == "open" else {},
                 counts=dict(self.counts),
                 charged=self.charged,
                 budgets={self.vault.shown(name): use for name, use in self.budgets.items()},

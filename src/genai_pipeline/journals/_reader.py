@@ -21,6 +21,7 @@ from genai_pipeline.journals._codec import Codec
 from genai_pipeline.journals._connection import Connection
 from genai_pipeline.journals._encryption import Encryption, is_codec, make_vault
 from genai_pipeline.journals._faults import storage_errors
+from genai_pipeline.journals._mark import loss_of
 from genai_pipeline.journals._operation import Kind
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._schema import VERSION, version_of
@@ -229,6 +230,11 @@ class SqliteReader(SqliteKeeper):
     async def vacuum(self) -> None:
         """Raise `ConfigurationError`: the file is only read."""
         raise self._refusal()
+
+    async def check(self) -> Sequence[str]:
+        """Answer what is wrong with the file, and what of it is missing that was durable."""
+        loss = await self._ask(lambda tables: loss_of(tables, self.path), "read")
+        return [*([loss] if loss else []), *await super().check()]
 
     async def counts(self, pipeline: str, /) -> Mapping[ItemState, int]:
         """Answer how many records are in which state."""

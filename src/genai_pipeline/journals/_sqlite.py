@@ -43,6 +43,7 @@ from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
 from genai_pipeline.journals._sql_rows import open_table, size_of
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
+from genai_pipeline.journals._status import Waits
 from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
 
@@ -71,8 +72,8 @@ class Sqlite(SqliteKeeper):
     commit, which is on the disk (``synchronous=FULL``) before anybody is told. Event loops in
     several threads, and several pipelines, may share it; a process forked from this one may not.
 
-    Beside the file lie ``-wal`` (SQLite's), ``.lock``, ``.status`` (see `read_status`) and
-    ``.ballast``; all are readable by this user alone, and all but the status go when it is left.
+    Beside the file lie ``-wal`` (SQLite's), ``.lock``, ``.mark``, ``.status`` (see `read_status`)
+    and ``.ballast``; all are for this user alone, and all but the status go when it is left.
 
     Raises `ConfigurationError` on entering when another process has the file, it is another
     program's or a later version's, or on a network file system; `StorageFailed` when the disk is
@@ -248,6 +249,10 @@ class Sqlite(SqliteKeeper):
         await self._do_surely(
             Operation(lambda tables: records.end_run(tables, run, state, at, counts))
         )
+
+    async def tell(self, run: int, waits_for: str | None, /) -> None:
+        """Tell in the status what *run* waits for; `None` for nothing any more."""
+        await self._ask(lambda _: Waits(run, waits_for), "read")
 
     async def finished(self, pipeline: str, fingerprint: str, /) -> Finished:
         """Answer the keys of records that need not be looked at again."""

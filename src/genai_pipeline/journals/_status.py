@@ -15,7 +15,16 @@ import attrs
 from genai_pipeline.journals._owner import boot_id
 from genai_pipeline.journals._recovery import Owner
 
-__all__ = ["JournalStatus", "read_status", "status_path", "write_status"]
+__all__ = ["JournalStatus", "Waits", "read_status", "status_path", "write_status"]
+
+
+@attrs.frozen
+class Waits:
+    """What a run waits for, to be told in the status."""
+
+    run: int
+    what: str | None
+    """`None` for nothing any more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +46,9 @@ class JournalStatus:
 
     full: bool = False
     """Whether the disk is full, so that no new calls are made."""
+
+    waits: Mapping[str, str] = attrs.field(factory=dict)
+    """What runs wait for, as space for a sink, by their numbers."""
 
     counts: Mapping[str, int] = attrs.field(factory=dict)
     """

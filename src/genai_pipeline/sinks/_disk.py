@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genai_pipeline.errors import StorageFailed
+from genai_pipeline.errors import StorageFailed, StorageFull
 
 __all__ = ["Disk", "storage_errors"]
 
@@ -24,6 +24,8 @@ _MENDS = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 # What a file system answers that does not know such a call at all.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK})
@@ -100,13 +102,20 @@ class Disk:
 
 @contextmanager
 def storage_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StorageFailed` that names the path, the reason and the mend."""
+    """
+    Turn an `OSError` into a `StorageFailed` that names the path, the reason and the mend.
+
+    A full disk is a `StorageFull`.
+    """
     try:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "unknown")
         mend = _MENDS.get(error.errno or 0)
-        raise StorageFailed(
-            f"cannot {doing} {path}: {error.strerror or error} ({name})"
-            + (f"; {mend}" if mend else "")
-        ) from error
+        told = f"cannot {doing} {path}: {error.strerror or error} ({name})"
+        told += f"; {mend}" if mend else ""
+        if error.errno in FULL:
+            full = StorageFull(told)
+            full.path = str(path)
+            raise full from error
+        raise StorageFailed(told) from error

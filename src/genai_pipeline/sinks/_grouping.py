@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Generic, TypeVar
 
 import anyio
@@ -108,11 +109,8 @@ class Grouping(Generic[T]):
 
 def _own(error: Exception) -> Exception:
     """Answer an error for one caller alone, so that tracebacks do not grow into each other."""
-    if isinstance(error, StorageFailed):
-        own: Exception = StorageFailed(*error.args)
-    elif isinstance(error, Transient):
-        own = Transient(*error.args)
-    else:
+    if not isinstance(error, StorageFailed | Transient):
         return error
+    own = copy(error)
     own.__cause__ = error
     return own

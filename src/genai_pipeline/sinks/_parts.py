@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import attrs
 
+from genai_pipeline.errors import StorageFailed, StorageFull
 from genai_pipeline.sinks._disk import storage_errors
 from genai_pipeline.sinks._folder import Folder
 from genai_pipeline.sinks._keys import Entry, Held, entries_in, matching
@@ -51,13 +52,25 @@ class Parts:
             return self._held()
 
     def publish(self, segment: OpenSegment) -> None:
-        """Give *segment* its number; a crash at any point loses and doubles nothing."""
+        """
+        Give *segment* its number; a crash at any point loses and doubles nothing.
+
+        Raises `StorageFull` when it has none yet and may be published later, `StorageFailed` for
+        what cannot be tried again.
+        """
         path = self.folder.path
         with storage_errors("publish a part in", path):
             segment.allow(self.folder.mode)
         segment.sync()
         with storage_errors("publish a part in", path):
             part = self._numbered(segment.lines.path)
+        try:
+            self._finish(segment, part)
+        except StorageFull as error:
+            raise StorageFailed(*error.args) from error
+
+    def _finish(self, segment: OpenSegment, part: Path) -> None:
+        with storage_errors("publish a part in", self.folder.path):
             self.folder.sync()
             # From here on a crash leaves keys without an open segment, which are adopted.
             if segment.keys is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from genai_pipeline.errors import StorageFailed
+from genai_pipeline.errors import StorageFailed, StorageFull
 from genai_pipeline.sinks._keys import Held, Line
 from genai_pipeline.sinks._open_segment import OpenSegment
 from genai_pipeline.sinks._parts import Parts
@@ -57,10 +57,11 @@ class Segments:
         while new:
             file = self._ready()
             room = self.segment - file.records
-            self._append(file, new[:room])
-            new = new[room:]
+            if room > 0:
+                self._append(file, new[:room])
+                new = new[room:]
             if file.records >= self.segment:
-                self._publish()
+                self._publish_or_wait(more=bool(new))
 
     def close(self, *, failed: bool) -> None:  # noqa: ARG002 - what was synced stays in any case
         """Publish what is in the open segment."""
@@ -69,6 +70,14 @@ class Segments:
                 self._publish()
         finally:
             self._let_go()
+
+    def _publish_or_wait(self, *, more: bool) -> None:
+        """Publish; on a full disk, only raise where *more* is to be written after it."""
+        try:
+            self._publish()
+        except StorageFull:
+            if more:
+                raise
 
     def _ready(self) -> OpenSegment:
         if self._broken is not None:
@@ -102,6 +111,8 @@ class Segments:
         else:
             try:
                 self.parts.publish(file)
+            except StorageFull:
+                raise  # its lines are safe, and it is published before the next are written
             except StorageFailed as error:
                 self._broken = (
                     f"{error}; its lines are safe in {file.lines.path} until the next run"
