@@ -21,6 +21,7 @@ from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Bulk, Operation
+from genai_pipeline.journals._sql_ends import EndedItem, end_items
 from genai_pipeline.journals._sql_rows import open_table
 from genai_pipeline.journals._tables import Tables
 from tests.journals.disk import Disk
@@ -50,12 +51,12 @@ def _ended_call(call: int, end: CallEnd) -> calls.EndedCall:
     return calls.EndedCall(call, end, None if end.answer is None else (end.answer.body, None))
 
 
-def _ended_item(key: str, state: Any, left: dict[str, int] | None) -> records.EndedItem:
+def _ended_item(key: str, state: Any, left: dict[str, int] | None) -> EndedItem:
     end = ended(state)
     letter = None if end.letter is None else (end.letter, None)
     # Of each size, the table takes one row.
     rows = [] if left is None else [TableRows(TABLE, tuple((k, k, n) for k, n in left.items()))]
-    return records.EndedItem(item(key), end, letter, rows)
+    return EndedItem(item(key), end, letter, rows)
 
 
 def _several(bulk: Bulk, one: st.SearchStrategy[Any]) -> st.SearchStrategy[Batch]:
@@ -77,7 +78,7 @@ _CALL_ENDS = _several(
     ),
 )
 _ITEM_ENDS = _several(
-    records.end_items,
+    end_items,
     st.builds(
         _ended_item,
         st.sampled_from(_KEYS),
@@ -171,8 +172,8 @@ def test_what_is_erased_is_told_apart_in_a_batch(folder: Path, codec: Encryption
     disk = Disk()
     file = _file(folder, disk, codec)
     before = _claimed(file, {"a": "ann", "b": "bob", "z": None}, begin=True)
-    ends = [records.EndedItem(each.item, ended("done")) for each in before.values()]
-    file.carry_out([Operation(None, bulk=records.end_items, given=each) for each in ends])
+    ends = [EndedItem(each.item, ended("done")) for each in before.values()]
+    file.carry_out([Operation(None, bulk=end_items, given=each) for each in ends])
     file.carry_out([Operation(_erase_ann)])
     assert file.tables.has_erased
     found = _claimed(file, {"a": None, "b": "bob", "c": "ann", "d": None, "e": "eve"})

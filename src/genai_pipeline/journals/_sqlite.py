@@ -41,6 +41,7 @@ from genai_pipeline.journals._desk import Desk, Desks
 from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
+from genai_pipeline.journals._sql_ends import EndedItem, end_items
 from genai_pipeline.journals._sql_rows import open_table, size_of
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
 from genai_pipeline.journals._status import Waits
@@ -339,8 +340,8 @@ class Sqlite(SqliteKeeper):
                 None,
                 tally=f"records.{end.state}",
                 size=(0 if letter is None else len(letter[0])) + (size_of(rows) if rows else 0),
-                bulk=records.end_items,
-                given=records.EndedItem(item, end, letter, rows),
+                bulk=end_items,
+                given=EndedItem(item, end, letter, rows),
             )
         )
 
