@@ -166,7 +166,7 @@ class JournaledCarrier(Carrier):
         self.engine.passed(walk)
         poison = WorkerDied(
             f"poison: the process died {crashes} times while it carried this record"
-            + (", the last time alone" if _recorder_of(walk).apart else "")
+            + ("" if _recorder_of(walk).apart else ", the last time alone")
         )
         await self._end_badly(delivery, walk, poison, self.clock.now())
 
