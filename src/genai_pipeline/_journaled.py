@@ -14,6 +14,7 @@ from genai_pipeline._carrier import Carrier
 from genai_pipeline._encode import encode_json
 from genai_pipeline._isolation import Isolation, Unfit
 from genai_pipeline._journal import Claim, ItemEnd
+from genai_pipeline._journal_tables import PendingRows, TableRows
 from genai_pipeline._paid import CallRecorder, current_recorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
@@ -21,6 +22,7 @@ from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._subjects import Subject, subject_of
 from genai_pipeline.errors import (
     BudgetExhausted,
+    DataError,
     DeadlineExceeded,
     OutcomeUnknown,
     Stopped,
@@ -179,6 +181,7 @@ class JournaledCarrier(Carrier):
     def _begin_work(self, walk: Walk) -> Coroutine[Any, Any, Fate]:
         recorder = _recorder_of(walk)
         recorder.restart()
+        self._expect_rows(walk)
         if current_recorder() is not recorder:  # as where a group's was the last
             set_recorder(recorder)
         return self._work_apart(walk, recorder) if recorder.apart else self._work(walk)
@@ -192,15 +195,36 @@ class JournaledCarrier(Carrier):
         recorder.restart()
         return await self._work(walk)
 
+    def _expect_rows(self, walk: Walk) -> None:
+        """Let what is written from here on be all that the record leaves in tables."""
+        tables = self.journal.tables
+        walk.rows = PendingRows(tables) if tables else None
+
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:
-        groups = {shared.group for shared in walk.carries or () if shared.group is not None}
-        end = self._group_end(walk, fate) if groups else None
-        if end is not None:
-            for group in groups:
+        # The latest first: while it has no end, what it was made of is asked for again.
+        groups = dict.fromkeys(shared.group for shared in reversed(walk.carries or ()))
+        for group in groups:
+            if group is not None:
                 try:
-                    await self.journal.end_item(group, end)
+                    fate = await self._close_group(group, walk, fate)
                 except Exception as error:  # noqa: BLE001 - a way to end
                     return error
+        return fate
+
+    async def _close_group(self, group: bytes, walk: Walk, fate: Fate) -> Fate:
+        end = self._group_end(walk, fate)
+        if end is None:
+            return fate
+        if isinstance(fate, Exception):
+            self._expect_rows(walk)  # and so none of what was made before it failed
+        rows = () if walk.rows is None else walk.rows.of_group(group)
+        try:
+            await self.journal.end_item(group, end, rows)
+        except DataError as refusal:
+            if not _any(rows):
+                raise
+            walk.failed_in("sink", refusal)
+            return await self._close_group(group, walk, refusal)
         return fate
 
     def _group_end(self, walk: Walk, fate: Fate) -> ItemEnd | None:
@@ -219,6 +243,13 @@ class JournaledCarrier(Carrier):
         if isinstance(error, OutcomeUnknown):
             self.engine.fail(error, stop=None)
         await super()._end_badly(delivery, walk, error, began)
+
+    async def _bury(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        self._expect_rows(walk)  # the letter's, and none of what failed
+        set_recorder(_recorder_of(walk))
+        await super()._bury(delivery, walk, error, began)
 
     async def _end_without_letter(
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
@@ -240,12 +271,23 @@ class JournaledCarrier(Carrier):
                 letter, message=redacted(letter.message), trace=redacted(letter.trace)
             )
             end = attrs.evolve(end, letter=encode_json(kept).encode())
+        rows = self._rows_of(walk, outcome)
         try:
-            await self.journal.end_item(_recorder_of(walk).item, end)
+            await self.journal.end_item(_recorder_of(walk).item, end, rows)
         except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
+            if isinstance(failure, DataError) and outcome != "dead" and _any(rows):
+                walk.failed_in("sink", failure)
+                await self._end_badly(delivery, walk, failure, began)
+                return
             self.engine.fail(failure, stop=f"the journal cannot be written: {failure}")
             outcome, error = "handed_back", failure
         await super()._settle(delivery, walk, outcome, error, began)
+
+    def _rows_of(self, walk: Walk, outcome: Outcome) -> tuple[TableRows, ...]:
+        """Answer what the record leaves in tables; what is handed back leaves them as they are."""
+        if walk.rows is None or outcome == "handed_back":
+            return ()
+        return walk.rows.of_record([shared.group for shared in walk.carries or () if shared.group])
 
     def _item_end(self, walk: Walk, outcome: Outcome, error: Exception | None) -> ItemEnd:
         info, at = self.journal.info, self.clock.wall()
@@ -281,3 +323,7 @@ def _recorder_of(walk: Walk) -> Recorder:
     recorder = walk.recorder
     assert isinstance(recorder, Recorder)
     return recorder
+
+
+def _any(rows: tuple[TableRows, ...]) -> bool:
+    return any(each.rows for each in rows)

@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio.lowlevel
 
@@ -14,6 +14,7 @@ from genai_pipeline._canonical import PLAIN, canonical, digest, json_copy
 from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer, Settled
 from genai_pipeline._lost_calls import LostCalls, cannot_be_asked, end_of
 from genai_pipeline._paid import (
+    CallName,
     PaidCall,
     Send,
     StageMark,
@@ -24,12 +25,13 @@ from genai_pipeline._paid import (
     set_recorder,
 )
 from genai_pipeline._reconcile import set_call
+from genai_pipeline._replay import require_sendable
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.money import to_nano
 from genai_pipeline.records import Record
 
-__all__ = ["Recorder", "call_key"]
+__all__ = ["Recorder", "call_key", "key_here"]
 
 _LABEL = 100
 _NOWHERE = StageMark("")
@@ -37,7 +39,7 @@ _ANSWERED = ("answered",)
 _UNKNOWN = ("unknown", "partial")
 
 
-def call_key(mark: StageMark, call: PaidCall) -> bytes:
+def call_key(mark: StageMark, call: CallName) -> bytes:
     """
     Answer 16 bytes that stand for the stage with its version, the model and the request.
 
@@ -49,6 +51,12 @@ def call_key(mark: StageMark, call: PaidCall) -> bytes:
     text = begin((mark.stage, mark.version, call.provider, call.model), call.identity, kinds)
     told = f'{text},"{call.request.fingerprint()}"]'
     return blake2b(told.encode("ascii"), digest_size=16).digest()
+
+
+def key_here(call: CallName) -> bytes:
+    """Answer what stands for *call* if it is made here, in the stage that this code is part of."""
+    visit = current_visit()
+    return call_key(_NOWHERE if visit is None else visit.mark, call)
 
 
 @lru_cache(maxsize=256)
@@ -70,6 +78,8 @@ class Recorder:
     """
 
     __slots__ = ("_answered", "_attributes", "_key", "_lost", "_pool", "apart", "item", "run")
+
+    sends: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -106,6 +116,19 @@ class Recorder:
         for key, number in self._answered:
             self._pool.setdefault(key, []).append(number)
 
+    @property
+    def replaying(self) -> bool:
+        """Whether an answer is left in the pool."""
+        return bool(self._pool)
+
+    def keeps(self, call: CallName, /) -> bool:
+        """Tell whether the pool has an answer for *call*."""
+        return key_here(call) in self._pool
+
+    def kept(self) -> list[bytes]:
+        """Answer the key of each answer in the pool."""
+        return [key for key, numbers in self._pool.items() for _ in numbers]
+
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
         """Answer *call* from the journal, or send it and keep what comes."""
         visit = current_visit()
@@ -116,6 +139,7 @@ class Recorder:
             answer = await self.run.journal.answer(known)
             self.run.replayed += 1
             return answer
+        require_sendable()
         if mark.on_unknown != "retry":
             found = await self._found(call, key, mark, visit)
             if found is not None:
@@ -124,9 +148,11 @@ class Recorder:
 
     def _take(self, key: bytes, visit: Visit | None) -> int | None:
         numbers = self._pool.get(key)
-        if not numbers:
+        if numbers is None:
             return None
         number = numbers.pop(0)
+        if not numbers:
+            del self._pool[key]
         if visit is not None:
             visit.took(partial(self._put_back, key, number))
         return number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -21,8 +21,10 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_tables import TableJournal, TableRows, TableSchema
 from genai_pipeline._lifespan import every_part
 from genai_pipeline._paid import StageMark
+from genai_pipeline._table_sinks import tables_of
 from genai_pipeline._versions import fingerprint_of
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped
@@ -49,6 +51,9 @@ class RunJournal:
 
     stopping: Callable[[], bool]
     """Whether the run stops, so that no new call is made."""
+
+    tables: tuple[TableSchema, ...] = ()
+    """The tables whose rows are written with the ends of records."""
 
     number: int = 0
     """Of the run; 0 before `begin`."""
@@ -98,10 +103,13 @@ class RunJournal:
             budgets=Budgets(pipeline.budgets),
             erases=pipeline.subject is not None,
             stopping=stopping,
+            tables=tables_of(pipeline.stage, pipeline.sink, pipeline.dead_letters),
         )
 
     async def begin(self) -> Finished:
         """Note that the run begins; answer the keys of records that have ended for good."""
+        for table in self.tables:
+            await cast("TableJournal", self.journal).open_table(table)
         self.number = await self.journal.begin_run(self.info)
         return await self.journal.finished(self.info.pipeline, self.info.fingerprint)
 
@@ -120,8 +128,12 @@ class RunJournal:
             return self.journal.claim(self.number, key)
         return self.journal.claim(self.number, key, subject=subject)
 
-    def end_item(self, item: bytes, end: ItemEnd) -> Awaitable[None]:
-        """Note how a record ended (T3); also when the run is cancelled meanwhile."""
+    def end_item(
+        self, item: bytes, end: ItemEnd, rows: tuple[TableRows, ...] = ()
+    ) -> Awaitable[None]:
+        """Note how a record ended, with its rows (T3); also when the run is cancelled meanwhile."""
+        if rows:
+            return cast("TableJournal", self.journal).end_item(item, end, rows=rows)
         return self.journal.end_item(item, end)
 
     async def begin_call(self, intent: Intent) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict, TypeVar, assert_type
 import attrs
 
 import genai_pipeline as gp
+from genai_pipeline._journal_tables import TableJournal, TransactionalSink
 
 I = TypeVar("I")
 O = TypeVar("O")
@@ -249,6 +250,13 @@ pipeline = gp.Pipeline(source=texts, stage=gp.map(length), sink=keep_number)
 assert_type(pipeline, gp.Pipeline[str, int])
 collected: gp.Pipeline[str, int] = gp.Pipeline(source=texts, stage=gp.map(length), sink=numbers)
 ordered: gp.Sink[int] = gp.in_order(keep_number)
+rows = gp.sinks.JournalTable("out", columns={"n": int, "note": str | None, "all": object})
+tabled: gp.Pipeline[str, int] = gp.Pipeline(
+    source=texts, stage=gp.map(length), sink=rows, dead_letters=rows, journal=gp.journals.Memory()
+)
+transactional: TransactionalSink = rows
+in_memory: TableJournal = gp.journals.Memory()
+in_a_file: TableJournal = gp.Sqlite("run.db")
 
 
 async def keep_letter(record: gp.Record[gp.DeadLetter]) -> None:
@@ -288,6 +296,35 @@ no_such_window = gp.Budget(cap=5, window="week")  # type: ignore[arg-type]  # py
 assert_type(gp.Record("a", "1").value, str)
 assert_type(gp.Record("a", "1").with_value(1), gp.Record[int])
 covariant: gp.Record[object] = gp.Record("a", "1")
+
+
+# -- Tokens: counters without asking anybody, and providers that can be asked. --------------------
+
+
+class Words:
+    """A counter of an application's own."""
+
+    def count(self, content: str | gp.Request | gp.EmbeddingRequest, /, *, model: str = "") -> int:
+        """Count."""
+        return len(str(content).split()) + len(model)
+
+
+class OnlyTexts:
+    """One that can count no requests."""
+
+    def count(self, content: str, /, *, model: str = "") -> int:
+        """Count."""
+        return len(content) + len(model)
+
+
+counter: gp.TokenCounter = Words()
+assert_type(gp.TokenEstimator(counter=counter).count(gp.Request("x"), model="m"), int)
+gp.RateLimit(tokens=5, counter=Words())
+gp.RateLimit(tokens=5, counter=gp.TokenEstimator(known={"m": {"ratio": 1.1}}))
+gp.RateLimit(tokens=5, counter=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+too_little: gp.TokenCounter = OnlyTexts()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+counting: gp.CountingProvider = gp.providers.OpenAIResponses("gpt-6")
+not_counting: gp.CountingProvider = gp.providers.Ollama("m")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
 # -- Lost calls: a provider that can be asked for them. -------------------------------------------

@@ -12,9 +12,11 @@ import attrs
 
 from genai_pipeline._identity import Digests, WithErased, item_id, record_id, tombstone
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals._bulk import RowKind
+from genai_pipeline.journals._sql_rows import EndedRows, put_rows
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
@@ -357,35 +359,44 @@ class EndedItem:
     letter: tuple[bytes, str | None] | None = None
     """As the codec made it; where everything is encrypted, as it came."""
 
+    rows: Sequence[TableRows] = ()
+
 
 def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
-    """Note how the carrying of records ended."""
+    """Note how the carrying of records ended, and write the rows that come with it."""
     told: list[Exception | None] = []
+    rows: list[EndedRows] = []
     for each in ends:
         life = tables.carried.pop(each.item, None)
         try:
             if life is None:
-                _end_known(tables, each)
+                noted = _end_known(tables, each)
             else:
+                noted = True
                 _put_ending(tables, each)
                 columns = _columns(tables, ended(life, each.end) or life)
                 tables.note(RowKind.ITEM_END, each.item, *columns, each.end.at)
+            if each.rows and noted:
+                rows.append(EndedRows(each.item, each.rows, known=life is None))
         except AccountingError as error:
             told.append(error)
         else:
             told.append(None)
         tables.sealed_for.pop(each.item, None)
+    if rows:
+        put_rows(tables, rows)
     return told
 
 
-def _end_known(tables: Tables, ended_item: EndedItem) -> None:
-    """Note the end of a record that may have had one before."""
+def _end_known(tables: Tables, ended_item: EndedItem) -> bool:
+    """Note the end of a record that may have had one before; answer whether that is noted."""
     item, end = ended_item.item, ended_item.end
     life = ended(life_of(tables, item), end)
     if life is not None:
         put_life(tables, item, life, end.at)
         tables.do("DELETE FROM ending WHERE item = ?", item)
         _put_ending(tables, ended_item)
+    return life is not None
 
 
 def _put_ending(tables: Tables, ended: EndedItem) -> None:

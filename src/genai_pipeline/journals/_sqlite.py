@@ -27,6 +27,7 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_tables import TableRows, TableSchema
 from genai_pipeline._options import at_least, check, one_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
@@ -40,6 +41,7 @@ from genai_pipeline.journals._desk import Desk, Desks
 from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
+from genai_pipeline.journals._sql_rows import open_table, size_of
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
 from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
@@ -316,8 +318,14 @@ class Sqlite(SqliteKeeper):
         found: RawAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
         return found
 
-    def end_item(self, item: bytes, end: ItemEnd, /) -> Coroutine[Any, Any, None]:
-        """Note how the carrying of a record ended; an end that it has is not changed."""
+    async def open_table(self, table: TableSchema, /) -> None:
+        """Make *table*, whose rows come with the ends of records, if it is missing."""
+        await self._ask(lambda tables: open_table(tables, table))
+
+    def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> Coroutine[Any, Any, None]:
+        """Note how the carrying of a record ended, and its *rows*; an end it has stays."""
         letter = None
         if end.letter is not None:
             letter = self._encoded(end.letter, f"letter {item.hex()}")
@@ -325,9 +333,9 @@ class Sqlite(SqliteKeeper):
             Operation(
                 None,
                 tally=f"records.{end.state}",
-                size=0 if letter is None else len(letter[0]),
+                size=(0 if letter is None else len(letter[0])) + (size_of(rows) if rows else 0),
                 bulk=records.end_items,
-                given=records.EndedItem(item, end, letter),
+                given=records.EndedItem(item, end, letter, rows),
             )
         )
 

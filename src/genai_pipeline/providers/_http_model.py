@@ -16,8 +16,8 @@ from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
+from genai_pipeline.providers._http_source import HttpSource
 from genai_pipeline.providers._limits import Limits, is_catalogue
-from genai_pipeline.providers._telling import tell
 
 if TYPE_CHECKING:  # it is loaded by the first call
     from genai_pipeline.catalogue import ModelCatalogue
@@ -114,6 +114,10 @@ class HttpModel(HttpOptions):
         send = partial(self._caller.send, self._dialect.path(streamed=False))
         return await self._calling.answer(request, send)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return self._calling.would_replay(request)
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """
         Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.
@@ -127,12 +131,6 @@ class HttpModel(HttpOptions):
         Labels cannot be streamed. A server that answers whole all the same is a
         `ConfigurationError`.
         """
-        told = partial(tell, self.name, self.model)
-        return AnswerStream(
-            self._caller,
-            self._dialect,
-            request,
-            model=self.model,
-            tell=told,
-            refuse=self._limits.refuse,
-        )
+        dialect = self._dialect
+        source = HttpSource(self._caller, dialect.path(streamed=True), dialect.media_type)
+        return AnswerStream(self._calling, source, request)
