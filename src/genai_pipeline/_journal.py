@@ -11,9 +11,9 @@ Money is counted in whole nano-dollars, so that sums are exact.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 import attrs
 
@@ -317,7 +317,9 @@ class Journal(Protocol):
         """
         ...
 
-    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
+    def claim(
+        self, run: int, key: str, /, *, subject: str | None = None
+    ) -> Coroutine[Any, Any, Claim]:
         """
         Take up the record *key* for *run*, in its latest generation; it is admitted if need be.
 
@@ -355,7 +357,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def begin_call(self, intent: Intent, /) -> int:
+    def begin_call(self, intent: Intent, /) -> Coroutine[Any, Any, int]:
         """
         Note the intent of a call and hold its money in every budget, or in none (T1).
 
@@ -366,7 +368,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def end_call(self, call: int, end: CallEnd, /) -> Settled:
+    def end_call(self, call: int, end: CallEnd, /) -> Coroutine[Any, Any, Settled]:
         """
         Note how a call ended, keep its answer, and settle its hold (T2); once.
 
@@ -380,7 +382,7 @@ class Journal(Protocol):
         """Answer what is kept of an answered call, ``replayed``; checked against its digest."""
         ...
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+    def end_item(self, item: bytes, end: ItemEnd, /) -> Coroutine[Any, Any, None]:
         """Note how the carrying of a record ended (T3); an end that it has is not changed."""
         ...
 

@@ -8,7 +8,7 @@ its record has ended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
@@ -89,9 +89,9 @@ class TableJournal(Journal, Protocol):
         """
         ...
 
-    async def end_item(
+    def end_item(
         self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """
         Do what `Journal.end_item` does, and put *rows* in the place of those of the record.
 

@@ -147,10 +147,10 @@ class JournaledCarrier(Carrier):
         record = delivery.record
         recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
         recorder.apart = apart
+        set_recorder(recorder)
         if claim.crashes >= (_HOPELESS if apart else _POISON):
             walk = Walk(self.engine, record, ordinal, recorder=recorder)
             return self._give_up(delivery, walk, claim.crashes)
-        set_recorder(recorder)
         return super().carry(delivery, ordinal, recorder)
 
     async def _pass(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -117,11 +116,9 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
 def claims(tables: Tables, asked: Sequence[tuple[int, str, str | None]]) -> list[Claim | Exception]:
     """Take up records, each for a run, and of a subject if that is known."""
     found = [_asked(tables, *each) for each in asked]
-    known, erased = set[bytes](), set[bytes]()
-    if tables.wary or tables.has_erased or tables.erasing:
-        sought = [each for each in found if isinstance(each, _Asked)]
-        known = _known(tables, sought) if tables.wary else known
-        erased = _erased(tables, sought) if tables.has_erased or tables.erasing else erased
+    sought = [each for each in found if isinstance(each, _Asked)]
+    known = _known(tables, sought) if tables.wary else set[bytes]()
+    erased = _erased(tables, sought) if tables.has_erased or tables.erasing else set[bytes]()
     # All at once and first, since what is written so far has to be flushed for it.
     owners = [
         tables.make_subject(each.subject)
@@ -154,7 +151,6 @@ class _Asked:
     subject: str | None
     record: bytes
     item: bytes
-    """In its first generation."""
 
 
 def _asked(tables: Tables, run: int, key: str, subject: str | None) -> _Asked | Exception:
@@ -203,15 +199,9 @@ def _take_in(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
     if tables.vault.sealed:
         key = tables.vault.seal(owner or 0, key, place_of_key(item))
         tables.sealed_for[item] = owner or 0
-    last = asked.record + _LAST
-    tables.note(RowKind.CLAIM, item, last, asked.pipeline, key, asked.run, owner)
-    tables.carried[item] = _new_life(asked.run)
+    tables.note(RowKind.CLAIM, *span(asked.record), asked.pipeline, key, asked.run, owner)
+    tables.carried[item] = Life(state="claimed", run=asked.run)
     return Claim(item=item, state="claimed")
-
-
-@lru_cache(maxsize=16)
-def _new_life(run: int) -> Life:
-    return Life(state="claimed", run=run)
 
 
 def _take_up(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
