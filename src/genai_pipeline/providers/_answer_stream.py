@@ -22,7 +22,8 @@ from genai_pipeline.errors import (
 from genai_pipeline.messages import Chunk, Request, Response, Usage
 from genai_pipeline.providers._caller import REFUSED, SUCCESS, Caller
 from genai_pipeline.providers._dialect import Dialect, read_body
-from genai_pipeline.providers._http import Answer, ByteStream, HttpSession
+from genai_pipeline.providers._http import Answer, HttpSession
+from genai_pipeline.providers._http._byte_stream import ByteStream
 from genai_pipeline.providers._json import NotJson, read_json
 from genai_pipeline.providers._sse import EventTooLarge, ServerEvent
 from genai_pipeline.providers._target import Target

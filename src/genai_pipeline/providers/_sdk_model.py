@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import AttemptTimeout, PipelineError
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.providers._calling import Calling

@@ -70,15 +70,11 @@ class AiohttpWire:
             proxy_headers=self._to_proxy,
             allow_redirects=False,
         )
-
-        async def close() -> None:
-            response.close()
-
         return Reading(
             response.status,
             response.headers,
             advance=response.content.readany,
-            close=close,
+            close=functools.partial(_close, response),
             frees_itself=True,
         )
 
@@ -89,6 +85,10 @@ class AiohttpWire:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+async def _close(response: aiohttp.ClientResponse) -> None:
+    response.close()
 
 
 def _url(url: str) -> yarl.URL:
