@@ -17,6 +17,7 @@ _PROVIDERS = (
     "Anthropic('m', api_key='k')",
     "AzureOpenAI('m', base_url='https://r.openai.azure.com', api_key='k')",
     "Bedrock('m', region='eu-west-1', credentials=lambda: None)",
+    "BedrockEmbeddings('amazon.titan-embed-text-v2:0', region='eu-west-1', api_key='k')",
     "Gemini('m', api_key='k')",
     "GeminiEmbeddings('m', api_key='k')",
     "LlamaCpp('m.gguf')",

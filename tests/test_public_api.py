@@ -40,6 +40,7 @@ PUBLIC = (
     "genai_pipeline.stores",
     "genai_pipeline.telemetry",
     "genai_pipeline.testing",
+    "genai_pipeline.tokens",
     "genai_pipeline.types",
     "genai_pipeline.walk",
 )
@@ -59,7 +60,7 @@ HEAVY = (
     ),
     *("httpx_aiohttp", "hypothesis", "json_repair", "jsonschema", "msgspec", "multiprocessing"),
     *("numpy", "pybreaker", "pydantic", "pytest", "rich"),
-    *("safetensors", "sqlite3", "structlog", "tenacity", "tokenizers", "trio"),
+    *("safetensors", "sqlite3", "structlog", "tenacity", "tiktoken", "tokenizers", "trio"),
     *("urllib.request", "xml", "zstandard"),
 )
 """What ``import genai_pipeline`` must not pull in."""
@@ -71,6 +72,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "local": ("wordllama", "numpy", "safetensors", "tokenizers"),
     "redis": ("coredis",),
     "schema": ("json_repair", "jsonschema", "referencing"),
+    "tokens": ("tiktoken",),
     "trio": ("trio",),
     "zstd": ("zstandard",),
 }
@@ -207,7 +209,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize(
     "used",
-    ["gp", "gp.Pipeline, gp.chain, gp.generate, gp.sources, gp.sinks, gp.stores, gp.providers"],
+    [
+        "gp",
+        "gp.Pipeline, gp.chain, gp.generate, gp.sources, gp.sinks, gp.stores, gp.providers",
+        "gp.TokenEstimator().count('x')",
+    ],
 )
 def test_import_pulls_in_nothing_heavy(used: str) -> None:
     """Neither the import nor naming the parts loads an HTTP client, event loop or terminal."""

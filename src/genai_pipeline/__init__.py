@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         stores,
         telemetry,
         testing,
+        tokens,
     )
     from genai_pipeline._batched import batched
     from genai_pipeline._branch import branch, tee
@@ -93,7 +94,9 @@ if TYPE_CHECKING:
         resilient,
         resilient_stream,
     )
+    from genai_pipeline.tokens import TokenEstimator
     from genai_pipeline.types import (
+        CountingProvider,
         Embedder,
         Handler,
         Middleware,
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
         Stage,
         Store,
         StreamingProvider,
+        TokenCounter,
     )
     from genai_pipeline.walk import current_record, time_left
 
@@ -116,6 +120,7 @@ __all__ = [
     "CircuitBreaker",
     "Clock",
     "ConfigurationError",
+    "CountingProvider",
     "DataError",
     "DeadLetter",
     "Deadline",
@@ -165,6 +170,8 @@ __all__ = [
     "Systemic",
     "Throttle",
     "Timeout",
+    "TokenCounter",
+    "TokenEstimator",
     "Tool",
     "Transient",
     "Truncated",
@@ -206,6 +213,7 @@ __all__ = [
     "telemetry",
     "testing",
     "time_left",
+    "tokens",
     "wrap",
 ]
 
@@ -239,7 +247,9 @@ _HOMES = {
     "resilience": "AdaptiveLimit Bulkhead Cache Canned CircuitBreaker Deadline Degrade "
     "Fallback Hedge Journaled LoadBalance RateLimit Retry RetryBudget StreamTimeout Throttle "
     "Timeout cache_only resilient resilient_stream",
-    "types": "Embedder Handler Middleware Provider Sink Source Stage Store StreamingProvider",
+    "tokens": "TokenEstimator",
+    "types": "CountingProvider Embedder Handler Middleware Provider Sink Source Stage Store "
+    "StreamingProvider TokenCounter",
     "walk": "current_record time_left",
 }
 """Which module holds which names; each is imported when a name of it is first used."""

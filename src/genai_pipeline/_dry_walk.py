@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, cast
@@ -18,6 +18,8 @@ from genai_pipeline.clock import Clock
 from genai_pipeline.errors import Rejected, Stopped
 from genai_pipeline.money import PriceBook
 from genai_pipeline.records import Record
+from genai_pipeline.tokens import TokenEstimator
+from genai_pipeline.types import TokenCounter
 from genai_pipeline.walk import Walk, set_walk
 
 __all__ = ["DryWalks"]
@@ -35,12 +37,20 @@ class DryWalks:
     journal: Journal
     prices: PriceBook
     clock: Clock
+    outputs: Mapping[tuple[str, str], int]
+    """How many tokens answered calls wrote on average, by stage and model."""
+
     deadline: float = float("inf")
     calls: int = 0
     """Records that came to a new call."""
 
     worst: Decimal | None = Decimal(0)
     """The most that these calls can cost together; `None` if one has no bound."""
+
+    likely: Decimal | None = Decimal(0)
+    """What they are likely to cost; `None` if that is not known of one."""
+
+    counter: TokenCounter = attrs.field(factory=TokenEstimator)
 
     async def walk_all(self, records: Iterable[tuple[Record[Any], Claim | None]]) -> None:
         """Walk each of *records* by itself."""
@@ -63,14 +73,26 @@ class DryWalks:
                 raise others from None
         if recorder.next is not None:
             self.calls += 1
-            self._price(recorder.next)
+            self._price(recorder.next, recorder.stage)
         elif recorder.gathers:
-            self.worst = None
+            self.worst = self.likely = None
 
-    def _price(self, call: PaidCall) -> None:
+    def _price(self, call: PaidCall, stage: str) -> None:
         at = self.clock.wall()
-        worst = self.prices.worst(call.provider, call.model, call.request, at=at)
-        self.worst = None if worst is None or self.worst is None else self.worst + worst
+        quote = self.prices.quote(call.provider, call.model, call.request, at=at)
+        self.worst = _sum(self.worst, quote.worst)
+        writes = self.outputs.get((stage, call.model), quote.output_tokens)
+        likely = None
+        if writes is not None:
+            likely = self.prices.expected(
+                call.provider,
+                call.model,
+                call.request,
+                at=at,
+                output_tokens=writes,
+                counter=self.counter,
+            )
+        self.likely = _sum(self.likely, likely)
 
     # What a walk may ask of its run.
 
@@ -89,6 +111,10 @@ class DryWalks:
         """Wait for nobody."""
 
 
+def _sum(total: Decimal | None, more: Decimal | None) -> Decimal | None:
+    return None if total is None or more is None else total + more
+
+
 class _DryRecorder:
     """Answers calls that are known, and ends the walk at the first that is not."""
 
@@ -96,6 +122,7 @@ class _DryRecorder:
         self._walks = walks
         self._pool: dict[bytes, list[int]] = {}
         self.next: PaidCall | None = None
+        self.stage = ""
         self.gathers = False
         self.item = b""
         for call in () if claim is None else claim.calls:
@@ -107,7 +134,9 @@ class _DryRecorder:
         known = self._pool.get(b"" if visit is None else call_key(visit.mark, call))
         if known:
             return await self._walks.journal.answer(known.pop(0))
-        self.next = self.next or call
+        if self.next is None:
+            self.next = call
+            self.stage = "" if visit is None else visit.mark.stage
         raise _Enough
 
     def member(self, stage: str, record: Record[Any], /) -> tuple[bytes, Any]:  # noqa: ARG002

@@ -19,21 +19,32 @@ from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.embeddings import Embedded, EmbeddingRequest, EmbeddingTask, Vector
 from genai_pipeline.errors import DataError, InvalidAnswer, Permanent
+from genai_pipeline.messages import Usage
 from genai_pipeline.records import Record
+from genai_pipeline.tokens import TokenEstimator
 from genai_pipeline.types import Embedder, Stage
 
 __all__ = ["embed"]
 
 A = TypeVar("A")
 
-_BYTES_A_TOKEN = 2
+_ON_TOP = 1.25
 _HOPELESS = 3
 """So many texts fail each alone, and none succeeds: then it is for no text that they fail."""
 
 
-def _about(text: str) -> int:
-    """Answer about how many tokens *text* is, rather too many than too few."""
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / _BYTES_A_TOKEN)
+class _About:
+    """Counts about, rather too many tokens than too few, and learns from what answers tell."""
+
+    def __init__(self) -> None:
+        self._estimator = TokenEstimator()
+
+    def __call__(self, text: str) -> int:
+        return math.ceil(self._estimator.count(text) * _ON_TOP)
+
+    def learn(self, request: EmbeddingRequest, usage: Usage) -> None:
+        counted = self._estimator.counter.count(request)
+        self._estimator.learn(counted, usage.input_tokens)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -45,6 +56,8 @@ class _Packs(Composite):
     dimensions: int | None
     task: EmbeddingTask | None
     extra: Mapping[str, Any]
+    about: _About | None
+    """What counts the tokens of texts, if nothing better was given."""
 
     def parts(self) -> Iterable[object]:
         """Answer what is opened and closed with this."""
@@ -68,7 +81,10 @@ class _Packs(Composite):
         request = EmbeddingRequest(
             texts, dimensions=self.dimensions, task=self.task, extra=self.extra
         )
-        vectors = (await self.embedder(request)).vectors
+        answer = await self.embedder(request)
+        vectors = answer.vectors
+        if self.about is not None:
+            self.about.learn(request, answer.usage)
         if len(vectors) != len(texts):
             raise InvalidAnswer(
                 f"{self.name}: {len(vectors)} vectors came for {len(texts)} texts; "
@@ -223,10 +239,11 @@ def embed(
     Each value becomes an `Embedded`: the value and its vector.
 
     Concurrent records share requests, of *size* texts and *max_tokens* tokens at most (OpenAI's
-    limits), for which the first waits *linger* seconds. *count_tokens* counts the tokens of a text;
-    by default two bytes are one, which is rather too many. When a request is refused, it is
-    halved until the texts are found on whose account it was: they fail, each with the error of
-    its own, and the others do not. When three fail each alone and none succeeds, all fail.
+    limits), for which the first waits *linger* seconds. *count_tokens* counts the tokens of a
+    text, as `tokens.Tiktoken.count` does; by default they are a `TokenEstimator`'s, which learns
+    from the answers, and a quarter more. When a request is refused, it is halved until the texts
+    are found on whose account it was: they fail, each with the error of its own, and the others
+    do not. When three fail each alone and none succeeds, all fail.
 
     In a pipeline with a journal each record makes a request of its own, since the journal keeps
     what was paid for by record. To share requests there too, `gather` the records, and
@@ -251,19 +268,21 @@ def embed(
     _options.apply(_options.seconds, "embed", "linger", linger)
     check_mark("embed", version, on_unknown)
     EmbeddingRequest("", dimensions=dimensions, task=task, extra=extra or {})
+    about = None if count_tokens is not None else _About()
     packs = _Packs(
         embedder=embedder,
         name=name or f"embed-{name_of(embedder)}",
         dimensions=dimensions,
         task=task,
         extra=extra or {},
+        about=about,
     )
     packed: Batched[str, Vector] = Batched(
         many=packs,
         size=size,
         linger=linger,
         clock=clock or SystemClock(),
-        weigh=count_tokens or _about,
+        weigh=count_tokens or about,
         max_weight=max_tokens,
     )
     return _Embed(packs, packed, text, version=version, on_unknown=on_unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, TypeAlias, TypeGuard, cast
 
@@ -32,6 +32,7 @@ __all__ = [
     "share",
     "text",
     "to_day",
+    "token_counter",
 ]
 
 Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
@@ -172,6 +173,12 @@ def having(allowed: str, *methods: str) -> Validator:
 
 clock = having("a clock, such as SystemClock()", "now", "wall", "sleep", "cancel_at")
 """Allows what `genai_pipeline.clock.Clock` asks for."""
+
+
+def token_counter(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
+    """Allow what `genai_pipeline.types.TokenCounter` asks for; a text's ``count`` is another."""
+    fine = callable(getattr(value, "count", None)) and not isinstance(value, type | Sequence)
+    check(fine, owner, option.name, value, "a token counter, such as gp.TokenEstimator()")
 
 
 def optional(validator: Validator) -> Validator:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -53,8 +54,9 @@ class Plan:
     records take as many calls of each stage and model, at the same mean cost, as those that have
     ended did. Without any such record they are `None`.
 
-    *worst_cost* is exact, and goes no further than the next new call of each record that was
-    walked (``sample=``): behind it, nobody knows what comes.
+    *worst_cost* is exact, and *likely_cost* an estimate by the requests themselves. Both go no
+    further than the next new call of each record that was walked (``sample=``): behind it, nobody
+    knows what comes.
     """
 
     records: int
@@ -86,6 +88,14 @@ class Plan:
 
     worst_cost: Decimal | None = None
     """The most, in US dollars, that these calls can cost together; `None` if one has no bound."""
+
+    likely_cost: Decimal | None = None
+    """
+    What they are likely to cost: `None` if one has no price, or nothing tells its output.
+
+    Their input is counted by a `TokenEstimator`; their output is the mean of the past calls of
+    that stage and model, or else all that they allow.
+    """
 
     lines: tuple[PlanLine, ...] = ()
     """The expected calls by stage and model, the dearest first."""
@@ -139,12 +149,14 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         await lifespan.enter(pipeline.source)
         finished = await finished_for(pipeline, journal)
         seen = await _read(pipeline, journal, finished, sample)
-        lines = await _expected(pipeline, journal, seen)
+        past = await _past(pipeline, journal)
+        lines = await _expected(pipeline, journal, seen, past)
         walks = DryWalks(
             chain=chain,
             journal=journal,
             prices=pipeline.prices or PriceBook(),
             clock=pipeline.clock,
+            outputs=dict(_outputs(past)),
         )
         if seen.sample:
             await lifespan.enter(chain)
@@ -160,6 +172,7 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         sampled=len(seen.sample),
         next_calls=walks.calls,
         worst_cost=walks.worst if seen.sample else None,
+        likely_cost=walks.likely if seen.sample else None,
         lines=lines or (),
     )
 
@@ -202,20 +215,32 @@ async def _read(
     return seen
 
 
-async def _expected(
-    pipeline: Pipeline[Any, Any], journal: Journal, seen: _Seen
-) -> tuple[PlanLine, ...] | None:
+async def _past(pipeline: Pipeline[Any, Any], journal: Journal) -> list[CostLine] | None:
+    """Answer what past calls took; `None` when the journal cannot tell."""
     costs = getattr(journal, "costs", None)
+    return None if costs is None else list(await costs(("stage", "model"), pipeline=pipeline.name))
+
+
+def _outputs(past: list[CostLine] | None) -> Iterator[tuple[tuple[str, str], int]]:
+    for line in past or ():
+        answered = line.calls - line.failed
+        if answered > 0:
+            mean = math.ceil(line.output_tokens / answered)
+            yield (line.group["stage"], line.group["model"]), mean
+
+
+async def _expected(
+    pipeline: Pipeline[Any, Any], journal: Journal, seen: _Seen, past: list[CostLine] | None
+) -> tuple[PlanLine, ...] | None:
     counts = await journal.counts(pipeline.name)
     ended = sum(counts.get(state, 0) for state in _ENDED)
-    if costs is None or not ended:
+    if past is None or not ended:
         return None
-    past: Iterable[CostLine] = await costs(("stage", "model"), pipeline=pipeline.name)
-    lines, of_stage = list(past), Counter[str]()
-    for line in lines:
+    of_stage = Counter[str]()
+    for line in past:
         of_stage[line.group["stage"]] += line.calls
     unfinished = seen.records - seen.finished
-    found = (_line(line, seen.reuse, of_stage, ended, unfinished) for line in lines if line.calls)
+    found = (_line(line, seen.reuse, of_stage, ended, unfinished) for line in past if line.calls)
     return tuple(sorted(found, key=lambda line: line.cost, reverse=True))
 
 

@@ -17,6 +17,7 @@ from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.records import Delivery, Record
 
 __all__ = [
+    "CountingProvider",
     "Embedder",
     "Handler",
     "Middleware",
@@ -26,6 +27,7 @@ __all__ = [
     "Stage",
     "Store",
     "StreamingProvider",
+    "TokenCounter",
 ]
 
 A = TypeVar("A")
@@ -112,4 +114,39 @@ class Store(Protocol[V]):
 
     async def delete(self, key: str, /) -> None:
         """Forget *key*; unknown keys are no error."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """
+    Counts tokens without asking anybody, exactly or about: a tokenizer, or an estimate.
+
+    It is quick, never fails for content it is meant for, and answers the same for the same until
+    it has learned.
+    """
+
+    def count(self, content: str | Request | EmbeddingRequest, /, *, model: str = "") -> int:
+        """Answer how many tokens *content* is for *model*, 0 or more."""
+        ...
+
+
+class CountingProvider(Protocol):
+    """
+    A provider that can be asked how many tokens a request is, before it is made.
+
+    Proved by `testing.CountingProviderContract`.
+    """
+
+    async def __call__(self, request: Request, /) -> Response:
+        """Answer *request*."""
+        ...
+
+    async def count_tokens(self, request: Request, /) -> int:
+        """
+        Answer how many input tokens *request* is, exactly, at no charge.
+
+        That is a call of its own and raises what one raises, but is none of the calls that are
+        told of, limited and paid for. Where this server cannot count, or not such a request,
+        raises `ConfigurationError` before anything is sent.
+        """
         ...

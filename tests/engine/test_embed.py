@@ -83,11 +83,36 @@ async def test_requests_keep_to_items_and_tokens(clock: FakeClock) -> None:
     assert len(embedder.requests) < len(texts)
 
 
-async def test_two_bytes_are_a_token_unless_counted(clock: FakeClock) -> None:
-    """Without a counter, what goes together is rather too little than too much."""
+async def test_tokens_are_estimated_unless_counted(clock: FakeClock) -> None:
+    """Without a counter, a quarter on top of the estimate makes rather too little go together."""
     embedder = Lengths()
-    await embed_all(gp.embed(embedder, max_tokens=4, clock=clock), ["abcd", "éé", "abcd"])
-    assert sorted(map(len, embedder.requests)) == [1, 2]
+    texts = ["x" * 320] * 5  # 80 tokens each, and 20 on top
+    await embed_all(gp.embed(embedder, max_tokens=200, clock=clock), texts)
+    assert sorted(map(len, embedder.requests)) == [1, 2, 2]
+    embedder = Lengths()
+    await embed_all(gp.embed(embedder, max_tokens=199, clock=clock), texts)
+    assert sorted(map(len, embedder.requests)) == [1] * 5
+
+
+@pytest.mark.parametrize(("told", "together"), [(160, 1), (38, 4)])
+async def test_packing_learns_from_answers(told: int, together: int, clock: FakeClock) -> None:
+    """What answers tell of the tokens of texts decides how many of the next ones go together."""
+    sizes: list[int] = []
+
+    async def embedder(request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+        sizes.append(len(request.texts))
+        usage = gp.Usage(input_tokens=told * len(request.texts))
+        return gp.EmbeddingResponse([[1.0]] * len(request.texts), usage=usage)
+
+    stage = gp.embed(embedder, max_tokens=200, clock=clock)
+    for _ in range(100):
+        await embed_all(stage, ["x" * 320])
+    sizes.clear()
+    await embed_all(stage, ["x" * 320] * together)
+    assert sizes == [together]
+    sizes.clear()
+    await embed_all(stage, ["x" * 320] * (together + 1))
+    assert sorted(sizes) == [1, together]
 
 
 @given(

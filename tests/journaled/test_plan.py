@@ -79,7 +79,36 @@ async def test_a_sample_is_priced_up_to_its_first_new_call() -> None:
     worst = PRICES.worst("script", "script", request, at=0.0)
     assert worst is not None
     assert plan.worst_cost == 3 * worst
+    likely = PRICES.expected("script", "script", request, at=0.0, output_tokens=4)
+    assert likely is not None
+    assert plan.likely_cost == 3 * likely < plan.worst_cost
     assert await pipeline.journal.counts("pipeline") == {}  # type: ignore[union-attr]
+
+
+async def test_past_answers_tell_how_long_the_next_will_be() -> None:
+    """Likely output is the mean of what past calls of the stage and model wrote."""
+    journal = Memory()
+    await world(journal, 3)[1].run()
+    _, pipeline = world(journal, 5)
+    plan = await pipeline.plan(sample=5)
+    request = gp.Request("first 3", max_output_tokens=4)
+    likely = PRICES.expected("script", "script", request, at=0.0, output_tokens=2)
+    assert likely is not None
+    assert (plan.next_calls, plan.likely_cost) == (2, 2 * likely)
+
+
+async def test_without_a_limit_or_a_past_nothing_is_likely() -> None:
+    """Nothing tells how long a first answer without a limit is, so there is no likely cost."""
+    model = Script("ok", then="repeat")
+    pipeline = gp.Pipeline(
+        source=Ledger("a"),
+        stage=gp.map(lambda value: model(gp.Request(value))),
+        sink=Kept(),
+        journal=Memory(),
+        prices=PRICES,
+    )
+    plan = await pipeline.plan(sample=1)
+    assert (plan.next_calls, plan.worst_cost, plan.likely_cost) == (1, None, None)
 
 
 async def test_what_a_plan_reads_is_handed_back() -> None:
@@ -103,4 +132,4 @@ async def test_a_gather_ends_what_is_known() -> None:
         source=Ledger("ab"), stage=gp.gather(2), sink=Kept(), journal=Memory(), prices=PRICES
     )
     plan = await pipeline.plan(sample=2)
-    assert (plan.next_calls, plan.worst_cost) == (0, None)
+    assert (plan.next_calls, plan.worst_cost, plan.likely_cost) == (0, None, None)

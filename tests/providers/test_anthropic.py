@@ -229,7 +229,7 @@ async def test_odd_framing_and_unknown_events_change_nothing(claude: MessagesSer
     assert (response.finish_reason, response.usage.output_tokens) == ("stop", 5)
 
 
-@pytest.mark.parametrize("way", ["stream-cut", "stream-no-stop", "stream-overloaded"])
+@pytest.mark.parametrize("way", ["stream-cut", "stream-no-end", "stream-overloaded"])
 async def test_a_stream_that_breaks_off_tells_what_came(claude: MessagesServer, way: str) -> None:
     """Without its stop reason there is no answer: the text and the usage so far are told."""
     told: list[Any] = []

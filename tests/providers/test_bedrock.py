@@ -11,7 +11,7 @@ from genai_pipeline import errors
 from genai_pipeline.parts import Audio, File, Image, Text, ToolCall
 from genai_pipeline.providers import AwsCredentials, Bedrock
 from genai_pipeline.providers._bedrock_request import converse_body
-from tests.servers.bedrock import KEY_ID, SECRET, TOKEN, BedrockServer, converse
+from tests.servers.bedrock import KEY_ID, SECRET, TOKEN, BedrockServer, converse, events_of, frame
 from tests.servers.chat import http
 
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,12 @@ async def test_damage_on_the_way_is_noticed(bedrock: BedrockServer) -> None:
     with pytest.raises(errors.StreamInterrupted) as caught:
         await read(model(bedrock, "stream-damaged"))
     assert caught.value.partial == "half"
+    good = [frame(*each) for each in events_of(converse("whole"))]
+    damaged = b"".join(good[:-1]) + good[-1][:-1] + b"\xff"
+    kind = "application/vnd.amazon.eventstream"
+    bedrock.answers["damaged-end"] = lambda _: http(damaged, kind=kind)
+    with pytest.raises(errors.StreamInterrupted, match="the event stream is damaged"):
+        await read(model(bedrock, "damaged-end"))
 
 
 async def test_an_odd_stream_is_read(bedrock: BedrockServer) -> None:

@@ -129,9 +129,9 @@ async def test_what_fails_at_once_has_the_error_of_a_call(
 @pytest.mark.parametrize(
     ("way", "text", "cause"),
     [
-        ("stream-cut", "half an answer", errors.ConnectionFailed),
-        ("stream-reset", "half an answer", errors.ConnectionFailed),
-        ("stream-no-terminal", "half an answer", None),
+        ("stream-cut", "half", errors.ConnectionFailed),
+        ("stream-reset", "half", errors.ConnectionFailed),
+        ("stream-no-end", "half", None),
         ("stream-error", "half", errors.Overloaded),
     ],
 )

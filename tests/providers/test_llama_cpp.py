@@ -17,7 +17,11 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import LlamaCpp
-from genai_pipeline.testing import ProviderContract, StreamingProviderContract
+from genai_pipeline.testing import (
+    CountingProviderContract,
+    ProviderContract,
+    StreamingProviderContract,
+)
 from tests.servers import tiny_model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.extras]
@@ -70,6 +74,20 @@ class TestLlamaCppStream(StreamingProviderContract):
 
     def request(self, text: str) -> gp.Request:
         return gp.Request(text, max_output_tokens=8, temperature=0, seed=1)
+
+
+class TestLlamaCppCounts(CountingProviderContract):
+    """The contract of counting."""
+
+    @pytest.fixture(autouse=True)
+    def _model(self, tiny: LlamaCpp) -> None:
+        self.model = tiny
+
+    def make(self) -> gp.CountingProvider:
+        return self.model
+
+    def make_failing(self) -> gp.CountingProvider:
+        return LlamaCpp("/no/such/file.gguf")
 
 
 async def test_a_schema_cannot_but_be_obeyed(tiny: LlamaCpp) -> None:

@@ -349,7 +349,7 @@ async def test_tokens_are_counted_beforehand(chat: ChatServer) -> None:
     assert (ours.target, ours.json) == (theirs.target, theirs.json)
     assert told.input_tokens == 7
     chat.answers["responses-count"] = lambda _: http({"input_tokens": "many"})
-    with pytest.raises(errors.InvalidAnswer, match="holds no input_tokens"):
+    with pytest.raises(errors.InvalidAnswer, match="no count of tokens"):
         await model(chat, "responses-count").count_tokens(request)
 
 

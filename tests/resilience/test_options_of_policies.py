@@ -121,6 +121,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Store[Any]": (*NO_OBJECT, None, Memory),
     "StreamTimeout | None": (*NO_OBJECT, StreamTimeout),
     "StreamingProvider | Sequence[StreamingProvider] | None": (5, "text", [5]),
+    "TokenCounter | None": (*NO_OBJECT, "text", [5], gp.TokenEstimator),
     "str | Callable[[Request], str]": (5, None, model, []),
     "str | Iterable[str]": (5, None, "", [""], [5]),
 }

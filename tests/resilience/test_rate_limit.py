@@ -145,7 +145,7 @@ async def test_input_that_never_fits_is_refused(clock: FakeClock) -> None:
     limit = RateLimit(tokens=100, clock=clock, name="gpt")
     with pytest.raises(
         InvalidRequest,
-        match=r"gpt: the input needs about 290 tokens, more than the 100 tokens that may be used "
+        match=r"gpt: the input needs about 256 tokens, more than the 100 tokens that may be used "
         r"in 60 s",
     ):
         await gp.wrap(partial(answering, 1, 1), limit)(gp.Request("x" * 1000))
@@ -163,7 +163,7 @@ async def test_output_that_never_fits_is_clamped(clock: FakeClock) -> None:
 async def test_the_answer_settles_both_ways(clock: FakeClock) -> None:
     """What was reserved and not used comes back; what was used beyond it is taken."""
     limit = RateLimit(tokens=6000, burst=60, clock=clock)
-    request = gp.Request("x" * 35, max_output_tokens=100)  # 10 + 4 for the message
+    request = gp.Request("x" * 32, max_output_tokens=100)  # 8, and 6 around them
     seen: list[float] = []
 
     async def model(use: int, request: gp.Request) -> gp.Response:
@@ -191,7 +191,7 @@ async def test_cached_input_can_be_left_out(clock: FakeClock) -> None:
 async def test_an_answer_without_usage_keeps_the_estimate(clock: FakeClock) -> None:
     """An answer that tells no usage leaves the estimate taken."""
     limit = RateLimit(tokens=6000, burst=60, clock=clock)
-    await gp.wrap(partial(answering, 0, 0), limit)(gp.Request("x" * 35, max_output_tokens=86))
+    await gp.wrap(partial(answering, 0, 0), limit)(gp.Request("x" * 32, max_output_tokens=86))
     assert left(limit) == {"tokens": 5900}
 
 
@@ -212,7 +212,7 @@ async def test_only_what_was_not_sent_comes_back(
     """A call that never left gives all back; after any other failure the estimate stays."""
     limit = RateLimit(requests=60, tokens=6000, clock=clock)
     with pytest.raises(type(error)):
-        await gp.wrap(partial(failing, error), limit)(gp.Request("x" * 35, max_output_tokens=86))
+        await gp.wrap(partial(failing, error), limit)(gp.Request("x" * 32, max_output_tokens=86))
     if isinstance(error, RateLimited):
         assert left(limit) == {"requests": 0, "tokens": 0}, "it begins again without a burst"
     else:
@@ -488,7 +488,7 @@ async def test_a_shared_instance_is_one_quota(clock: FakeClock) -> None:
 async def test_a_reservation_is_ended_once(clock: FakeClock) -> None:
     """A reservation held for a stream settles with its first end; further ones do nothing."""
     limit = RateLimit(requests=60, tokens=6000, clock=clock)
-    reservation = await limit.reserve(gp.Request("x" * 35, max_output_tokens=86))
+    reservation = await limit.reserve(gp.Request("x" * 32, max_output_tokens=86))
     assert (limit.in_flight, left(limit)) == (1, {"requests": 4, "tokens": 400})
     reservation.answered(await answering(14, 6, gp.Request("x")))
     reservation.refund()

@@ -19,7 +19,7 @@ from .test_rate_limit import answering, failing, left
 
 pytestmark = pytest.mark.anyio
 
-ASK = gp.Request("x" * 35, max_output_tokens=100)  # 10 + 4 for the message, and 100
+ASK = gp.Request("x" * 32, max_output_tokens=100)  # 8, and 6 around them, and 100
 
 
 async def _need(limit: RateLimit, value: object) -> Any:
@@ -58,13 +58,13 @@ async def test_each_model_has_its_own_estimates(clock: FakeClock) -> None:
     """After 20 answers the output expected of a model is what its own answers took."""
     limit = RateLimit(tokens=10**9, clock=clock)
     small, large = (
-        gp.Request("x" * 35, max_output_tokens=100, extra={"model": name}) for name in "sl"
+        gp.Request("x" * 32, max_output_tokens=100, extra={"model": name}) for name in "sl"
     )
     await _answers(limit, 20, small, 6)
     assert await _need(limit, small) == {"tokens": 20}
     assert await _need(limit, large) == {"tokens": 114}
     assert await _need(limit, ASK) == {"tokens": 114}
-    odd = gp.Request("x" * 35, max_output_tokens=100, extra={"model": ["no", "name"]})
+    odd = gp.Request("x" * 32, max_output_tokens=100, extra={"model": ["no", "name"]})
     assert await _need(limit, odd) == {"tokens": 114}
 
 
@@ -73,8 +73,77 @@ async def test_estimates_of_few_models_are_kept(clock: FakeClock) -> None:
     limit = RateLimit(tokens=10**9, clock=clock)
     for number in range(150):
         await _need(limit, gp.Request("x", extra={"model": str(number)}))
-    assert len(limit._reservations._models) <= 100
-    assert "149" in limit._reservations._models
+    assert len(limit._reservations._outputs) <= 100
+    assert "149" in limit._reservations._outputs
+
+
+async def test_the_input_is_corrected_by_what_answers_tell(clock: FakeClock) -> None:
+    """After some answers the reservation is what the provider counts; each model has its own."""
+    limit = RateLimit(input_tokens=10**9, clock=clock)
+    assert await _need(limit, ASK) == {"input_tokens": 14}
+    for _ in range(100):
+        await gp.wrap(partial(answering, 21, 5), limit)(ASK)
+    assert await _need(limit, ASK) == {"input_tokens": 21}
+    other = gp.Request("x" * 32, extra={"model": "other"})
+    assert await _need(limit, other) == {"input_tokens": 14}
+    cut = await limit.reserve(ASK)
+    cut.left_early(5)
+    (known,) = limit.estimator.snapshot().values()
+    assert known["answers"] == 100, "what was left early teaches nothing"
+
+
+async def test_what_comes_of_a_stream_is_counted_alike(clock: FakeClock) -> None:
+    """A piece of an answer has the tokens of its characters, corrected for the model."""
+    limit = RateLimit(tokens=10**9, clock=clock)
+    assert (await limit.reserve(ASK)).tokens_of("x" * 40) == 10
+    for _ in range(100):
+        await gp.wrap(partial(answering, 28, 5), limit)(ASK)
+    assert (await limit.reserve(ASK)).tokens_of("x" * 40) == 20
+
+
+class Characters:
+    """A tokenizer of an application's own, to which a character is a token."""
+
+    def count(self, content: Any, /, *, model: str = "") -> int:
+        return len(content.prompt)
+
+
+async def test_a_tokenizer_may_count(clock: FakeClock) -> None:
+    """Any counter takes the place of the estimate, and is corrected as well."""
+    limit = RateLimit(input_tokens=10**9, counter=Characters(), clock=clock)
+    assert await _need(limit, ASK) == {"input_tokens": 32}
+    for _ in range(100):
+        await gp.wrap(partial(answering, 40, 5), limit)(ASK)
+    assert await _need(limit, ASK) == {"input_tokens": 40}
+
+
+async def test_limits_may_share_what_is_learned(clock: FakeClock) -> None:
+    """Given to two limits, an estimator learns from both, and can be one of an earlier run."""
+    known = {"": {"ratio": 1.5, "size": 14, "answers": 100}}
+    shared = gp.TokenEstimator(known=known)
+    first, second = (RateLimit(input_tokens=10**9, counter=shared, clock=clock) for _ in "ab")
+    assert first.estimator is second.estimator is shared
+    assert await _need(first, ASK) == await _need(second, ASK) == {"input_tokens": 21}
+    for _ in range(400):
+        await gp.wrap(partial(answering, 14, 5), first)(ASK)
+    assert await _need(second, ASK) == {"input_tokens": 14}
+
+
+async def test_requests_to_embed_have_tokens_too(clock: FakeClock) -> None:
+    """They reserve the tokens of their texts and no output, and are settled by their answers."""
+    ask = gp.EmbeddingRequest(["x" * 40, "x" * 60])
+
+    async def embedder(request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+        return gp.EmbeddingResponse([[1.0], [1.0]], usage=gp.Usage(input_tokens=50))
+
+    limit = RateLimit(tokens=6000, burst=60, clock=clock)
+    assert await _need(limit, ask) == {"tokens": 25}
+    await gp.wrap(embedder, limit)(ask)
+    assert left(limit) == {"tokens": 5950}
+    for _ in range(60):
+        await gp.wrap(embedder, limit)(ask)
+    assert await _need(limit, ask) == {"tokens": 50}
+    assert await _need(limit, gp.Request("x" * 40)) == {"tokens": 32 + 500}, "no output was learned"
 
 
 async def test_cached_input_counts_unless_told(clock: FakeClock) -> None:

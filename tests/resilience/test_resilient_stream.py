@@ -340,12 +340,12 @@ async def test_a_broken_stream_settles_as_a_failure(clock: FakeClock, pieces: li
 async def test_a_stream_that_is_left_settles_as_nothing(clock: FakeClock) -> None:
     """39: leaving early says nothing of the provider; the quota pays for the text that came."""
     watched = Watched(clock)
-    script = StreamScript(["a" * 35, "b" * 35, "c"])
+    script = StreamScript(["a" * 40, "b" * 40, "c"])
     async with bare(script, clock, **watched.policies)(ASK) as chunks:
         await anext(chunks)
         await anext(chunks)
     watched.check_nothing_is_held()
-    assert watched.output_left == 1000 - 20  # tokens of three and a half bytes
+    assert watched.output_left == 1000 - 20  # tokens of four letters
     assert watched.breaker.state == "closed"
     assert script.in_flight == 0
 

@@ -14,7 +14,7 @@ from genai_pipeline.testing import FakeClock
 from .moments import a_moment, run
 
 pytestmark = pytest.mark.anyio
-ASK = gp.Request("x" * 35, max_output_tokens=86)  # 14 tokens of input, by bytes
+ASK = gp.Request("x" * 32, max_output_tokens=86)  # 14 tokens of input
 
 
 def quota_of(clock: FakeClock, **options: int) -> tuple[RateLimit, MemoryBuckets]:

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
 from tests.servers.chat import ChatServer, Exchange, http
-from tests.servers.chat_streams import begin, put
+from tests.servers.streaming import Way, begin, broken_ways, drip, end, put
 
 __all__ = ["KEY_ID", "SECRET", "TOKEN", "USAGE", "BedrockServer", "converse", "events_of", "frame"]
 
@@ -27,7 +27,6 @@ SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 TOKEN = "session/token+of=somebody"
 USAGE = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}
 _STREAM = "application/vnd.amazon.eventstream"
-_END = b"0\r\n\r\n"
 _ALLOWED = {
     *("messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "outputConfig"),
     *("serviceTier", "requestMetadata", "additionalModelRequestFields", "performanceConfig"),
@@ -155,8 +154,7 @@ async def _ok(exchange: Exchange) -> bool:
         await begin(exchange, _STREAM, headers="x-amzn-requestid: req-1\r\n")
         for name, event in events_of(converse(text)):
             await put(exchange, frame(name, event))
-        await exchange.send(_END)
-        return True
+        return await end(exchange)
     await exchange.send(http(converse(text), headers="x-amzn-RequestId: req-1\r\n"))
     return True
 
@@ -166,10 +164,8 @@ async def _odd(exchange: Exchange) -> bool:
     await begin(exchange, _STREAM)
     whole = converse("one\u2028line \u00e9t\u00e9\x85 \U0001f40d")
     data = b"".join(frame("initial-response", {}) + frame(*each) for each in events_of(whole))
-    for byte in data:
-        await put(exchange, bytes([byte]))
-    await exchange.send(_END)
-    return True
+    await drip(exchange, data)
+    return await end(exchange)
 
 
 async def _begun(exchange: Exchange) -> None:
@@ -178,29 +174,9 @@ async def _begun(exchange: Exchange) -> None:
         await put(exchange, frame(name, event))
 
 
-async def _cut_off(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(b"ff\r\n\x00\x00")
-    return False
-
-
-async def _no_end(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(_END)
-    return True
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.hang()
-    return False
-
-
 async def _damaged(exchange: Exchange) -> bool:
     await _begun(exchange)
-    await put(exchange, frame("contentBlockDelta", {})[:-1] + b"\xff")
-    await exchange.send(_END)
-    return True
+    return await end(exchange, frame("contentBlockDelta", {})[:-1] + b"\xff")
 
 
 def _failing(kind: str, **told: Any) -> Callable[[Exchange], Awaitable[bool]]:
@@ -208,19 +184,15 @@ def _failing(kind: str, **told: Any) -> Callable[[Exchange], Awaitable[bool]]:
 
     async def fail(exchange: Exchange) -> bool:
         await _begun(exchange)
-        await put(exchange, frame(kind, told, "exception"))
-        await exchange.send(_END)
-        return True
+        return await end(exchange, frame(kind, told, "exception"))
 
     return fail
 
 
-_WAYS: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+_WAYS: dict[str, Way] = {
     "ok": _ok,
     "stream-odd": _odd,
-    "stream-cut": _cut_off,
-    "stream-no-end": _no_end,
-    "stream-stalled": _stalled,
+    **broken_ways("stream", _begun, b"\x00\x00"),
     "stream-damaged": _damaged,
     "stream-throttled": _failing("throttlingException", message="slow down"),
     "stream-failed": _failing(

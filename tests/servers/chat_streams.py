@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
+
+from tests.servers.streaming import Way, begin, broken_ways, drip, end, put
 
 if TYPE_CHECKING:
     from tests.servers.chat import Exchange
@@ -19,8 +20,6 @@ WORDS = ("you said:", " one\u2028line", " \u00e9t\u00e9\x85", " \U0001f40d", " e
 
 ENDS = ("\r\n", "\r", "\n", "\r\n", "\r")
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-_HEAD = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\n{}transfer-encoding: chunked\r\n\r\n"
-_END = b"0\r\n\r\n"
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -47,16 +46,6 @@ FINISH = event(chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}
 LAST = event(chunk(choices=[], usage=USAGE))
 
 
-async def begin(exchange: Exchange, kind: str = "text/event-stream", headers: str = "") -> None:
-    """Send the head of a stream."""
-    await exchange.send(_HEAD.format(kind, headers).encode())
-
-
-async def put(exchange: Exchange, data: bytes) -> None:
-    """Send a piece of a stream."""
-    await exchange.send(b"%x\r\n%b\r\n" % (len(data), data))
-
-
 async def _words(exchange: Exchange, *words: str) -> None:
     await put(exchange, FIRST)
     for word in words:
@@ -70,9 +59,7 @@ async def _stream(exchange: Exchange) -> bool:
     await _words(exchange, *text.replace(" ", "\n ").split("\n"))
     await put(exchange, FINISH)
     usage = LAST if exchange.json["stream_options"] == {"include_usage": True} else b""
-    await put(exchange, usage + _DONE)
-    await exchange.send(_END)
-    return True
+    return await end(exchange, usage + _DONE)
 
 
 async def _odd(exchange: Exchange) -> bool:
@@ -80,54 +67,32 @@ async def _odd(exchange: Exchange) -> bool:
     await begin(exchange)
     events = [event(chunk(word), end) for word, end in zip(WORDS, ENDS, strict=True)]
     data = b"\xef\xbb\xbf: hello\r\n" + b": keep-alive\n\n".join(events)
-    for byte in data + FINISH + LAST + b"data:[DONE]\n\n":
-        await put(exchange, bytes([byte]))
-    await exchange.send(_END)
-    return True
-
-
-async def _no_terminal(exchange: Exchange) -> bool:
-    await begin(exchange)
-    await _words(exchange, "half", " an answer")
-    await exchange.send(_END)
-    return True
+    await drip(exchange, data + FINISH + LAST + b"data:[DONE]\n\n")
+    return await end(exchange)
 
 
 async def _no_done(exchange: Exchange) -> bool:
     """End after the finish reason, without usage and ``[DONE]``, as some servers do."""
     await begin(exchange)
     await _words(exchange, "whole")
-    await put(exchange, FINISH)
-    await exchange.send(_END)
-    return True
+    return await end(exchange, FINISH)
 
 
 async def _no_chunks_at_all(exchange: Exchange) -> bool:
     await begin(exchange)
-    await exchange.send(_END)
-    return True
+    return await end(exchange)
 
 
-async def _cut(exchange: Exchange) -> bool:
+async def _begun(exchange: Exchange) -> None:
     await begin(exchange)
-    await _words(exchange, "half", " an answer")
-    await exchange.send(b"ff\r\ndata: {")
-    return False
+    await _words(exchange, "half")
 
 
 async def _reset(exchange: Exchange) -> bool:
-    await begin(exchange)
-    await _words(exchange, "half", " an answer")
+    await _begun(exchange)
     # What was sent before must have left, since a reset takes back what did not.
     await anyio.sleep(0.05)
     await exchange.reset()
-    return False
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await begin(exchange)
-    await _words(exchange, "half")
-    await exchange.hang()
     return False
 
 
@@ -140,8 +105,7 @@ async def _late(exchange: Exchange) -> bool:
 
 async def _loris(exchange: Exchange) -> bool:
     """Stay alive for ever without ever saying anything more."""
-    await begin(exchange)
-    await _words(exchange, "half")
+    await _begun(exchange)
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         while True:
             await put(exchange, b": still here\n")
@@ -150,58 +114,43 @@ async def _loris(exchange: Exchange) -> bool:
 
 
 async def _error(exchange: Exchange) -> bool:
-    await begin(exchange)
-    await _words(exchange, "half")
+    await _begun(exchange)
     error = {"error": {"message": "too busy", "type": "server_error", "code": None}}
-    await put(exchange, event(error))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, event(error))
 
 
 async def _error_first(exchange: Exchange) -> bool:
     await begin(exchange)
     document = json.dumps({"message": "slow down", "code": "rate_limit_exceeded"})
-    await put(exchange, f"event: error\ndata: {document}\n\n".encode())
-    await exchange.send(_END)
-    return True
+    return await end(exchange, f"event: error\ndata: {document}\n\n".encode())
 
 
 async def _no_json(exchange: Exchange) -> bool:
     await begin(exchange)
-    await put(exchange, b"data: {oops\n\n")
-    await exchange.send(_END)
-    return True
+    return await end(exchange, b"data: {oops\n\n")
 
 
 async def _no_object(exchange: Exchange) -> bool:
     await begin(exchange)
-    await put(exchange, b"data: 12\n\n")
-    await exchange.send(_END)
-    return True
+    return await end(exchange, b"data: 12\n\n")
 
 
 async def _text(exchange: Exchange) -> bool:
     """Send what is no stream, under a name that says nothing."""
     await begin(exchange, kind="text/plain")
-    await put(exchange, b"Welcome to the gateway.")
-    await exchange.send(_END)
-    return True
+    return await end(exchange, b"Welcome to the gateway.")
 
 
 async def _nameless(exchange: Exchange) -> bool:
     """Stream under another content type."""
     await begin(exchange, kind="text/plain")
     await _words(exchange, "fine")
-    await put(exchange, FINISH + LAST + _DONE)
-    await exchange.send(_END)
-    return True
+    return await end(exchange, FINISH + LAST + _DONE)
 
 
 async def _packed(exchange: Exchange) -> bool:
     await begin(exchange, headers="content-encoding: gzip\r\n")
-    await put(exchange, b"\x1f\x8b" + bytes(100))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, b"\x1f\x8b" + bytes(100))
 
 
 async def _long_event(exchange: Exchange) -> bool:
@@ -223,15 +172,13 @@ async def _open_end(exchange: Exchange) -> bool:
     return False
 
 
-STREAMS: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+STREAMS: dict[str, Way] = {
     "stream": _stream,
     "stream-odd": _odd,
-    "stream-no-terminal": _no_terminal,
     "stream-no-done": _no_done,
     "stream-empty": _no_chunks_at_all,
-    "stream-cut": _cut,
     "stream-reset": _reset,
-    "stream-stalled": _stalled,
+    **broken_ways("stream", _begun, b"data: {"),
     "stream-late": _late,
     "stream-loris": _loris,
     "stream-error": _error,

@@ -7,11 +7,10 @@ As with the chat server, the first segment of the path names how it answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.servers.chat import ChatServer, Exchange, http
-from tests.servers.chat_streams import begin, put
+from tests.servers.streaming import Way, begin, broken_ways, drip, end, put
 
 __all__ = ["USAGE", "GeminiServer", "answer", "failure", "fragments", "sse"]
 
@@ -25,7 +24,6 @@ _CONFIG = {
     *("seed", "responseMimeType", "responseJsonSchema", "thinkingConfig", "responseLogprobs"),
     *("logprobs", "mediaResolution"),
 }
-_END = b"0\r\n\r\n"
 
 
 def answer(*parts: dict[str, Any] | str, reason: str = "STOP", **more: Any) -> dict[str, Any]:
@@ -122,8 +120,7 @@ async def _streamed(exchange: Exchange, whole: dict[str, Any]) -> bool:
     await begin(exchange)
     for each in fragments(whole):
         await put(exchange, sse(each))
-    await exchange.send(_END)
-    return True
+    return await end(exchange)
 
 
 async def _odd(exchange: Exchange) -> bool:
@@ -131,10 +128,8 @@ async def _odd(exchange: Exchange) -> bool:
     await begin(exchange)
     whole = answer("one\u2028line \u00e9t\u00e9\x85 \U0001f40d")
     data = b": hello\r\n" + b": still here\r\n\r\n".join(sse(e, "\r\n") for e in fragments(whole))
-    for byte in data:
-        await put(exchange, bytes([byte]))
-    await exchange.send(_END)
-    return True
+    await drip(exchange, data)
+    return await end(exchange)
 
 
 async def _begun(exchange: Exchange) -> None:
@@ -143,38 +138,16 @@ async def _begun(exchange: Exchange) -> None:
         await put(exchange, sse(each))
 
 
-async def _cut_off(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(b"ff\r\ndata: ")
-    return False
-
-
-async def _no_end(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(_END)
-    return True
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.hang()
-    return False
-
-
 async def _overloaded(exchange: Exchange) -> bool:
     """Fail in the middle, after a status of success."""
     await _begun(exchange)
-    await put(exchange, sse(failure(503, "UNAVAILABLE", "The model is overloaded.")))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, sse(failure(503, "UNAVAILABLE", "The model is overloaded.")))
 
 
-_WAYS: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+_WAYS: dict[str, Way] = {
     "ok": _ok,
     "stream-odd": _odd,
-    "stream-cut": _cut_off,
-    "stream-no-end": _no_end,
-    "stream-stalled": _stalled,
+    **broken_ways("stream", _begun, b"data: "),
     "stream-overloaded": _overloaded,
 }
 

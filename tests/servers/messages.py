@@ -8,14 +8,14 @@ As with the chat server, the first segment of the path names how it answers:
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import anyio
 
 from tests.servers.chat import ChatServer, Exchange, http
-from tests.servers.chat_streams import begin, put
+from tests.servers.streaming import Way, begin, broken_ways, drip, end, put
 
 __all__ = ["USAGE", "MessagesServer", "events_of", "failure", "message", "sse"]
 
@@ -35,7 +35,6 @@ _ALLOWED = {
     *("system", "temperature", "thinking", "tool_choice", "tools", "top_k", "top_p"),
 }
 _SAMPLING = {"temperature", "top_k", "top_p"}
-_END = b"0\r\n\r\n"
 
 
 def message(*content: dict[str, Any] | str, **more: Any) -> dict[str, Any]:
@@ -174,8 +173,7 @@ async def _streamed(exchange: Exchange, whole: dict[str, Any]) -> bool:
     await begin(exchange, headers="request-id: req_1\r\n")
     for event in events_of(whole):
         await put(exchange, sse(event))
-    await exchange.send(_END)
-    return True
+    return await end(exchange)
 
 
 def _beginning(*words: str) -> list[bytes]:
@@ -197,43 +195,19 @@ async def _odd(exchange: Exchange) -> bool:
     strange = {"type": "weather_report", "sky": "blue"}
     events = events_of(message("one\u2028line \u00e9t\u00e9\x85 \U0001f40d"))
     data = b": hello\r\n\r\n" + sse(strange, "\r\n").join(sse(event, "\r") for event in events)
-    for byte in data:
-        await put(exchange, bytes([byte]))
-    await exchange.send(_END)
-    return True
-
-
-async def _cut_off(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(b"ff\r\nevent: ")
-    return False
-
-
-async def _no_stop(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(_END)
-    return True
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.hang()
-    return False
+    await drip(exchange, data)
+    return await end(exchange)
 
 
 async def _overloaded(exchange: Exchange) -> bool:
     """Fail in the middle, after a status of success."""
     await _begun(exchange)
-    await put(exchange, sse(failure("overloaded_error", "Overloaded")))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, sse(failure("overloaded_error", "Overloaded")))
 
 
 async def _overloaded_at_once(exchange: Exchange) -> bool:
     await begin(exchange)
-    await put(exchange, sse(failure("overloaded_error", "Overloaded")))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, sse(failure("overloaded_error", "Overloaded")))
 
 
 async def _open_end(exchange: Exchange) -> bool:
@@ -246,12 +220,10 @@ async def _open_end(exchange: Exchange) -> bool:
     return False
 
 
-_WAYS: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+_WAYS: dict[str, Way] = {
     "ok": _ok,
     "stream-odd": _odd,
-    "stream-cut": _cut_off,
-    "stream-no-stop": _no_stop,
-    "stream-stalled": _stalled,
+    **broken_ways("stream", _begun, b"event: "),
     "stream-overloaded": _overloaded,
     "stream-overloaded-first": _overloaded_at_once,
     "stream-open-end": _open_end,

@@ -7,16 +7,14 @@ As with the chat server, the first segment of the path names how it answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.servers.chat import ChatServer, Exchange, http
-from tests.servers.chat_streams import begin, put
+from tests.servers.streaming import Way, begin, broken_ways, drip, end, put
 
 __all__ = ["OllamaServer", "answer", "line", "lines_of"]
 
 _STREAM = "application/x-ndjson"
-_END = b"0\r\n\r\n"
 _ALLOWED = {
     *("model", "messages", "stream", "format", "options", "keep_alive", "think", "tools"),
     *("logprobs", "top_logprobs"),
@@ -86,18 +84,15 @@ async def _ok(exchange: Exchange) -> bool:
     await begin(exchange, _STREAM)
     for each in lines_of(answer(text)):
         await put(exchange, line(each))
-    await exchange.send(_END)
-    return True
+    return await end(exchange)
 
 
 async def _odd(exchange: Exchange) -> bool:
     """Stream one byte at a time, with empty lines and CRLF."""
     await begin(exchange, _STREAM)
     whole = answer("one\u2028line \u00e9t\u00e9\x85 \U0001f40d")
-    for byte in b"\n".join(line(each, "\r\n") for each in lines_of(whole)):
-        await put(exchange, bytes([byte]))
-    await exchange.send(_END)
-    return True
+    await drip(exchange, b"\n".join(line(each, "\r\n") for each in lines_of(whole)))
+    return await end(exchange)
 
 
 async def _begun(exchange: Exchange) -> None:
@@ -106,38 +101,16 @@ async def _begun(exchange: Exchange) -> None:
         await put(exchange, line(each))
 
 
-async def _cut_off(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(b'ff\r\n{"mod')
-    return False
-
-
-async def _no_end(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.send(_END)
-    return True
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await _begun(exchange)
-    await exchange.hang()
-    return False
-
-
 async def _failed(exchange: Exchange) -> bool:
     """Fail in the middle, after a status of success."""
     await _begun(exchange)
-    await put(exchange, line({"error": "the runner has ended"}))
-    await exchange.send(_END)
-    return True
+    return await end(exchange, line({"error": "the runner has ended"}))
 
 
-_WAYS: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+_WAYS: dict[str, Way] = {
     "ok": _ok,
     "stream-odd": _odd,
-    "stream-cut": _cut_off,
-    "stream-no-end": _no_end,
-    "stream-stalled": _stalled,
+    **broken_ways("stream", _begun, b'{"mod'),
     "stream-failed": _failed,
 }
 

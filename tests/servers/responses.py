@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.chat_streams import begin, put
+from tests.servers.streaming import Way, begin, broken_ways, end, put
 
 if TYPE_CHECKING:
     from tests.servers.chat import Exchange
@@ -108,8 +108,7 @@ async def _responses(exchange: Exchange) -> bool:
     await begin(exchange, headers="x-request-id: req-1\r\n")
     for event in events_of(response, lambda said: said.replace(" ", "\n ").split("\n")):
         await put(exchange, sse(event))
-    await exchange.send(b"0\r\n\r\n")
-    return True
+    return await end(exchange)
 
 
 async def _begun_stream(exchange: Exchange) -> None:
@@ -122,30 +121,11 @@ async def _begun_stream(exchange: Exchange) -> None:
         await put(exchange, sse(event))
 
 
-async def _cut(exchange: Exchange) -> bool:
-    await _begun_stream(exchange)
-    await exchange.send(b"ff\r\ndata: {")
-    return False
-
-
-async def _stalled(exchange: Exchange) -> bool:
-    await _begun_stream(exchange)
-    await exchange.hang()
-    return False
-
-
-async def _no_end(exchange: Exchange) -> bool:
-    """End the stream without the event that has the whole answer."""
-    await _begun_stream(exchange)
-    await exchange.send(b"0\r\n\r\n")
-    return True
-
-
 async def _error(exchange: Exchange) -> bool:
     await _begun_stream(exchange)
-    await put(exchange, sse({"type": "error", "code": "server_error", "message": "too busy"}))
-    await exchange.send(b"0\r\n\r\n")
-    return True
+    return await end(
+        exchange, sse({"type": "error", "code": "server_error", "message": "too busy"})
+    )
 
 
 async def _failed(exchange: Exchange) -> bool:
@@ -153,9 +133,7 @@ async def _failed(exchange: Exchange) -> bool:
     await _begun_stream(exchange)
     error = {"code": "rate_limit_exceeded", "message": "slow down"}
     failed = response_document(status="failed", error=error)
-    await put(exchange, sse({"type": "response.failed", "response": failed}))
-    await exchange.send(b"0\r\n\r\n")
-    return True
+    return await end(exchange, sse({"type": "response.failed", "response": failed}))
 
 
 async def _open_end(exchange: Exchange) -> bool:
@@ -167,11 +145,9 @@ async def _open_end(exchange: Exchange) -> bool:
     return False
 
 
-RESPONSES: dict[str, Callable[[Exchange], Awaitable[bool]]] = {
+RESPONSES: dict[str, Way] = {
     "responses": _responses,
-    "responses-cut": _cut,
-    "responses-stalled": _stalled,
-    "responses-no-end": _no_end,
+    **broken_ways("responses", _begun_stream, b"data: {"),
     "responses-error": _error,
     "responses-failed": _failed,
     "responses-open-end": _open_end,

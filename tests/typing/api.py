@@ -290,6 +290,35 @@ assert_type(gp.Record("a", "1").with_value(1), gp.Record[int])
 covariant: gp.Record[object] = gp.Record("a", "1")
 
 
+# -- Tokens: counters without asking anybody, and providers that can be asked. --------------------
+
+
+class Words:
+    """A counter of an application's own."""
+
+    def count(self, content: str | gp.Request | gp.EmbeddingRequest, /, *, model: str = "") -> int:
+        """Count."""
+        return len(str(content).split()) + len(model)
+
+
+class OnlyTexts:
+    """One that can count no requests."""
+
+    def count(self, content: str, /, *, model: str = "") -> int:
+        """Count."""
+        return len(content) + len(model)
+
+
+counter: gp.TokenCounter = Words()
+assert_type(gp.TokenEstimator(counter=counter).count(gp.Request("x"), model="m"), int)
+gp.RateLimit(tokens=5, counter=Words())
+gp.RateLimit(tokens=5, counter=gp.TokenEstimator(known={"m": {"ratio": 1.1}}))
+gp.RateLimit(tokens=5, counter=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+too_little: gp.TokenCounter = OnlyTexts()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+counting: gp.CountingProvider = gp.providers.OpenAIResponses("gpt-6")
+not_counting: gp.CountingProvider = gp.providers.Ollama("m")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
 # -- Lost calls: a provider that can be asked for them. -------------------------------------------
 
 

@@ -64,6 +64,7 @@ def _lines(found: Plan) -> Iterator[str]:
         cost = figures.money(found.expected_cost)
         yield f"new       about {figures.count(found.new)} calls, about {cost}"
     if found.sampled:
+        likely = "unknown" if found.likely_cost is None else figures.money(found.likely_cost)
         worst = "no bound" if found.worst_cost is None else figures.money(found.worst_cost)
         walked, calls = figures.count(found.sampled), figures.count(found.next_calls)
-        yield f"walked    {walked} records to {calls} new calls; at worst {worst}"
+        yield f"walked    {walked} records to {calls} new calls: likely {likely}, at worst {worst}"

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
-from genai_pipeline._options import check, optional
+from genai_pipeline._options import apply, at_least, check, optional, token_counter
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request, Usage
 from genai_pipeline.money._amounts import EXACT, Moment, day_of
@@ -24,6 +24,8 @@ from genai_pipeline.money._bounds import (
 )
 from genai_pipeline.money._price import Price
 from genai_pipeline.money._reading import PriceData, dump, load, to_prices
+from genai_pipeline.tokens import TokenEstimator
+from genai_pipeline.types import TokenCounter
 
 __all__ = ["PriceBook", "Quote", "TokenBound"]
 
@@ -189,6 +191,39 @@ class PriceBook:
         if price is None or factor is None:
             return None
         return EXACT.multiply(price.cost(usage), factor)
+
+    def expected(
+        self,
+        provider: str,
+        model: str,
+        request: AnyRequest,
+        *,
+        at: Moment,
+        output_tokens: int,
+        counter: TokenCounter | None = None,
+        service: str | None = None,
+    ) -> Decimal | None:
+        """
+        Answer what a call is likely to cost, if it writes *output_tokens*; `None` if not known.
+
+        Input counts as *counter* has it, by default a new `TokenEstimator`, and as if nothing of
+        it was cached; output goes no further than the request's limit. Never more than `worst`,
+        which is the bound that a `Budget` holds: this is none.
+        """
+        apply(at_least(0), "PriceBook.expected", "output_tokens", output_tokens)
+        apply(optional(token_counter), "PriceBook.expected", "counter", counter)
+        price, answers = self.price(provider, model, at=at), most_answers(request)
+        if price is None or answers is None:
+            return None
+        reads = (counter or TokenEstimator()).count(request, model=model)
+        most = self._input_tokens(model, request)
+        limit = most_output_tokens(request, price.max_output_tokens)
+        usage = Usage(
+            input_tokens=reads if most is None else min(reads, most),
+            output_tokens=answers * (output_tokens if limit is None else min(output_tokens, limit)),
+        )
+        service = service_of(request) if service is None else service
+        return self.cost(provider, model, usage, at=at, service=service)
 
     def worst(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from genai_pipeline.providers._aws_credentials import AwsCredentials
     from genai_pipeline.providers._azure_openai import AzureOpenAI
     from genai_pipeline.providers._bedrock import Bedrock
+    from genai_pipeline.providers._bedrock_embeddings import BedrockEmbeddings
     from genai_pipeline.providers._chat_profile import ChatProfile
     from genai_pipeline.providers._gemini import Gemini
     from genai_pipeline.providers._gemini_embeddings import GeminiEmbeddings
@@ -33,6 +34,7 @@ __all__ = [
     "AwsCredentials",
     "AzureOpenAI",
     "Bedrock",
+    "BedrockEmbeddings",
     "ChatProfile",
     "Gemini",
     "GeminiEmbeddings",
@@ -54,6 +56,7 @@ _MODULES = {
     "AwsCredentials": "_aws_credentials",
     "AzureOpenAI": "_azure_openai",
     "Bedrock": "_bedrock",
+    "BedrockEmbeddings": "_bedrock_embeddings",
     "ChatProfile": "_chat_profile",
     "Gemini": "_gemini",
     "GeminiEmbeddings": "_gemini_embeddings",

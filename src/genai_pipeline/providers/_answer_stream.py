@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-from genai_pipeline._lifespan import opened
 from genai_pipeline._paid import refuse_unrecorded
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._streaming import interruption
 from genai_pipeline.errors import (
     ConfigurationError,
@@ -20,13 +20,13 @@ from genai_pipeline.errors import (
     StreamInterrupted,
 )
 from genai_pipeline.messages import Chunk, Request, Response, Usage
-from genai_pipeline.providers._caller import REFUSED, SUCCESS, Caller
-from genai_pipeline.providers._dialect import Dialect, read_body
-from genai_pipeline.providers._http import Answer, HttpSession
-from genai_pipeline.providers._http._byte_stream import ByteStream
+from genai_pipeline.providers._caller import SUCCESS
+from genai_pipeline.providers._calling import Calling
+from genai_pipeline.providers._dialect import read_body
 from genai_pipeline.providers._json import NotJson, read_json
 from genai_pipeline.providers._sse import EventTooLarge, ServerEvent
-from genai_pipeline.providers._target import Target
+from genai_pipeline.providers._stream_source import StreamSource
+from genai_pipeline.providers._telling import tell
 
 __all__ = ["AnswerStream"]
 
@@ -34,45 +34,20 @@ _WHOLE = ("application/json", "text/html")
 _QUOTED = 100
 
 
-class _Tell(Protocol):
-    def __call__(
-        self,
-        response: Response,
-        failure: str | None,
-        *,
-        seconds: float,
-        first_chunk: float | None,
-    ) -> None: ...
-
-
 class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncIterator[Chunk]):
     """One answer on its way. It tells of itself and closes once, however it ends."""
 
-    def __init__(
-        self,
-        caller: Caller,
-        dialect: Dialect,
-        request: Request,
-        *,
-        model: str,
-        tell: _Tell,
-        refuse: Callable[[Request], None],
-    ) -> None:
-        self._caller = caller
-        self._dialect = dialect
+    def __init__(self, calling: Calling, source: StreamSource, request: Request) -> None:
+        self._calling = calling
+        self._source = source
+        self._dialect = dialect = calling.dialect
         self._request = request
-        self._model = model
-        self._tell_of = tell
-        self._refuse = refuse
-        self._opened: opened[HttpSession] | None = None
-        self._session: HttpSession | None = None
-        self._bytes: ByteStream | None = None
-        self._target: Target | None = None
         self._decoder = dialect.decoder()
         self._events: deque[ServerEvent] = deque()
         self._pieces = dialect.pieces()
         self._text = _Text(is_document=request.schema is not None)
         self._heard = False
+        self._begins = b""
         self._seconds = 0.0
         self._since: float | None = None
         self._first_chunk: float | None = None
@@ -113,8 +88,8 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         trace: TracebackType | None,
     ) -> None:
         try:
-            if self._complete and self._bytes is not None:
-                await self._bytes.drain()
+            if self._complete:
+                await self._source.drain()
         finally:
             # What a consumer raises is no failure of the provider's.
             if error is None or isinstance(error, Exception):
@@ -122,52 +97,30 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
             await self._end(error)
 
     async def _open(self) -> None:
-        caller, dialect = self._caller, self._dialect
-        refuse_unrecorded(f"{caller.who} is asked to stream")
-        self._refuse(self._request)
-        body = dialect.body(self._request, streamed=True)
-        stream = await self._begin(body)
-        assert self._target is not None
-        if stream.status == REFUSED and await caller.renewed(self._target):
-            await stream.aclose()
-            stream = await self._begin(body)
-        if stream.status not in SUCCESS:
-            raise caller.to_error(caller.raw(await stream.read_all(), self._target))
-        if self._kind() in _WHOLE and self._kind() != dialect.media_type:
-            raise self._meaning_of_whole(await stream.read_all())
-
-    async def _begin(self, body: bytes) -> ByteStream:
-        caller, dialect = self._caller, self._dialect
-        path = dialect.path(streamed=True)
-        self._target = await caller.target(path, accept=dialect.media_type)
-        if caller.sign is not None:
-            self._target = await caller.sign(self._target, body)
-        if self._opened is None:
-            lifespan = opened(caller.client)
-            self._session = await lifespan.__aenter__()
-            self._opened = lifespan
-        assert self._session is not None
-        self._bytes = ByteStream(self._session, self._target, body, who=caller.who)
-        await self._bytes.open()
-        return self._bytes
+        refuse_unrecorded(f"{self._calling.who} is asked to stream")
+        if self._calling.refuse is not None:
+            self._calling.refuse(self._request)
+        source = self._source
+        await source.open(self._dialect.body(self._request, streamed=True))
+        if source.status not in SUCCESS:
+            raise self._calling.to_error(await source.read_all())
+        if self._kind() in _WHOLE and self._kind() != self._dialect.media_type:
+            raise self._meaning_of_whole(await source.read_all())
 
     def _kind(self) -> str:
-        assert self._bytes is not None
-        kind = self._bytes.headers.get("content-type", "")
+        kind = self._source.headers.get("content-type", "")
         return kind.partition(";")[0].strip().lower()[:80]
 
-    def _meaning_of_whole(self, answer: Answer) -> PipelineError:
+    def _meaning_of_whole(self, answer: RawAnswer) -> PipelineError:
         """Answer what to raise for a server that does not stream."""
-        assert self._target is not None
-        who, raw = self._caller.who, self._caller.raw(answer, self._target)
-        verdict = read_body(self._dialect, self._request, raw, who)
+        who = self._calling.who
+        verdict = read_body(self._dialect, self._request, answer, who)
         return verdict.error or ConfigurationError(
             f"{who}: the server answered whole ({self._kind()}) where a stream was asked for; "
             "call the provider itself, not its stream()"
         )
 
     async def _next(self) -> Chunk:
-        assert self._bytes is not None
         while True:
             while self._events:
                 event = self._events.popleft()
@@ -175,17 +128,19 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
                 chunk = self._last() if self._dialect.is_end(event) else self._take(event)
                 if chunk is not None:
                     return chunk
-            piece = await self._bytes.read(patient=self._first_chunk is None)
+            piece = await self._source.read(patient=self._first_chunk is None)
+            if not self._heard:
+                self._begins = (self._begins + piece)[:_QUOTED]
+            try:
+                # At the end a decoder raises what it kept back for the sake of events before.
+                self._events.extend(self._decoder.feed(piece))
+            except (EventTooLarge, InvalidAnswer) as error:
+                raise InvalidAnswer(f"{self._calling.who}: {error}") from None
             if not piece:
                 return self._last()
-            try:
-                self._events.extend(self._decoder.feed(piece))
-            except EventTooLarge as error:
-                raise InvalidAnswer(f"{self._caller.who}: {error}") from None
 
     def _take(self, event: ServerEvent) -> Chunk | None:
-        assert self._target is not None
-        who, data = self._caller.who, self._target.hide_in(event.data)
+        who, data = self._calling.who, self._source.hide_in(event.data)
         try:
             document: Any = read_json(data)
         except NotJson:
@@ -194,31 +149,31 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         if not isinstance(document, dict):
             raise InvalidAnswer(f"{who}: an event is no JSON object")
         name = event.name.decode("utf-8", "replace")
-        error = self._dialect.error_in(document, name, self._headers(), who)
+        error = self._dialect.error_in(document, name, self._source.headers, who)
         if error is not None:
             raise error
         chunk = self._pieces.take(document, name)
         return None if chunk is None else self._text.take(chunk)
 
-    def _headers(self) -> Mapping[str, str]:
-        assert self._bytes is not None
-        return self._bytes.headers
+    def _is_page(self) -> bool:
+        """Tell whether what came is HTML or XML, as which no event begins."""
+        return self._begins.lstrip().startswith(b"<")
 
     def _last(self) -> Chunk:
         """Answer the last chunk of a whole answer, or raise why it is none."""
-        who = self._caller.who
-        if not self._heard and self._kind() != self._dialect.media_type:
+        who = self._calling.who
+        if not self._heard and (self._kind() != self._dialect.media_type or self._is_page()):
             kind = self._kind() or "no content type"
             raise InvalidAnswer(f"{who}: the answer is no stream of events ({kind})")
         if not self._pieces.finished:
             raise self._broken_off("the stream ended without a finish reason")
         document = self._pieces.document()
-        verdict = self._dialect.read(self._request, document, self._headers(), who)
+        verdict = self._dialect.read(self._request, document, self._source.headers, who)
         if verdict.error is not None:
             raise verdict.error
         if self._text.is_document and verdict.response.text != self._text.sent:
             raise InvalidAnswer(f"{who}: the answer is more than the JSON document asked for")
-        model = verdict.response.model or self._model
+        model = verdict.response.model or self._calling.model
         response = attrs.evolve(verdict.response, model=model)
         self._complete = True
         self._pause()
@@ -236,7 +191,7 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         )
 
     def _broken_off(self, what: str) -> StreamInterrupted:
-        told = f"{self._caller.who}: {what}"
+        told = f"{self._calling.who}: {what}"
         return StreamInterrupted(told, partial=self._text.sent, usage=self._pieces.usage)
 
     async def _ended_by(self, error: Exception) -> Exception:
@@ -253,25 +208,26 @@ class AnswerStream(AbstractAsyncContextManager[AsyncIterator[Chunk]], AsyncItera
         if not isinstance(error, Exception):
             failure = "Abandoned" if isinstance(error, GeneratorExit) else "Cancelled"
         self._tell(Response("", usage=self._pieces.usage or Usage()), failure)
-        stream, lifespan, self._bytes, self._opened = self._bytes, self._opened, None, None
-        try:
-            if stream is not None:
-                await stream.aclose()
-        finally:
-            if lifespan is not None:
-                await lifespan.__aexit__(None, None, None)
+        await self._source.aclose()
 
     def _tell(self, response: Response, failure: str | None) -> None:
         if not self._told:
             self._told = True
-            self._tell_of(response, failure, seconds=self._seconds, first_chunk=self._first_chunk)
+            tell(
+                self._calling.name,
+                self._calling.model,
+                response,
+                failure,
+                seconds=self._seconds,
+                first_chunk=self._first_chunk,
+            )
 
     def _note_first(self) -> None:
         if self._first_chunk is None:
             self._first_chunk = self._seconds
 
     def _now(self) -> float:
-        return self._caller.clock.now()
+        return self._calling.clock.now()
 
     def _pause(self) -> None:
         """Stop counting the provider's time."""

@@ -11,7 +11,6 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._anthropic_dialect import MessagesDialect
 from genai_pipeline.providers._anthropic_request import (
@@ -24,6 +23,7 @@ from genai_pipeline.providers._anthropic_request import (
 from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._http_model import HttpModel
 from genai_pipeline.providers._target import Headers
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Anthropic"]
 
@@ -119,13 +119,9 @@ class Anthropic(HttpModel):
 
         Raises what a call raises. It needs no output limit.
         """
-        who = self._caller.who
         path = f"{self._dialect.path(streamed=False)}/count_tokens"
-        answer, _ = await self._caller.fetch(path, self._form.counted(request, who))
-        count = answer.get("input_tokens") if isinstance(answer, dict) else None
-        if type(count) is not int or count < 0:
-            raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-        return count
+        document = self._form.counted(request, self._caller.who)
+        return await fetch_count(self._caller, path, document, field="input_tokens")
 
     def _limited(self, request: Request) -> Request:
         """Answer *request* with a limit, so that its price is bounded by it wherever it is kept."""

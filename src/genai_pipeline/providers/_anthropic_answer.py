@@ -94,7 +94,7 @@ def _attributes(
     usage = document.get("usage")
     attributes = {name: document[name] for name in _KEPT if document.get(name)}
     attributes |= {name: told for name in _KEPT_OF_USAGE if (told := as_dict(usage).get(name))}
-    if any(block.get("type") not in _KNOWN or block.get("citations") for block in blocks):
+    if any(as_text(block.get("type")) not in _KNOWN or block.get("citations") for block in blocks):
         attributes["content"] = blocks
     limits = rate_limits(headers)
     if limits:

@@ -67,6 +67,6 @@ class MessagesDialect(Dialect):
         self, document: Mapping[str, Any], name: str, headers: Mapping[str, str], who: str
     ) -> PipelineError | None:
         """Answer the error among the events."""
-        if document.get("error") or "error" in {name, document.get("type")}:
+        if document.get("error") or "error" in (name, document.get("type")):
             return told_error(document, headers, who)
         return None

@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-from typing import Any
-from urllib.parse import quote
-
 import attrs
 
 from genai_pipeline import _options
-from genai_pipeline._options import check, optional
+from genai_pipeline._options import optional
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer
 from genai_pipeline.messages import Request
-from genai_pipeline.providers._aws_credentials import AwsCredentials, GetCredentials, Signer
+from genai_pipeline.providers._aws_credentials import GetCredentials
 from genai_pipeline.providers._bedrock_dialect import ConverseDialect
+from genai_pipeline.providers._bedrock_host import (
+    base_url_of,
+    is_amazon,
+    key_of,
+    path_of,
+    region_name,
+    region_of_environment,
+    sign_of,
+    to_get,
+)
 from genai_pipeline.providers._bedrock_request import converse_body
 from genai_pipeline.providers._caller import Sign
-from genai_pipeline.providers._document import as_dict
-from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._http_model import HttpModel
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Bedrock"]
 
-_BEARER = "AWS_BEARER_TOKEN_BEDROCK"
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
-_SERVICE = "bedrock"
 _NOT_COUNTED = ("inferenceConfig", "outputConfig", "serviceTier", "requestMetadata")
-
-
-def _region(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = isinstance(value, str) and _REGION.fullmatch(value) is not None
-    check(fine, owner, option.name, value, "the name of a region, as 'eu-central-1'")
-
-
-def _region_of_environment() -> str | None:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
-
-
-def _base_url(bedrock: Any) -> str:
-    if bedrock.region is None:
-        raise ConfigurationError(
-            "Bedrock: no region; give region=, or set the environment variable AWS_REGION"
-        )
-    return f"https://bedrock-runtime.{bedrock.region}.amazonaws.com"
-
-
-def _to_get(given: AwsCredentials | GetCredentials | None) -> GetCredentials | None:
-    if isinstance(given, AwsCredentials):
-        return lambda: given
-    fine = given is None or callable(given)
-    check(fine, "Bedrock", "credentials", "…", "AwsCredentials, or a function that answers them")
-    return given
 
 
 @attrs.frozen(eq=False)
@@ -77,15 +51,15 @@ class Bedrock(HttpModel):
     """
 
     region: str | None = attrs.field(
-        factory=_region_of_environment, kw_only=True, validator=optional(_region)
+        factory=region_of_environment, kw_only=True, validator=optional(region_name)
     )
     """Where the model is asked; by default what ``AWS_REGION`` or ``AWS_DEFAULT_REGION`` says."""
 
-    base_url: str = attrs.field(default=attrs.Factory(_base_url, takes_self=True), kw_only=True)
+    base_url: str = attrs.field(default=attrs.Factory(base_url_of, takes_self=True), kw_only=True)
     """Everything before ``/model``; by default the host of the region."""
 
     credentials: GetCredentials | None = attrs.field(
-        default=None, kw_only=True, repr=False, converter=_to_get
+        default=None, kw_only=True, repr=False, converter=to_get
     )
     """`AwsCredentials`, or a function that answers them, asked at each call."""
 
@@ -98,49 +72,20 @@ class Bedrock(HttpModel):
 
         Raises what a call raises; not every model can be asked.
         """
-        who = self._caller.who
-        body = converse_body(request, who)
+        body = converse_body(request, self._caller.who)
         counted = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
-        path = f"{self._path()}/count-tokens"
-        answer, _ = await self._caller.fetch(path, {"input": {"converse": counted}})
-        count = as_dict(answer).get("inputTokens")
-        if type(count) is not int or count < 0:
-            raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-        return count
+        path, document = f"{path_of(self)}/count-tokens", {"input": {"converse": counted}}
+        return await fetch_count(self._caller, path, document, field="inputTokens")
 
     def _speaks(self) -> ConverseDialect:
-        return ConverseDialect(self._path(), f"{self.name} {self.model!r}")
-
-    def _path(self) -> str:
-        fine = _MODEL.fullmatch(self.model) is not None
-        check(fine, self, "model", self.model, "the id of a model or a profile, or an ARN")
-        return f"/model/{quote(self.model, safe='')}"
+        return ConverseDialect(path_of(self), f"{self.name} {self.model!r}")
 
     def _is_known_host(self) -> bool:
-        return self._is_amazon()
+        return is_amazon(self.base_url)
 
     def _default_key(self) -> Secret | None:
-        ours = self._is_amazon() and self.credentials is None
-        return Secret.from_env(_BEARER) if ours and os.environ.get(_BEARER) else None
+        return key_of(self.base_url, self.credentials)
 
     def _sign(self) -> Sign | None:
-        check(
-            self.credentials is None or self.api_key is None,
-            self,
-            "credentials",
-            "…",
-            "either api_key= or credentials=",
-        )
-        if self._key() is not None or "authorization" in self.headers:
-            return None
-        if self.credentials is None and not self._is_amazon():
-            return None  # a gateway that wants none of ours
-        if self.region is None:
-            raise ConfigurationError(
-                "Bedrock: credentials= without a region; give region=, which is signed as well"
-            )
-        get = self.credentials or AwsCredentials.from_env
-        return Signer(get=get, region=self.region, service=_SERVICE, clock=self.clock)
-
-    def _is_amazon(self) -> bool:
-        return host_of(self.base_url).endswith(".amazonaws.com")
+        has_key = self._key() is not None
+        return sign_of(self, has_key=has_key, credentials=self.credentials, region=self.region)

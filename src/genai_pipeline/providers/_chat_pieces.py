@@ -8,7 +8,7 @@ from typing import Any
 from genai_pipeline.messages import Chunk, Usage
 from genai_pipeline.parts import ToolCall
 from genai_pipeline.providers._chat_answer import content_of, reasoning_of, usage_of
-from genai_pipeline.providers._document import as_dict, as_list
+from genai_pipeline.providers._document import as_count, as_dict, as_list
 
 __all__ = ["ChatPieces", "error_in"]
 
@@ -139,5 +139,6 @@ class _Call:
 
 
 def _first(choices: object) -> dict[str, Any]:
-    """Answer the first choice; there may be chunks without."""
-    return next((each for each in map(as_dict, as_list(choices)) if each.get("index", 0) == 0), {})
+    """Answer the first choice; there may be chunks without, and choices without a right index."""
+    found = map(as_dict, as_list(choices))
+    return next((each for each in found if not as_count(each.get("index"))), {})

@@ -17,6 +17,7 @@ ProfileName: TypeAlias = Literal["openai", "compatible", "vllm", "llama.cpp"]
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _FORMS = ("json_schema", "json_object", None)
+_COUNTS = ("input_tokens", "tokenize", None)
 _REASONING = ("reasoning", "reasoning_content", None)
 
 
@@ -54,6 +55,16 @@ class ChatProfile:
     stream_usage: bool = attrs.field(default=True, validator=_options.flag)
     """Whether a stream is asked to tell its usage; some servers refuse to be asked."""
 
+    counts: Literal["input_tokens", "tokenize"] | None = attrs.field(
+        default=None, validator=_options.one_of(*_COUNTS)
+    )
+    """
+    How the server counts the tokens of a request that is not made, if it does.
+
+    ``input_tokens``: as llama.cpp's does, below ``/chat/completions``; ``tokenize``: as vLLM's
+    does, beside ``/v1``.
+    """
+
     ignored: Mapping[str, str] = attrs.field(factory=dict, converter=_to_ignored)
     """Fields of ``Request.extra`` that the server ignores in silence, and what to do instead."""
 
@@ -67,11 +78,12 @@ PROFILES: dict[str, ChatProfile] = {
     "compatible": ChatProfile(),
     "vllm": ChatProfile(
         reasoning_field="reasoning",
+        counts="tokenize",
         ignored=dict.fromkeys(
             ("guided_choice", "guided_grammar", "guided_json", "guided_regex"), _GUIDED
         ),
     ),
-    "llama.cpp": ChatProfile(reasoning_field="reasoning_content"),
+    "llama.cpp": ChatProfile(reasoning_field="reasoning_content", counts="input_tokens"),
 }
 
 

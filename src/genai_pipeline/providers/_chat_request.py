@@ -13,7 +13,7 @@ from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._rules import refuse_streamed_labels
 
-__all__ = ["chat_body"]
+__all__ = ["chat_body", "chat_document"]
 
 _AS_THEY_ARE = ("temperature", "top_p", "seed", "reasoning_effort")
 
@@ -21,8 +21,15 @@ _AS_THEY_ARE = ("temperature", "top_p", "seed", "reasoning_effort")
 def chat_body(
     request: Request, *, model: str, profile: ChatProfile, streamed: bool = False
 ) -> bytes:
+    """Answer the body that `chat_document` is."""
+    return json_bytes(chat_document(request, model=model, profile=profile, streamed=streamed))
+
+
+def chat_document(
+    request: Request, *, model: str, profile: ChatProfile, streamed: bool = False
+) -> dict[str, Any]:
     """
-    Answer the body that asks *model* for *request*, at a server of this *profile*.
+    Answer what asks *model* for *request*, at a server of this *profile*.
 
     Raises `ConfigurationError` when ``Request.extra`` holds what has a field of its own, what
     would change the form of the answer, or what the server ignores; for labels when the answer is
@@ -44,7 +51,7 @@ def chat_body(
     if request.extra:
         _check_extra(request, body, profile)
         body.update(request.extra)
-    return json_bytes(body)
+    return body
 
 
 def _options(request: Request) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Decoder(Protocol):
 
     def feed(self, piece: bytes, /) -> list[ServerEvent]:
         """
-        Answer the events that end in *piece*.
+        Answer the events that end in *piece*, which is empty at the end of the stream.
 
         Raises `EventTooLarge`, or another `InvalidAnswer` for bytes that are none.
         """

@@ -38,7 +38,7 @@ class OpenAIEmbeddingDialect(EmbeddingDialect):
         """Answer the API."""
         return ("embeddings",)
 
-    def path(self) -> str:
+    def path(self, request: EmbeddingRequest) -> str:  # noqa: ARG002 - the same for all
         """Answer the one path there is."""
         return "/embeddings"
 

@@ -30,11 +30,17 @@ class FailureFormat:
     code_header: str | None = None
     """A header with an error code, in lower case; what stands behind a colon is left out."""
 
+    more_headers: tuple[str, ...] = ()
+    """What else is read of the headers, in lower case."""
+
     _kept: frozenset[str | None] = attrs.field(
         init=False,
         repr=False,
         default=attrs.Factory(
-            lambda self: frozenset({*_KEPT, *self.request_id_headers, self.code_header}), True
+            lambda self: frozenset(
+                {*_KEPT, *self.request_id_headers, self.code_header, *self.more_headers}
+            ),
+            True,
         ),
     )
 

@@ -7,9 +7,8 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import optional
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request
-from genai_pipeline.providers._document import as_dict
 from genai_pipeline.providers._gemini_dialect import ContentDialect
 from genai_pipeline.providers._gemini_host import (
     base_url_of,
@@ -22,6 +21,7 @@ from genai_pipeline.providers._gemini_host import (
 from genai_pipeline.providers._gemini_request import gemini_body
 from genai_pipeline.providers._http_model import HttpModel
 from genai_pipeline.providers._target import Headers
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Gemini"]
 
@@ -80,11 +80,9 @@ class Gemini(HttpModel):
             raise ConfigurationError(
                 f"{who}: {left[0]} cannot be counted at Google AI; leave it out"
             )
-        answer, _ = await self._caller.fetch(f"{path_of(self)}:countTokens", body)
-        count = as_dict(answer).get("totalTokens", 0)  # a zero is left out on the wire
-        if not isinstance(answer, dict) or type(count) is not int or count < 0:
-            raise InvalidAnswer(f"{who}: the answer holds no count of tokens")
-        return count
+        path = f"{path_of(self)}:countTokens"
+        # A zero is left out on the wire.
+        return await fetch_count(self._caller, path, body, field="totalTokens", absent=0)
 
     def _speaks(self) -> ContentDialect:
         return ContentDialect(path_of(self), f"{self.name} {self.model!r}")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from genai_pipeline._paid import PaidCall, paid
+from genai_pipeline._paid import Judgement, PaidCall, paid
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Response, Usage
 from genai_pipeline.providers._caller import SUCCESS
@@ -35,7 +36,7 @@ class EmbeddingDialect(Protocol):
         """Answer a name for the dialect, and what else of it decides on answers, for a journal."""
         ...
 
-    def path(self) -> str:
+    def path(self, request: EmbeddingRequest) -> str:
         """Answer what to add to the base URL, from its slash on."""
         ...
 
@@ -56,6 +57,17 @@ class EmbeddingDialect(Protocol):
     def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
         """Answer what a whole answer tells of usage; `None` when it tells nothing."""
         ...
+
+    def usage_told(self, headers: Mapping[str, str]) -> Usage | None:  # noqa: ARG002 - most tell none
+        """Answer what the headers of an answer tell of usage, where its document tells nothing."""
+        return None
+
+
+def _judge(dialect: EmbeddingDialect, answer: RawAnswer) -> Judgement:
+    judgement = judge(dialect, answer)
+    if judgement.state != "answered" or judgement.usage is not None:
+        return judgement
+    return attrs.evolve(judgement, usage=dialect.usage_told(answer.headers))
 
 
 @attrs.frozen(eq=False)
@@ -112,11 +124,11 @@ class HttpEmbedder(HttpOptions):
             provider=self.name,
             model=self.model,
             request=request,
-            judge=partial(judge, dialect),
+            judge=partial(_judge, dialect),
             timeout=self.timeout,
             identity=(kind, self.base_url, *rest),
         )
-        answer = await paid(call, partial(caller.send, dialect.path(), body))
+        answer = await paid(call, partial(caller.send, dialect.path(request), body))
         if answer.status not in SUCCESS:
             raise caller.to_error(answer)
         try:

@@ -17,7 +17,6 @@ from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
 from genai_pipeline.providers._limits import Limits, is_catalogue
-from genai_pipeline.providers._telling import tell
 
 if TYPE_CHECKING:  # it is loaded by the first call
     from genai_pipeline.catalogue import ModelCatalogue
@@ -149,14 +148,10 @@ class HttpModel(HttpOptions):
         Labels cannot be streamed. A server that answers whole all the same is a
         `ConfigurationError`.
         """
-        from genai_pipeline.providers._answer_stream import AnswerStream  # noqa: PLC0415 - for streams alone
+        # Streams alone need them.
+        from genai_pipeline.providers._answer_stream import AnswerStream  # noqa: PLC0415
+        from genai_pipeline.providers._http_source import HttpSource  # noqa: PLC0415
 
-        told = partial(tell, self.name, self.model)
-        return AnswerStream(
-            self._caller,
-            self._dialect,
-            request,
-            model=self.model,
-            tell=told,
-            refuse=self._limits.refuse,
-        )
+        dialect = self._dialect
+        source = HttpSource(self._caller, dialect.path(streamed=True), dialect.media_type)
+        return AnswerStream(self._calling, source, request)

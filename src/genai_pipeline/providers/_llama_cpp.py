@@ -16,10 +16,14 @@ from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import at_least, check, optional, positive
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.messages import Chunk, Request, Response
+from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._llama_server import LlamaServer, Settings
 from genai_pipeline.providers._openai import OpenAI
 
 __all__ = ["LlamaCpp"]
+
+
+_PROFILE = ChatProfile(counts="input_tokens")
 
 
 def _to_path(path: str | os.PathLike[str]) -> str:
@@ -102,6 +106,15 @@ class LlamaCpp(Composite):
         """Answer *request* piece by piece, as `OpenAI.stream` does."""
         return _Stream(self, request)
 
+    async def count_tokens(self, request: Request) -> int:
+        """
+        Answer how many tokens *request* comes to as input, as the model counts them.
+
+        The first use loads the file, as a call does; nothing leaves this process.
+        """
+        model = await self._loaded()
+        return await model.count_tokens(request)
+
     def close(self) -> None:
         """Free the memory; calls that are under way fail, and a later one loads the file again."""
         self._server.close()
@@ -120,7 +133,7 @@ class LlamaCpp(Composite):
                 path.stem,
                 base_url=f"{running.url}/v1",
                 api_key=running.key,
-                limit_field="max_tokens",
+                profile=_PROFILE,
                 timeout=self.timeout,
                 max_connections=self.parallel,
                 trust_env=False,

@@ -38,7 +38,7 @@ class _EmbedDialect(EmbeddingDialect):
         """Answer the API, and the options that decide on answers."""
         return "ollama embeddings", tuple(sorted(self.options.items()))
 
-    def path(self) -> str:
+    def path(self, request: EmbeddingRequest) -> str:  # noqa: ARG002 - the same for all
         """Answer the one path there is."""
         return "/api/embed"
 

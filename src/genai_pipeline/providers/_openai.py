@@ -9,14 +9,18 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import check
 from genai_pipeline._secret import Secret
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.messages import Request
 from genai_pipeline.providers._chat_dialect import ChatDialect
 from genai_pipeline.providers._chat_profile import (
     PROFILES,
     ChatProfile,
     to_profile,
 )
+from genai_pipeline.providers._chat_request import chat_document
 from genai_pipeline.providers._http_model import HttpModel
 from genai_pipeline.providers._openai_hosts import BASE_URL, is_azure, is_openai, openai_key
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["OpenAI"]
 
@@ -75,6 +79,26 @@ class OpenAI(HttpModel):
 
     name: str = attrs.field(default="openai", kw_only=True, validator=_options.text)
     """What events, errors and reports call the provider."""
+
+    async def count_tokens(self, request: Request) -> int:
+        """
+        Answer how many tokens *request* comes to as input, as the server counts them.
+
+        That is a call of its own, which costs nothing. It raises what a call raises, and
+        `ConfigurationError` where the *profile* knows no way to ask: for OpenAI's own models
+        ask `OpenAIResponses`, or count by `tokens.Tiktoken`.
+        """
+        profile, path, caller = self._served(), "/chat/completions/input_tokens", self._caller
+        if profile.counts is None:
+            raise ConfigurationError(
+                f"{caller.who}: this server is not known to count tokens; give profile='vllm', "
+                "profile='llama.cpp' or ChatProfile(counts=...), or ask OpenAIResponses"
+            )
+        document = chat_document(request, model=self.model, profile=profile)
+        if profile.counts == "input_tokens":
+            return await fetch_count(caller, path, document, field="input_tokens")
+        beside = attrs.evolve(caller, base_url=self.base_url.removesuffix("/v1"))
+        return await fetch_count(beside, "/tokenize", document, field="count")
 
     def _speaks(self) -> ChatDialect:
         return ChatDialect(self.model, self._served())

@@ -8,13 +8,12 @@ import attrs
 
 from genai_pipeline import _options
 from genai_pipeline._secret import Secret
-from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Request
-from genai_pipeline.providers._document import as_count, as_dict
 from genai_pipeline.providers._http_model import HttpModel
 from genai_pipeline.providers._openai_hosts import BASE_URL, is_openai, openai_key
 from genai_pipeline.providers._responses_dialect import ResponsesDialect
 from genai_pipeline.providers._responses_request import Asked, count_body
+from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["OpenAIResponses"]
 
@@ -54,12 +53,9 @@ class OpenAIResponses(HttpModel):
 
         That is a call of its own, which costs nothing. It raises what a call raises.
         """
-        who, path = self._caller.who, "/responses/input_tokens"
-        document, _ = await self._caller.fetch(path, count_body(request, self._asked(), who))
-        told = as_dict(document).get("input_tokens")
-        if type(told) is not int:
-            raise InvalidAnswer(f"{who}: the answer holds no input_tokens")
-        return as_count(told)
+        document = count_body(request, self._asked(), self._caller.who)
+        path = "/responses/input_tokens"
+        return await fetch_count(self._caller, path, document, field="input_tokens")
 
     def _speaks(self) -> ResponsesDialect:
         return ResponsesDialect(self._asked(), f"{self.name} {self.model!r}")

@@ -119,7 +119,7 @@ def _attributes(document: dict[str, Any], headers: Mapping[str, str]) -> dict[st
     notes = [note for part in _contents(document) for note in as_list(part.get("annotations"))]
     if notes:
         attributes["annotations"] = notes
-    if any(item.get("type") not in _KNOWN for item in _output(document)):
+    if any(as_text(item.get("type")) not in _KNOWN for item in _output(document)):
         attributes["output"] = document["output"]
     limits = rate_limits(headers)
     if limits:

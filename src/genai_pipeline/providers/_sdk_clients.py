@@ -27,7 +27,8 @@ from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._failure_format import FailureFormat
-from genai_pipeline.providers._sdk_model import Create, SdkModel
+from genai_pipeline.providers._sdk_messages import SdkMessages
+from genai_pipeline.providers._sdk_model import SdkModel
 
 __all__ = ["from_anthropic", "from_openai"]
 
@@ -71,8 +72,8 @@ def from_openai(
             clock=clock,
         ),
         client=quiet,
-        create=_create(who, quiet, "chat.completions"),
-        arguments=("model", "messages"),
+        resource=_known(who, quiet, "chat.completions"),
+        arguments=("model", "messages", "stream"),
     )
 
 
@@ -85,7 +86,7 @@ def from_anthropic(
     name: str = "anthropic",
     timeout: float = 600.0,
     clock: Clock | None = None,
-) -> SdkModel:
+) -> SdkMessages:
     """
     Answer a provider that asks *model* through *client*: an ``AsyncAnthropic``, or a kind of it.
 
@@ -98,7 +99,7 @@ def from_anthropic(
     apply(one_of(None, "5m", "1h"), who, "cache_prompt", cache_prompt)
     quiet = _quiet(who, client, "AsyncAnthropic")
     form = MessageForm(model=model, version=_version(quiet), cache_prompt=cache_prompt)
-    return SdkModel(
+    return SdkMessages(
         calling=_calling(
             who,
             client=quiet,
@@ -109,9 +110,10 @@ def from_anthropic(
             clock=clock,
         ),
         client=quiet,
-        create=_create(who, quiet, "messages"),
-        arguments=("model", "max_tokens", "messages"),
+        resource=_known(who, quiet, "messages"),
+        arguments=("model", "max_tokens", "messages", "stream"),
         max_output_tokens=max_output_tokens,
+        form=form,
     )
 
 
@@ -130,15 +132,16 @@ def _quiet(who: str, client: object, wanted: str) -> object:
     return cast("object", quiet)
 
 
-def _create(who: str, client: object, resource: str) -> Create:
+def _known(who: str, client: object, resource: str) -> str:
+    """Answer *resource*, which *client* has, or raise `ConfigurationError`."""
     path = f"{resource}.with_raw_response.create"
     try:
-        create: Create = attrgetter(path)(client)
+        attrgetter(path)(client)
     except AttributeError:
         raise ConfigurationError(
             f"{who}: client is a {type(client).__name__}, which has no {path}"
         ) from None
-    return create
+    return resource
 
 
 def _calling(

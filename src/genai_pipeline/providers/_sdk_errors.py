@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from genai_pipeline.errors import (
@@ -15,12 +16,13 @@ from genai_pipeline.errors import (
     classify,
 )
 
-__all__ = ["answer_in", "meaning_of"]
+__all__ = ["answer_in", "hidden", "meaning_of"]
 
 _UNSENT = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"})
 _KEYLESS = frozenset({"CredentialsError", "SubjectTokenProviderError"})
 _MISUSED = frozenset({"AnthropicError", "OpenAIError", "TypeError", "ValueError"})
-_PASSING = frozenset({"APIConnectionError", "RetryableError"})
+_PASSING = frozenset({"APIConnectionError", "DecodingError", "RetryableError", "TransportError"})
+_TIMEOUTS = frozenset({"APITimeoutError", "TimeoutException"})
 _QUOTED = 300
 
 
@@ -40,13 +42,19 @@ def meaning_of(error: Exception, who: str) -> PipelineError:
     if "PoolTimeout" in causes:
         return BulkheadFull(f"{who}: every connection of the client was in use")
     unsent = bool(causes & _UNSENT)
-    if "APITimeoutError" in names and not unsent:
+    if names & _TIMEOUTS and not unsent:
         return AttemptTimeout(told)
     if names & _PASSING or classify(error) == "transient":
         return ConnectionFailed(told, sent=not unsent)
     if names & _KEYLESS:
         return AuthenticationFailed(told)
     return ConfigurationError(told) if names & _MISUSED else Permanent(told)
+
+
+def hidden(problem: PipelineError, hide: Callable[[str], str]) -> PipelineError:
+    """Answer *problem* without the secrets that *hide* blots out of its message."""
+    problem.args = tuple(hide(arg) if isinstance(arg, str) else arg for arg in problem.args)
+    return problem
 
 
 def _kinds(error: BaseException | None) -> set[str]:

@@ -19,7 +19,8 @@ from genai_pipeline.resilience._limit import binding_deadline
 from genai_pipeline.resilience._quota import QuotaBook
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._reservation import Reservation, Reservations
-from genai_pipeline.types import Handler
+from genai_pipeline.tokens import TokenEstimator
+from genai_pipeline.types import Handler, TokenCounter
 
 __all__ = ["RateLimit"]
 
@@ -49,11 +50,11 @@ class RateLimit(Composite):
     """
     Keeps calls within a provider's quota of requests and tokens, and keeps that quota busy.
 
-    Each call reserves what it will need before it is made: one request, its input tokens
-    (counted by bytes, corrected by what answers showed) and the output tokens that 95 % of the
-    last answers kept to, at most ``Request.max_output_tokens``. It takes all of it or waits, and
-    whoever came first is served first, so that a large request is not starved by small ones. The
-    answer's usage then settles the difference both ways.
+    Each call reserves what it will need before it is made: one request, its input tokens (as
+    the *counter* has them, corrected by what answers showed) and the output tokens that 95 % of
+    the last answers kept to, at most ``Request.max_output_tokens``. It takes all of it or waits,
+    and whoever came first is served first, so that a large request is not starved by small ones.
+    The answer's usage then settles the difference both ways.
 
     What is left of each quota is a bucket that fills continuously (a day's quota comes back at
     midnight UTC): in any *w* seconds the calls reserve no more than ``burst + rate * w``. Requests
@@ -72,7 +73,7 @@ class RateLimit(Composite):
     Stands behind `Retry`, so that each attempt is counted, and before `Bulkhead`, so that a call
     that waits for quota holds no slot; `check_again` stands behind that. An instance is one
     quota: share it between all that use the same key, and give each key its own. Other values
-    than a `Request` count as one request; *cost* may tell their tokens.
+    than a `Request` or an `EmbeddingRequest` count as one request; *cost* may tell their tokens.
     """
 
     requests: float | None = attrs.field(default=None, validator=optional(at_least(1)))
@@ -119,7 +120,17 @@ class RateLimit(Composite):
     """
     Answers what a value will use: its input tokens, or a pair of input and output tokens.
 
-    For an exact tokenizer, or for values that are no `Request`.
+    For values that are no request, or for what only the application knows.
+    """
+
+    counter: TokenCounter | None = attrs.field(
+        default=None, repr=False, validator=optional(_options.token_counter)
+    )
+    """
+    What counts the input tokens: a `TokenEstimator`, or another counter, which is put into one.
+
+    By default one of its own. What it learns is by the model that ``Request.extra`` names, for
+    all others together; share one between the limits of one model only.
     """
 
     cooldown: float = attrs.field(default=1.0, validator=seconds)
@@ -158,7 +169,7 @@ class RateLimit(Composite):
         )
         self.buckets.configure(book.quotas)
         self._line = QuotaLine(self.name, self.queue, self.buckets, self.clock)
-        self._reservations = Reservations(self, book, self._line)
+        self._reservations = Reservations(self, book, self._line, self._estimator())
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Reserve what *value* needs, pass it on, and settle by the answer."""
@@ -222,6 +233,17 @@ class RateLimit(Composite):
     def in_flight(self) -> int:
         """How many reservations are not settled yet."""
         return len(self._reservations.open)
+
+    @property
+    def estimator(self) -> TokenEstimator:
+        """What counts the input tokens, and learns: its snapshot can be kept for the next run."""
+        return self._reservations.estimator
+
+    def _estimator(self) -> TokenEstimator:
+        counter = self.counter
+        if counter is None or isinstance(counter, TokenEstimator):
+            return counter or TokenEstimator()
+        return TokenEstimator(counter=counter)
 
     def _others(self) -> Needs:
         given = {

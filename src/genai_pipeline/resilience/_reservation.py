@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from genai_pipeline._options import check
 from genai_pipeline.clock import Clock
+from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.errors import ConnectionFailed, InvalidRequest, RateLimited, Rejected, Transient
 from genai_pipeline.events import emit
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.resilience._buckets import Buckets, Needs, Quota
-from genai_pipeline.resilience._estimates import Estimates
 from genai_pipeline.resilience._events import CooldownBegan
 from genai_pipeline.resilience._quota import QuotaBook, dimension_of
 from genai_pipeline.resilience._quota_line import QuotaLine
 from genai_pipeline.resilience._told_limits import told_limits
+from genai_pipeline.resilience._usual_output import UsualOutput
+from genai_pipeline.tokens import TokenEstimator
 
 __all__ = ["Reservation", "Reservations"]
 
@@ -26,6 +28,9 @@ _LONGEST_COOLDOWN = 60.0
 _BELIEVED = 86_400.0
 _JITTER = 0.1
 _MOST_MODELS = 100
+
+_AnyRequest: TypeAlias = Request | EmbeddingRequest
+_ANSWERS = (Response, EmbeddingResponse)
 
 
 class _Options(Protocol):
@@ -46,28 +51,29 @@ class _Options(Protocol):
 class Reservation:
     """What one call reserved. Ends with the first call of one of its methods."""
 
-    __slots__ = ("_all", "_model", "_plain", "_read", "need", "number")
+    __slots__ = ("_all", "_read", "counted", "model", "need", "number")
 
     def __init__(
-        self, all_: Reservations, need: Needs, model: Estimates | None, plain: int, read: float = 0
+        self, all_: Reservations, need: Needs, model: str, counted: int, read: float = 0
     ) -> None:
         self._all = all_
-        self._model = model
-        self._plain = plain
         self._read = read
         self.number: int
         self.need = need
+        self.model = model
+        self.counted = counted
 
     def answered(self, answer: object) -> None:
-        """Settle by the usage of a `Response`; what tells no usage keeps the estimate."""
+        """Settle by the usage that *answer* tells; what tells none keeps the estimate."""
         if isinstance(answer, Response) and answer.attributes.get("replayed"):
             self.refund()  # it came out of a journal, and told what is long past
             return
-        if self._all.close(self) and isinstance(answer, Response):
+        if self._all.close(self) and isinstance(answer, _ANSWERS):
             self._all.cooldowns = 0
             told = answer.attributes.get("rate_limits")
             if answer.usage.input_tokens or answer.usage.output_tokens:
-                self._all.settle(self, self._model, self._plain, answer.usage)
+                self._all.learn_usage(self, answer)
+                self._all.settle(self, answer.usage)
             if told:
                 self._all.learn(self, told)
 
@@ -87,6 +93,10 @@ class Reservation:
         """Leave it at the estimate, since nobody knows what was used."""
         self._all.close(self)
 
+    def tokens_of(self, text: str) -> int:
+        """Answer about how many tokens *text*, a piece of an answer to this call, is."""
+        return self._all.estimator.count(text, model=self.model)
+
     def left_early(self, output_tokens: int) -> None:
         """
         Settle by the *output_tokens* that came before the answer was left; keep the input's.
@@ -95,7 +105,7 @@ class Reservation:
         """
         if self._all.close(self):
             used = Usage(input_tokens=math.ceil(self._read), output_tokens=output_tokens)
-            self._all.settle(self, None, 0, used)
+            self._all.settle(self, used)
 
     def refund(self) -> None:
         """Give everything back, since the call was not made."""
@@ -110,12 +120,13 @@ class Reservations:
     options: _Options
     book: QuotaBook
     line: QuotaLine
+    estimator: TokenEstimator
     cooldowns: int = 0
     open: dict[int, Reservation] = attrs.field(factory=dict)
     _number: int = 0
     _newest_told: int = 0
     _cooled_at: int = 0
-    _models: dict[str, Estimates] = attrs.field(factory=dict)
+    _outputs: dict[str, UsualOutput] = attrs.field(factory=dict)
 
     async def make(self, value: object) -> Reservation:
         """Wait for what *value* needs, and take it."""
@@ -136,14 +147,10 @@ class Reservations:
         self.options.buckets.settle(need)
         self.line.poke()
 
-    def settle(
-        self, reservation: Reservation, model: Estimates | None, plain: int, usage: Usage
-    ) -> None:
+    def settle(self, reservation: Reservation, usage: Usage) -> None:
         """Settle the difference between what was reserved and what was used."""
         if not self.book.counts_tokens:
             return
-        if model is not None:
-            model.learn(plain, usage)
         read = usage.input_tokens - (0 if self.options.count_cached else usage.cached_tokens)
         amounts = _amounts(max(0, read), usage.output_tokens)
         difference = {
@@ -152,6 +159,14 @@ class Reservations:
             if name in _TOKENS
         }
         self.give_back(difference)
+
+    def learn_usage(self, reservation: Reservation, answer: Response | EmbeddingResponse) -> None:
+        """Learn how many tokens it was that were counted, and how long answers are."""
+        counted, model, usage = reservation.counted, reservation.model, answer.usage
+        if counted:
+            self.estimator.learn(counted, usage.input_tokens, model=model)
+            if isinstance(answer, Response):
+                self._output_of(model).learn(usage.output_tokens)
 
     def learn(self, reservation: Reservation, told: Mapping[str, object]) -> None:
         """Obey what the provider told in answer to *reservation*, unless newer words are known."""
@@ -203,16 +218,17 @@ class Reservations:
 
     def _draft(self, value: object) -> Reservation:
         if not self.book.counts_tokens:
-            return Reservation(self, self.book.one_of_each, None, 0)
+            return Reservation(self, self.book.one_of_each, "", 0)
         options = self.options
-        model: Estimates | None = None
-        plain = 0
+        model, counted = "", 0
         read: float = 0
         write: float = 0
+        if isinstance(value, _AnyRequest):
+            model = _model_of(value)
+            counted = self.estimator.counter.count(value, model=model)
+            read = self.estimator.corrected(counted, model=model)
         if isinstance(value, Request):
-            model = self._model_of(value)
-            read, plain = model.input_of(value)
-            write = model.output_of(value, strict=options.strict)
+            write = self._output_of(model).of(value, strict=options.strict)
         if options.cost is not None:
             told = options.cost(value)
             read, write = told if isinstance(told, tuple) else (told, write)
@@ -226,7 +242,7 @@ class Reservations:
                 self._check_input(name, read, quota)
                 amount = quota.limit  # the rest of it is a guess
             need[name] = amount
-        return Reservation(self, need, model, plain, read)
+        return Reservation(self, need, model, counted, read)
 
     def _check_input(self, name: str, read: float, quota: Quota) -> None:
         if name != "output_tokens" and read > quota.limit:
@@ -235,15 +251,18 @@ class Reservations:
                 f"{quota.limit:g} {name} that may be used in {quota.per:g} s"
             )
 
-    def _model_of(self, request: Request) -> Estimates:
-        name = request.extra.get("model")
-        key = name if isinstance(name, str) else ""
-        model = self._models.get(key)
-        if model is None:
-            if len(self._models) >= _MOST_MODELS:
-                del self._models[next(iter(self._models))]
-            model = self._models[key] = Estimates(self.options.expected_output)
-        return model
+    def _output_of(self, model: str) -> UsualOutput:
+        usual = self._outputs.get(model)
+        if usual is None:
+            if len(self._outputs) >= _MOST_MODELS:
+                del self._outputs[next(iter(self._outputs))]
+            usual = self._outputs[model] = UsualOutput(self.options.expected_output)
+        return usual
+
+
+def _model_of(request: _AnyRequest) -> str:
+    name = request.extra.get("model")
+    return name if isinstance(name, str) else ""
 
 
 def _amounts(read: float, write: float) -> tuple[float, float, float, float]:

@@ -10,7 +10,6 @@ from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._adaptive_limit import AdaptiveLimit, AdaptiveSlot
 from genai_pipeline.resilience._breaker import Admission, CircuitBreaker
 from genai_pipeline.resilience._bulkhead import Bulkhead, Slot
-from genai_pipeline.resilience._estimates import text_tokens
 from genai_pipeline.resilience._rate_limit import RateLimit
 from genai_pipeline.resilience._reservation import Reservation
 
@@ -91,7 +90,7 @@ class Holds:
             await self._free(GeneratorExit(), 0.0)
         finally:
             if reservation is not None and text is not None:
-                reservation.left_early(text_tokens(text))
+                reservation.left_early(reservation.tokens_of(text))
             elif reservation is not None:
                 reservation.keep()
 

@@ -18,6 +18,7 @@ from genai_pipeline.testing._stream_script import StreamScript
 
 if TYPE_CHECKING:
     from genai_pipeline.testing import strategies
+    from genai_pipeline.testing._counting_contract import CountingProviderContract
     from genai_pipeline.testing._embedder_contract import EmbedderContract
     from genai_pipeline.testing._journal_contract import JournalContract
     from genai_pipeline.testing._key_provider_contract import KeyProviderContract
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chaos",
+    "CountingProviderContract",
     "EmbedderContract",
     "FakeClock",
     "Fault",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CountingProviderContract": "_counting_contract",
     "EmbedderContract": "_embedder_contract",
     "JournalContract": "_journal_contract",
     "KeyProviderContract": "_key_provider_contract",

@@ -21,6 +21,8 @@ from genai_pipeline.providers._http._wire import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
+
     from genai_pipeline.providers._http._client import HttpClient
     from genai_pipeline.providers._http._proxy import Proxy
     from genai_pipeline.providers._target import Headers, Target
@@ -73,7 +75,7 @@ class AiohttpWire:
         return Reading(
             response.status,
             response.headers,
-            advance=response.content.readany,
+            advance=functools.partial(_advance, response),
             close=functools.partial(_close, response),
             frees_itself=True,
         )
@@ -89,6 +91,44 @@ class AiohttpWire:
 
 async def _close(response: aiohttp.ClientResponse) -> None:
     response.close()
+
+
+async def _advance(response: aiohttp.ClientResponse) -> bytes:
+    """
+    Answer the next piece of the body.
+
+    When chunks behind the first piece are broken, aiohttp closes the connection, and leaves the
+    reader waiting for ever; so who waits is told by the end of the connection.
+    """
+    content, connection = response.content, response.connection
+    piece = content.read_nowait()
+    if piece or content.is_eof():
+        return piece
+    protocol = None if connection is None else connection.protocol
+    closed = None if protocol is None else protocol.closed
+    if closed is None:
+        _tell(content)
+        return await content.readany()
+    tell = functools.partial(_tell, content)
+    closed.remove_done_callback(_seen)
+    closed.add_done_callback(_seen)
+    closed.add_done_callback(tell)
+    try:
+        return await content.readany()
+    finally:
+        closed.remove_done_callback(tell)
+
+
+def _tell(content: aiohttp.StreamReader, _: object = None) -> None:
+    """Tell whoever reads *content* that no more will come, unless it is known."""
+    if not content.is_eof() and content.exception() is None:
+        content.set_exception(aiohttp.ClientPayloadError("the body is broken"))
+
+
+def _seen(closed: asyncio.Future[None]) -> None:
+    """Look at how a connection ended, or asyncio complains that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _url(url: str) -> yarl.URL:

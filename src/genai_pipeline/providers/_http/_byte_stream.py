@@ -76,7 +76,12 @@ class ByteStream:
         assert reading is not None
         while not reading.whole:
             await self._timed(self._advance_packed, self._session.client.idle_timeout)
-        return whole_answer(reading, self._session.client.max_answer_bytes)
+        problem: PipelineError
+        try:
+            return whole_answer(reading, self._session.client.max_answer_bytes)
+        except self._session.known as error:
+            problem = self._session.translated(error, self._who)
+        raise problem  # without a context, as from the others
 
     async def drain(self) -> None:
         """Go on to an end that should have come, for a moment, so that the connection is kept."""
