@@ -6,7 +6,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from benchmarks.calls import IN_FLIGHT, LATENCY, prompts, simulated_server
 from benchmarks.harness import Goal, Table, take_turns
 from genai_pipeline._identity import item_id, record_id
 from genai_pipeline._journal import CallEnd, Intent, ItemEnd, Journal, Settled
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.journals import Memory
 
 _FIRST = record_id("pipeline", "0")
@@ -47,10 +48,12 @@ class TimedSqlite(gp.Sqlite):
         self.payload += 0 if end.answer is None else len(end.answer.body)
         return settled
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+    async def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> None:
         """T3."""
         began = time.perf_counter()
-        await super().end_item(item, end)
+        await super().end_item(item, end, rows=rows)
         self.seconds.append(time.perf_counter() - began)
 
 

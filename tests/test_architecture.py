@@ -24,11 +24,13 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_canonical",
                 "_journal",
                 "_journal_admin",
+                "_journal_tables",
                 "_key_function",
                 "_key_sources",
                 "_options",
                 "_paid",
                 "_reconcile",
+                "_replay",
                 "_quotas",
                 "_raw_answer",
                 "_secret",
@@ -56,7 +58,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *("_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
             *("_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
-            *("_streaming", "_subjects", "_wrap", "catalogue"),
+            *("_streaming", "_subjects", "_table_sinks", "_wrap", "catalogue"),
         }
     ),
     frozenset(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -27,17 +26,30 @@ class Alone:
         self._alone = False
         self._changed: anyio.Event | None = None
 
-    def beside_others(self, ordinal: int) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def beside_others(self, ordinal: int) -> AsyncGenerator[None, None]:
         """Run once nobody is alone."""
-        return _Beside(self, ordinal)
+        await self.begin(ordinal)
+        try:
+            yield
+        finally:
+            self.end()
 
-    async def _begin(self, ordinal: int) -> None:
-        while self._alone or (self._wanted and not self._is_awaited(ordinal)):
-            await self._change()
+    def begin_at_once(self, ordinal: int) -> bool:
+        """Begin to run beside others, until `end`, if that needs no waiting; tell whether."""
+        if self._alone or (self._wanted and not self._is_awaited(ordinal)):
+            return False
         self._running += 1
         self._highest = max(self._highest, ordinal)
+        return True
 
-    def _end(self) -> None:
+    async def begin(self, ordinal: int) -> None:
+        """Begin to run beside others, until `end`, once nobody is alone."""
+        while not self.begin_at_once(ordinal):
+            await self._change()
+
+    def end(self) -> None:
+        """End what has begun beside others."""
         self._running -= 1
         self._tell()
 
@@ -69,24 +81,3 @@ class Alone:
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
-
-
-class _Beside(AbstractAsyncContextManager[None]):
-    # Every record passes here: a generator would cost several times as much.
-
-    __slots__ = ("_alone", "_ordinal")
-
-    def __init__(self, alone: Alone, ordinal: int) -> None:
-        self._alone = alone
-        self._ordinal = ordinal
-
-    async def __aenter__(self) -> None:
-        await self._alone._begin(self._ordinal)  # noqa: SLF001 - a part of it
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._alone._end()  # noqa: SLF001 - a part of it

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, TypeAlias
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["Json", "canonical", "digest", "json_copy"]
+__all__ = ["PLAIN", "Json", "canonical", "digest", "json_copy"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _DEPTH = 100
-_PLAIN = frozenset((str, int, bool, type(None)))
+PLAIN = frozenset((str, int, bool, type(None)))
 """What is its own copy; asked first, since most of what is copied is such."""
-
-_encode = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
 
 
 def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
@@ -43,14 +39,14 @@ def json_copy(value: object, *, where: str, depth: int = 0) -> Any:
                 raise ConfigurationError(f"{where} has the key {key!r}; JSON keys are text")
         return {
             key: item
-            if type(item) in _PLAIN
+            if type(item) in PLAIN
             else json_copy(item, where=f"{where}[{key!r}]", depth=depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [
             item
-            if type(item) in _PLAIN
+            if type(item) in PLAIN
             else json_copy(item, where=f"{where}[{index}]", depth=depth + 1)
             for index, item in enumerate(value)
         ]
@@ -73,19 +69,24 @@ def digest(value: Json) -> str:
 
 def canonical(value: Json) -> str:
     """Answer the text that `digest` is taken of; ASCII."""
-    text: str = _encode(_integral(value))
-    return text
-
-
-def _integral(value: Any) -> Any:
+    # Written out here, since `json` makes an encoder for each text, which costs more than a
+    # request is long, and would want a copy whose integral floats are integers.
     if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+        return quoted(value)
     if isinstance(value, dict):
-        return {
-            key: item if type(item) in _PLAIN else _integral(item) for key, item in value.items()
-        }
+        pairs = [f"{quoted(key)}:{canonical(item)}" for key, item in sorted(value.items())]
+        return f"{{{','.join(pairs)}}}"
     if isinstance(value, list):
-        return [item if type(item) in _PLAIN else _integral(item) for item in value]
-    return value
+        return f"[{','.join([canonical(item) for item in value])}]"
+    return _CONSTANTS[value] if value is None or isinstance(value, bool) else _number(value)
+
+
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+
+
+def _number(value: int | float) -> str:  # noqa: PYI041 - one of both
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if not math.isfinite(value):
+        raise ValueError(f"JSON cannot hold {value}")
+    return int.__repr__(int(value)) if value.is_integer() else float.__repr__(value)

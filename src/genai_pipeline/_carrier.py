@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -97,7 +97,7 @@ class Carrier:
                 walk.failed_in("source", delivery.error)
                 fate: Fate = delivery.error
             elif self.record_timeout is None:
-                fate = await self._work(walk)
+                fate = await self._begin_work(walk)
             else:
                 walk.deadline = min(began + self.record_timeout, walk.deadline)
                 fate = await self._work_in_time(walk)
@@ -122,6 +122,10 @@ class Carrier:
                 self._release(walk, error)
                 await self._settle(delivery, walk, "handed_back", error, began)
             raise
+
+    def _begin_work(self, walk: Walk) -> Coroutine[Any, Any, Fate]:
+        """Answer what walks the record of *walk*, for the first time or again."""
+        return self._work(walk)
 
     async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:
         try:
@@ -152,7 +156,7 @@ class Carrier:
     async def _work_in_time(self, walk: Walk) -> Fate:
         fate: Fate | None = None
         with self.clock.cancel_at(walk.deadline):
-            fate = await self._work(walk)
+            fate = await self._begin_work(walk)
         if fate is None:
             return DeadlineExceeded(f"the record took longer than {self.record_timeout} s")
         return fate

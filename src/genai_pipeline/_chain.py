@@ -173,6 +173,8 @@ class Chain(Composite):
                 # The task's last child may have carried a group on, with calls of its own.
                 set_recorder(recorder)
                 ends[ordinal] = await self._walk_on(position, record, walk, outer)
+                if walk.rows is not None:
+                    walk.rows.note(ends[ordinal])
                 if ordinal % _FOLD_EVERY == 0:
                     walk.run.fold()
 

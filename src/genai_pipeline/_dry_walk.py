@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import anyio
 import attrs
 
 from genai_pipeline._chain import Chain
 from genai_pipeline._journal import Claim, Journal, RawAnswer
-from genai_pipeline._paid import CallRecorder, PaidCall, Send, current_visit, set_recorder
-from genai_pipeline._recorder import call_key
+from genai_pipeline._journal_tables import PendingRows
+from genai_pipeline._paid import (
+    CallName,
+    CallRecorder,
+    PaidCall,
+    Send,
+    current_visit,
+    set_recorder,
+)
+from genai_pipeline._recorder import key_here
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import Rejected, Stopped
 from genai_pipeline.money import PriceBook
@@ -61,6 +69,7 @@ class DryWalks:
     async def _walk(self, record: Record[Any], claim: Claim | None) -> None:
         recorder = _DryRecorder(self, claim)
         walk = Walk(self, record, 0, timed=False, recorder=cast("CallRecorder", recorder))
+        walk.rows = PendingRows()  # which nobody writes
         set_walk(walk)
         set_recorder(walk.recorder)
         try:
@@ -118,6 +127,8 @@ def _sum(total: Decimal | None, more: Decimal | None) -> Decimal | None:
 class _DryRecorder:
     """Answers calls that are known, and ends the walk at the first that is not."""
 
+    sends: ClassVar[bool] = False
+
     def __init__(self, walks: DryWalks, claim: Claim | None) -> None:
         self._walks = walks
         self._pool: dict[bytes, list[int]] = {}
@@ -129,13 +140,22 @@ class _DryRecorder:
             if call.state == "answered":
                 self._pool.setdefault(call.key, []).append(call.call)
 
+    @property
+    def replaying(self) -> bool:
+        return any(self._pool.values())
+
+    def keeps(self, call: CallName, /) -> bool:
+        return bool(self._known(call))
+
+    def _known(self, call: CallName) -> list[int]:
+        return self._pool.get(key_here(call), [])
+
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:  # noqa: ARG002 - not sent
-        visit = current_visit()
-        known = self._pool.get(b"" if visit is None else call_key(visit.mark, call))
+        known = self._known(call)
         if known:
             return await self._walks.journal.answer(known.pop(0))
         if self.next is None:
-            self.next = call
+            self.next, visit = call, current_visit()
             self.stage = "" if visit is None else visit.mark.stage
         raise _Enough
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 
 import attrs
@@ -41,6 +42,7 @@ def record_id(pipeline: str, key: str, secret: bytes = b"") -> bytes:
     return blake2b(text, digest_size=RECORD_BYTES, key=secret).digest()
 
 
+@lru_cache(maxsize=64)
 def _prefix(pipeline: str) -> bytes:
     name = pipeline.encode("utf-8", "surrogatepass")
     return b"%d:%b" % (len(name), name)

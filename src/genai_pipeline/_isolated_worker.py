@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import anyio
 import anyio.to_thread
@@ -30,8 +31,10 @@ from genai_pipeline._isolated_words import (
     unpacked,
 )
 from genai_pipeline._journal import RawAnswer
+from genai_pipeline._journal_tables import PendingRows
 from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._paid import (
+    CallName,
     CallRecorder,
     PaidCall,
     Send,
@@ -41,6 +44,8 @@ from genai_pipeline._paid import (
     unrecorded,
 )
 from genai_pipeline._reconcile import LostCall, set_call
+from genai_pipeline._recorder import key_here
+from genai_pipeline._replay import require_sendable
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
 from genai_pipeline.events import Event, listen
@@ -85,8 +90,14 @@ class _Worker:
     chain: Chain
     clock: Clock = attrs.field(factory=SystemClock)
     deadline: float = float("inf")
+    item: bytes = b""
+    """What the journal calls the record, which only the run knows."""
+
     _talks: dict[int, ObjectSendStream[tuple[str, Any]]] = attrs.field(factory=dict)
     _last: int = 0
+    sends: ClassVar[bool] = True
+    _kept: Counter[bytes] = attrs.field(factory=Counter)
+    """The keys of calls that the run has answers left for."""
 
     def deliver(self, kind: str, number: int, given: Any) -> None:
         """Hand on what the run says about a call."""
@@ -95,10 +106,16 @@ class _Worker:
             with suppress(anyio.BrokenResourceError):
                 talk.send_nowait((kind, given))  # type: ignore[attr-defined]
 
-    async def walk(self, record: Record[Any], seconds: float) -> None:
-        """Walk *record*, which may take some *seconds*; tell the run what it becomes."""
+    async def walk(self, record: Record[Any], seconds: float, kept: list[bytes]) -> None:
+        """
+        Walk *record*, which may take some *seconds*; tell the run what it becomes.
+
+        The run has answers for the calls of the keys *kept*.
+        """
+        self._kept = Counter(kept)
         walk = Walk(self, record, 0, self.clock.now() + seconds)
         walk.recorder = cast("CallRecorder", self)
+        walk.rows = PendingRows()
         set_walk(walk)
         set_recorder(walk.recorder)
         try:
@@ -108,7 +125,8 @@ class _Worker:
             self.line.say("failed", 0, end)
             return
         try:
-            self.line.say("done", 0, (list(outputs), walk.marks, walk.attempts))
+            told = (walk.marks, walk.rows.all())
+            self.line.say("done", 0, (list(outputs), told, walk.attempts))
         except Exception as error:  # noqa: BLE001 - anybody's class may raise anything
             self.line.say("unfit", 0, f"what its stages answer cannot be pickled: {error}")
 
@@ -134,9 +152,27 @@ class _Worker:
 
     # The recorder of the walk.
 
+    @property
+    def replaying(self) -> bool:
+        """Whether the run has answers left."""
+        return bool(self._kept)
+
+    def keeps(self, call: CallName, /) -> bool:
+        """Tell whether one of them is for *call*."""
+        return key_here(call) in self._kept
+
+    def _take(self, call: PaidCall) -> list[bytes]:
+        """Answer the key of *call* if the run has an answer for it, which is taken."""
+        key = key_here(call)
+        if key not in self._kept:
+            require_sendable()
+            return []
+        self._kept -= Counter([key])
+        return [key]
+
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
         """Have the run make *call*, which is sent from here."""
-        visit, own = current_visit(), list[Exception]()
+        visit, own, taken = current_visit(), list[Exception](), self._take(call)
         fields = {
             name: getattr(call, name)
             for name in ("provider", "model", "request", "timeout", "identity")
@@ -154,8 +190,14 @@ class _Worker:
                     break
                 else:
                     raise _same(own, given)
+
+        def put_back() -> None:
+            self.line.say("undo", number)
+            self._kept.update(taken)
+            taken.clear()  # it may be put back twice
+
         if visit is not None:
-            visit.took(lambda: self.line.say("undo", number))
+            visit.took(put_back)
         answer: RawAnswer = given
         return answer
 

@@ -238,7 +238,9 @@ class _Conversation:
         end: Sequence[Record[Any]] | Exception | None = None
         async with anyio.create_task_group() as group:
             try:
-                await self.child.say("walk", 0, (record, time_left()))
+                recorder = self.walk.recorder
+                assert isinstance(recorder, Recorder)
+                await self.child.say("walk", 0, (record, time_left(), recorder.kept()))
                 while end is None:
                     end = self._heard(group, *await self.child.hear())
             except _Died:
@@ -285,8 +287,12 @@ class _Conversation:
             if told is not None:
                 self.walk.failed_in(told, error)
             return error
-        if told:
-            self.walk.marks = {**(self.walk.marks or {}), **told}
+        marks, rows = told
+        if marks:
+            self.walk.marks = {**(self.walk.marks or {}), **marks}
+        if self.walk.rows is not None:
+            for table, row in rows:
+                self.walk.rows.put(table, row)
         outputs: Sequence[Record[Any]] = what
         return outputs
 

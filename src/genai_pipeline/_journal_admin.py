@@ -182,6 +182,8 @@ class Erased:
     """Gathered ones that a record of the subject was in."""
 
     calls: int = 0
+    rows: int = 0
+    """Of tables that sinks keep in the journal."""
 
     keys: tuple[str, ...] = ()
     """Of the records, but for those that were purged before: what sinks know their output by."""

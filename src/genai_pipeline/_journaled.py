@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -10,17 +10,19 @@ import anyio
 import attrs
 
 from genai_pipeline._alone import Alone
-from genai_pipeline._carrier import Carrier, Walker
+from genai_pipeline._carrier import Carrier
 from genai_pipeline._encode import encode_json
 from genai_pipeline._isolation import Isolation, Unfit
 from genai_pipeline._journal import Claim, ItemEnd
-from genai_pipeline._paid import CallRecorder, set_recorder
+from genai_pipeline._journal_tables import PendingRows, TableRows
+from genai_pipeline._paid import CallRecorder, current_recorder, set_recorder
 from genai_pipeline._recorder import Recorder
 from genai_pipeline._redact import redacted
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._subjects import Subject, subject_of
 from genai_pipeline.errors import (
     BudgetExhausted,
+    DataError,
     DeadlineExceeded,
     OutcomeUnknown,
     Stopped,
@@ -80,13 +82,17 @@ class JournaledCarrier(Carrier):
             self._carried[key] = None
             try:
                 # A record that waits here is not claimed, and no suspect if the process dies.
-                async with self._alone.beside_others(ordinal):
+                if not self._alone.begin_at_once(ordinal):
+                    await self._alone.begin(ordinal)
+                try:
                     claim = await self.journal.claim(key, subject)
                     if claim.state != "claimed" or claim.crashes < _SUSPECT:
                         carried = True
                         await self._carry_claimed(delivery, ordinal, claim)
                         return
                     await self._put_back(claim)
+                finally:
+                    self._alone.end()
                 # Nobody may wait for its turn while it waits for everybody.
                 self.engine.passed(Walk(self.engine, delivery.record, ordinal))
                 async with self._set_apart(delivery.record, ordinal) as apart:
@@ -94,6 +100,7 @@ class JournaledCarrier(Carrier):
                     carried = True
                     await self._carry_claimed(delivery, ordinal, claim, apart=apart)
             finally:
+                set_recorder(None)
                 ended = self._carried.pop(key)
                 if ended is not None:
                     ended.set()
@@ -131,34 +138,39 @@ class JournaledCarrier(Carrier):
         end = ItemEnd(state="ready", at=self.clock.wall(), fingerprint=info.fingerprint)
         await self.journal.end_item(claim.item, end)
 
-    async def _carry_claimed(
+    def _carry_claimed(
         self, delivery: Delivery[Any], ordinal: int, claim: Claim, *, apart: bool = False
-    ) -> None:
+    ) -> Awaitable[None]:
+        """Answer what takes a record to its end, as what is known of it wants."""
+        if claim.state != "claimed":
+            return self._pass(delivery, ordinal, claim)
+        record = delivery.record
+        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
+        recorder.apart = apart
+        if claim.crashes >= (_HOPELESS if apart else _POISON):
+            walk = Walk(self.engine, record, ordinal, recorder=recorder)
+            return self._give_up(delivery, walk, claim.crashes)
+        set_recorder(recorder)
+        return super().carry(delivery, ordinal, recorder)
+
+    async def _pass(self, delivery: Delivery[Any], ordinal: int, claim: Claim) -> None:
+        """Pass a record by that is not this run's to carry."""
         record = delivery.record
         if claim.state in _ENDED:
             self.engine.passed(Walk(self.engine, record, ordinal))
             await self.skip(delivery)
             return
-        if claim.state != "claimed":
-            told = "is held" if claim.state == "held" else "is carried by another run"
-            await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
-            return
-        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
-        recorder.apart = apart
-        if claim.crashes >= (_HOPELESS if apart else _POISON):
-            walk = Walk(self.engine, record, ordinal, recorder=recorder)
-            self.engine.passed(walk)
-            poison = WorkerDied(
-                f"poison: the process died {claim.crashes} times while it carried this record"
-                + ("" if apart else ", the last time alone")
-            )
-            await self._end_badly(delivery, walk, poison, self.clock.now())
-            return
-        set_recorder(recorder)
-        try:
-            await super().carry(delivery, ordinal, recorder)
-        finally:
-            set_recorder(None)
+        told = "is held" if claim.state == "held" else "is carried by another run"
+        await self._turn_away(delivery, ordinal, Stopped(f"the record {record.key!r} {told}"))
+
+    async def _give_up(self, delivery: Delivery[Any], walk: Walk, crashes: int) -> None:
+        """Let a record die that the process dies of."""
+        self.engine.passed(walk)
+        poison = WorkerDied(
+            f"poison: the process died {crashes} times while it carried this record"
+            + ("" if _recorder_of(walk).apart else ", the last time alone")
+        )
+        await self._end_badly(delivery, walk, poison, self.clock.now())
 
     async def _turn_away(self, delivery: Delivery[Any], ordinal: int, error: Exception) -> None:
         """Hand back a record that was not claimed."""
@@ -166,28 +178,53 @@ class JournaledCarrier(Carrier):
         self.engine.passed(walk)
         await super()._settle(delivery, walk, "handed_back", error, self.clock.now())
 
-    async def _work(self, walk: Walk, walker: Walker | None = None) -> Fate:  # noqa: ARG002 - chosen here
+    def _begin_work(self, walk: Walk) -> Coroutine[Any, Any, Fate]:
         recorder = _recorder_of(walk)
         recorder.restart()
-        set_recorder(recorder)
-        if recorder.apart:
-            fate = await super()._work(walk, self.isolation)
-            if not isinstance(fate, Unfit):
-                return fate
-            # It is no killer, and is walked here, for what its stages answer.
-            emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
-            recorder.restart()
-        return await super()._work(walk)
+        self._expect_rows(walk)
+        if current_recorder() is not recorder:  # as where a group's was the last
+            set_recorder(recorder)
+        return self._work_apart(walk, recorder) if recorder.apart else self._work(walk)
+
+    async def _work_apart(self, walk: Walk, recorder: Recorder) -> Fate:
+        fate = await self._work(walk, self.isolation)
+        if not isinstance(fate, Unfit):
+            return fate
+        # It is no killer, and is walked here, for what its stages answer.
+        emit(IsolationFailed(key=walk.record.key, reason=str(fate)))
+        recorder.restart()
+        return await self._work(walk)
+
+    def _expect_rows(self, walk: Walk) -> None:
+        """Let what is written from here on be all that the record leaves in tables."""
+        tables = self.journal.tables
+        walk.rows = PendingRows(tables) if tables else None
 
     async def _close_groups(self, walk: Walk, fate: Fate) -> Fate:
-        groups = {shared.group for shared in walk.carries or () if shared.group is not None}
-        end = self._group_end(walk, fate) if groups else None
-        if end is not None:
-            for group in groups:
+        # The latest first: while it has no end, what it was made of is asked for again.
+        groups = dict.fromkeys(shared.group for shared in reversed(walk.carries or ()))
+        for group in groups:
+            if group is not None:
                 try:
-                    await self.journal.end_item(group, end)
+                    fate = await self._close_group(group, walk, fate)
                 except Exception as error:  # noqa: BLE001 - a way to end
                     return error
+        return fate
+
+    async def _close_group(self, group: bytes, walk: Walk, fate: Fate) -> Fate:
+        end = self._group_end(walk, fate)
+        if end is None:
+            return fate
+        if isinstance(fate, Exception):
+            self._expect_rows(walk)  # and so none of what was made before it failed
+        rows = () if walk.rows is None else walk.rows.of_group(group)
+        try:
+            await self.journal.end_item(group, end, rows)
+        except DataError as refusal:
+            if not _any(rows):
+                raise
+            walk.failed_in("sink", refusal)
+            return await self._close_group(group, walk, refusal)
         return fate
 
     def _group_end(self, walk: Walk, fate: Fate) -> ItemEnd | None:
@@ -206,6 +243,13 @@ class JournaledCarrier(Carrier):
         if isinstance(error, OutcomeUnknown):
             self.engine.fail(error, stop=None)
         await super()._end_badly(delivery, walk, error, began)
+
+    async def _bury(
+        self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
+    ) -> None:
+        self._expect_rows(walk)  # the letter's, and none of what failed
+        set_recorder(_recorder_of(walk))
+        await super()._bury(delivery, walk, error, began)
 
     async def _end_without_letter(
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
@@ -227,12 +271,23 @@ class JournaledCarrier(Carrier):
                 letter, message=redacted(letter.message), trace=redacted(letter.trace)
             )
             end = attrs.evolve(end, letter=encode_json(kept).encode())
+        rows = self._rows_of(walk, outcome)
         try:
-            await self.journal.end_item(_recorder_of(walk).item, end)
+            await self.journal.end_item(_recorder_of(walk).item, end, rows)
         except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
+            if isinstance(failure, DataError) and outcome != "dead" and _any(rows):
+                walk.failed_in("sink", failure)
+                await self._end_badly(delivery, walk, failure, began)
+                return
             self.engine.fail(failure, stop=f"the journal cannot be written: {failure}")
             outcome, error = "handed_back", failure
         await super()._settle(delivery, walk, outcome, error, began)
+
+    def _rows_of(self, walk: Walk, outcome: Outcome) -> tuple[TableRows, ...]:
+        """Answer what the record leaves in tables; what is handed back leaves them as they are."""
+        if walk.rows is None or outcome == "handed_back":
+            return ()
+        return walk.rows.of_record([shared.group for shared in walk.carries or () if shared.group])
 
     def _item_end(self, walk: Walk, outcome: Outcome, error: Exception | None) -> ItemEnd:
         info, at = self.journal.info, self.clock.wall()
@@ -268,3 +323,7 @@ def _recorder_of(walk: Walk) -> Recorder:
     recorder = walk.recorder
     assert isinstance(recorder, Recorder)
     return recorder
+
+
+def _any(rows: tuple[TableRows, ...]) -> bool:
+    return any(each.rows for each in rows)

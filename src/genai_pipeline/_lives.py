@@ -53,13 +53,14 @@ def ended(life: Life, end: ItemEnd) -> Life | None:
     """Answer *life* after *end*; `None` when nobody carried it: it keeps the end it has."""
     if life.state != "claimed":
         return None
-    return attrs.evolve(
-        life,
+    return Life(
         state=end.state,
+        run=life.run,
         fingerprint=end.fingerprint,
         resumes=end.resumes,
         attempts=life.attempts + end.own_fault,
         environment=life.environment + end.environment_fault,
+        crashes=life.crashes,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # slow to import, for whoever only builds a provider
     from genai_pipeline.records import Record
 
 __all__ = [
+    "CallName",
     "CallRecorder",
     "Find",
     "Judgement",
@@ -84,22 +85,28 @@ class Judgement:
 
 
 @attrs.frozen(kw_only=True)
-class PaidCall:
-    """A call about to be made."""
+class CallName:
+    """What a journal knows a call by, beside the stage that makes it."""
 
     provider: str
     """The provider's name, as in events."""
 
     model: str
     request: Request | EmbeddingRequest
+
+    identity: tuple[Any, ...] = ()
+    """What else decides on the answer: the dialect of the endpoint, a version."""
+
+
+@attrs.frozen(kw_only=True)
+class PaidCall(CallName):
+    """A call about to be made."""
+
     judge: Callable[[RawAnswer], Judgement] = attrs.field(repr=False)
     """Tells what an answer means for money; never raises."""
 
     timeout: float = 600.0
     """Seconds after which the call will have ended, one way or another."""
-
-    identity: tuple[Any, ...] = ()
-    """What else decides on the answer: the dialect of the endpoint, a version."""
 
     find: Find | None = attrs.field(default=None, repr=False)
     """Asks the provider what became of such a call that was lost, if it can be asked."""
@@ -111,6 +118,18 @@ class CallRecorder(Protocol):
     @property
     def item(self) -> bytes:
         """What the journal calls the record, or the group."""
+        ...
+
+    sends: ClassVar[bool]
+    """Whether a call that is not answered from the journal is made; of a plan, none is."""
+
+    @property
+    def replaying(self) -> bool:
+        """Whether answers are left that were kept before this walk, or before it began anew."""
+        ...
+
+    def keeps(self, call: CallName, /) -> bool:
+        """Tell whether one of these answers is for *call*, made here."""
         ...
 
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
@@ -145,10 +164,8 @@ _recorder: ContextVar[CallRecorder | None] = ContextVar("genai_pipeline_recorder
 set_recorder = _recorder.set
 """Let the calls of this task be recorded; for the engine alone."""
 
-
-def current_recorder() -> CallRecorder | None:
-    """Answer what records the calls made here; `None` where there is no journal."""
-    return _recorder.get()
+current_recorder: Callable[[], CallRecorder | None] = _recorder.get
+"""Answer what records the calls made here; `None` where there is no journal."""
 
 
 async def unrecorded(act: Callable[[], Awaitable[T]]) -> T:
@@ -175,6 +192,9 @@ def unattributed(who: str) -> Iterator[None]:
 
 
 class _Refusing:
+    sends = True
+    replaying = False
+
     def __init__(self, who: str) -> None:
         self._who = who
 
@@ -203,10 +223,12 @@ class Visit:
     def __init__(self, mark: StageMark, outer: Visit | None = None) -> None:
         self.mark = mark
         self._outer = outer
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None]] | None = None
 
     def took(self, put_back: Callable[[], None]) -> None:
         """Note how to put back an answer that this attempt used; twice must do no more."""
+        if self._undo is None:
+            self._undo = []
         self._undo.append(put_back)
         if self._outer is not None:
             self._outer.took(put_back)
@@ -256,7 +278,7 @@ def refuse_unrecorded(what: str) -> None:
         )
 
 
-async def paid(call: PaidCall, send: Send) -> RawAnswer:
+def paid(call: PaidCall, send: Send) -> Awaitable[RawAnswer]:
     """
     Make *call* by ``send()``, through the journal of the pipeline this code runs in, if any.
 
@@ -264,4 +286,4 @@ async def paid(call: PaidCall, send: Send) -> RawAnswer:
     what each error means for money.
     """
     recorder = _recorder.get()
-    return await send() if recorder is None else await recorder.make(call, send)
+    return send() if recorder is None else recorder.make(call, send)

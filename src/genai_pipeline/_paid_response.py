@@ -10,12 +10,20 @@ import attrs
 
 from genai_pipeline._answer_codec import packed, unpacked
 from genai_pipeline._journal import RawAnswer
-from genai_pipeline._paid import Judgement, PaidCall, UnkeptAnswer, current_recorder, paid
+from genai_pipeline._paid import (
+    CallName,
+    Judgement,
+    PaidCall,
+    UnkeptAnswer,
+    current_recorder,
+    paid,
+)
 from genai_pipeline._reconcile import Found, LostCall
+from genai_pipeline._replay import is_kept
 from genai_pipeline.errors import ConfigurationError, StorageFailed
 from genai_pipeline.messages import Request, Response
 
-__all__ = ["paid_response"]
+__all__ = ["paid_response", "would_replay_response"]
 
 
 async def paid_response(
@@ -81,6 +89,14 @@ async def paid_response(
         return made
     response = _response(raw)
     return attrs.evolve(response, attributes={**response.attributes, "replayed": True})
+
+
+def would_replay_response(
+    request: Request, *, provider: str, model: str, identity: tuple[Any, ...] = ()
+) -> bool:
+    """Tell whether `paid_response`, given the same, would answer *request* from the journal."""
+    told = ("response", *identity)
+    return is_kept(CallName(provider=provider, model=model, request=request, identity=told))
 
 
 def _response(raw: RawAnswer) -> Response:

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Collection, Iterable, Mapping
+from functools import lru_cache, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio.lowlevel
 
-from genai_pipeline._canonical import canonical, digest, json_copy
-from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer
+from genai_pipeline._canonical import PLAIN, canonical, digest, json_copy
+from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer, Settled
 from genai_pipeline._lost_calls import LostCalls, cannot_be_asked, end_of
 from genai_pipeline._paid import (
+    CallName,
     PaidCall,
     Send,
     StageMark,
     Visit,
+    current_recorder,
     current_visit,
     is_unbilled,
-    unrecorded,
+    set_recorder,
 )
 from genai_pipeline._reconcile import set_call
+from genai_pipeline._replay import require_sendable
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.money import to_nano
 from genai_pipeline.records import Record
 
-__all__ = ["Recorder", "call_key"]
+__all__ = ["Recorder", "call_key", "key_here"]
 
 _LABEL = 100
 _NOWHERE = StageMark("")
@@ -36,26 +39,34 @@ _ANSWERED = ("answered",)
 _UNKNOWN = ("unknown", "partial")
 
 
-def call_key(mark: StageMark, call: PaidCall) -> bytes:
+def call_key(mark: StageMark, call: CallName) -> bytes:
     """
     Answer 16 bytes that stand for the stage with its version, the model and the request.
 
     They are the `digest` of a list of stage, version, provider, model, identity and fingerprint.
     """
-    # Equal tuples of texts are the same JSON, which those of numbers need not be.
-    simple = all(type(part) is str for part in call.identity)
-    begin = _key_begin if simple else _key_begin.__wrapped__
-    text = begin(mark.stage, mark.version, call.provider, call.model, call.identity)
+    # Equal tuples are the same JSON where their parts are plain and of equal types.
+    kinds = tuple(map(type, call.identity))
+    begin = _key_begin if PLAIN.issuperset(kinds) else _key_begin.__wrapped__
+    text = begin((mark.stage, mark.version, call.provider, call.model), call.identity, kinds)
     told = f'{text},"{call.request.fingerprint()}"]'
     return blake2b(told.encode("ascii"), digest_size=16).digest()
 
 
+def key_here(call: CallName) -> bytes:
+    """Answer what stands for *call* if it is made here, in the stage that this code is part of."""
+    visit = current_visit()
+    return call_key(_NOWHERE if visit is None else visit.mark, call)
+
+
 @lru_cache(maxsize=256)
 def _key_begin(
-    stage: str, version: str, provider: str, model: str, identity: tuple[Any, ...]
+    names: tuple[str, ...],
+    identity: tuple[Any, ...],
+    kinds: tuple[type, ...],  # noqa: ARG001 - tells True from 1
 ) -> str:
     plain = json_copy(identity, where="PaidCall: identity")
-    return canonical([stage, version, provider, model, plain]).removesuffix("]")
+    return canonical([*names, plain]).removesuffix("]")
 
 
 class Recorder:
@@ -65,6 +76,10 @@ class Recorder:
     The answered calls of the record wait in a pool by key, in the order in which they were
     begun. Each call takes the first of its key; only when there is none left is a new one made.
     """
+
+    __slots__ = ("_answered", "_attributes", "_key", "_lost", "_pool", "apart", "item", "run")
+
+    sends: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -101,6 +116,19 @@ class Recorder:
         for key, number in self._answered:
             self._pool.setdefault(key, []).append(number)
 
+    @property
+    def replaying(self) -> bool:
+        """Whether an answer is left in the pool."""
+        return bool(self._pool)
+
+    def keeps(self, call: CallName, /) -> bool:
+        """Tell whether the pool has an answer for *call*."""
+        return key_here(call) in self._pool
+
+    def kept(self) -> list[bytes]:
+        """Answer the key of each answer in the pool."""
+        return [key for key, numbers in self._pool.items() for _ in numbers]
+
     async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
         """Answer *call* from the journal, or send it and keep what comes."""
         visit = current_visit()
@@ -111,6 +139,7 @@ class Recorder:
             answer = await self.run.journal.answer(known)
             self.run.replayed += 1
             return answer
+        require_sendable()
         if mark.on_unknown != "retry":
             found = await self._found(call, key, mark, visit)
             if found is not None:
@@ -119,20 +148,19 @@ class Recorder:
 
     def _take(self, key: bytes, visit: Visit | None) -> int | None:
         numbers = self._pool.get(key)
-        if not numbers:
+        if numbers is None:
             return None
         number = numbers.pop(0)
+        if not numbers:
+            del self._pool[key]
         if visit is not None:
-            visit.took(self._put_back(key, number))
+            visit.took(partial(self._put_back, key, number))
         return number
 
-    def _put_back(self, key: bytes, number: int) -> Callable[[], None]:
-        def put_back() -> None:
-            numbers = self._pool.setdefault(key, [])
-            if number not in numbers:
-                insort(numbers, number)
-
-        return put_back
+    def _put_back(self, key: bytes, number: int) -> None:
+        numbers = self._pool.setdefault(key, [])
+        if number not in numbers:
+            insort(numbers, number)
 
     async def _found(
         self, call: PaidCall, key: bytes, mark: StageMark, visit: Visit | None
@@ -158,19 +186,20 @@ class Recorder:
         """Note a new answer, which the walk that got it has taken."""
         self._answered.append((key, number))
         if visit is not None:
-            visit.took(self._put_back(key, number))
+            visit.took(partial(self._put_back, key, number))
 
     async def _send(
         self, call: PaidCall, send: Send, key: bytes, mark: StageMark, visit: Visit | None
     ) -> RawAnswer:
         intent = self._intent(call, key, mark.stage)
         number = await self.run.begin_call(intent)
-        sent = False
+        recorder, sent = current_recorder(), False
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()
             sent = True
             set_call((self.item, key, number, intent.at))
-            raw = await unrecorded(send)
+            set_recorder(None)  # what the provider calls in turn is a part of this call
+            raw = await send()
         except BaseException as error:
             unknown = sent and not is_unbilled(error)
             await self._end(number, intent, _failed(error, unknown=unknown, at=self._now()))
@@ -179,6 +208,7 @@ class Recorder:
             raise
         finally:
             set_call(None)
+            set_recorder(recorder)
         end = end_of(self.run, call, raw, begun=intent.at)
         await self._end(number, intent, end)
         if end.state in _ANSWERED:
@@ -196,7 +226,7 @@ class Recorder:
             at=at,
         )
         quote = run.prices.quote(call.provider, call.model, call.request, at=at)
-        if quote.worst is None and (refusing := run.budgets.refusing(uses)) is not None:
+        if uses and quote.worst is None and (refusing := run.budgets.refusing(uses)) is not None:
             raise ConfigurationError(
                 f"{stage}: the budget {refusing.budget!r} refuses calls whose most is not known: "
                 f"{quote.reason}"
@@ -215,8 +245,8 @@ class Recorder:
             labels=_labels(self._attributes),
         )
 
-    async def _end(self, number: int, intent: Intent, end: CallEnd) -> None:
-        await self.run.end_call(number, end, intent.budgets, intent.hold)
+    def _end(self, number: int, intent: Intent, end: CallEnd) -> Awaitable[Settled]:
+        return self.run.end_call(number, end, intent.budgets, intent.hold)
 
     def _now(self) -> float:
         return self.run.clock.wall()

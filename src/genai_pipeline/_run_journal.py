@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -21,8 +21,10 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_tables import TableJournal, TableRows, TableSchema
 from genai_pipeline._lifespan import every_part
 from genai_pipeline._paid import StageMark
+from genai_pipeline._table_sinks import tables_of
 from genai_pipeline._versions import fingerprint_of
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import BudgetExhausted, ConfigurationError, Stopped
@@ -49,6 +51,9 @@ class RunJournal:
 
     stopping: Callable[[], bool]
     """Whether the run stops, so that no new call is made."""
+
+    tables: tuple[TableSchema, ...] = ()
+    """The tables whose rows are written with the ends of records."""
 
     number: int = 0
     """Of the run; 0 before `begin`."""
@@ -98,10 +103,13 @@ class RunJournal:
             budgets=Budgets(pipeline.budgets),
             erases=pipeline.subject is not None,
             stopping=stopping,
+            tables=tables_of(pipeline.stage, pipeline.sink, pipeline.dead_letters),
         )
 
     async def begin(self) -> Finished:
         """Note that the run begins; answer the keys of records that have ended for good."""
+        for table in self.tables:
+            await cast("TableJournal", self.journal).open_table(table)
         self.number = await self.journal.begin_run(self.info)
         return await self.journal.finished(self.info.pipeline, self.info.fingerprint)
 
@@ -109,7 +117,7 @@ class RunJournal:
         """Note that the run has ended: ``ended``, ``stopped`` or ``failed``."""
         await self.journal.end_run(self.number, state, self.clock.wall(), counts)
 
-    async def claim(self, key: str, subject: str | None = None) -> Claim:
+    def claim(self, key: str, subject: str | None = None) -> Awaitable[Claim]:
         """Take the record *key* up, which is of *subject*."""
         if not key:
             raise ConfigurationError(
@@ -117,12 +125,16 @@ class RunJournal:
                 "records by their keys; let the source give each its own"
             )
         if subject is None:
-            return await self.journal.claim(self.number, key)
-        return await self.journal.claim(self.number, key, subject=subject)
+            return self.journal.claim(self.number, key)
+        return self.journal.claim(self.number, key, subject=subject)
 
-    async def end_item(self, item: bytes, end: ItemEnd) -> None:
-        """Note how a record ended (T3); also when the run is cancelled meanwhile."""
-        await self.journal.end_item(item, end)
+    def end_item(
+        self, item: bytes, end: ItemEnd, rows: tuple[TableRows, ...] = ()
+    ) -> Awaitable[None]:
+        """Note how a record ended, with its rows (T3); also when the run is cancelled meanwhile."""
+        if rows:
+            return cast("TableJournal", self.journal).end_item(item, end, rows=rows)
+        return self.journal.end_item(item, end)
 
     async def begin_call(self, intent: Intent) -> int:
         """
@@ -135,9 +147,14 @@ class RunJournal:
             while True:
                 if self.stopping():
                     raise Stopped("the run stops, and no new call is made")
-                short = await self._try_to_begin(intent)
-                if isinstance(short, int):
-                    return short
+                self._under_way += 1
+                try:
+                    return await self.journal.begin_call(intent)
+                except BudgetExhausted as error:
+                    short = self._worth_waiting_for(error)
+                except BaseException:
+                    self._no_longer_under_way()
+                    raise
                 if waited is not None and waited != short:
                     self._lines.next(waited)
                 await self._lines.wait(short, again=short == waited)
@@ -146,22 +163,15 @@ class RunJournal:
             if waited is not None:
                 self._lines.next(waited)
 
-    async def _try_to_begin(self, intent: Intent) -> int | str:
-        """Answer the number of the call that has begun, or the budget to wait for."""
-        self._under_way += 1
-        try:
-            return await self.journal.begin_call(intent)
-        except BudgetExhausted as error:
-            # A call whose end could not be kept holds its money on, and nobody returns it.
-            alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
-            if error.waits and not alone:
-                self._under_way -= 1
-                return error.budget
+    def _worth_waiting_for(self, error: BudgetExhausted) -> str:
+        """Answer the budget to wait for; raises *error* when nobody will return what it lacks."""
+        # A call whose end could not be kept holds its money on, and nobody returns it.
+        alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
+        if not error.waits or alone:
             self._no_longer_under_way()
-            raise
-        except BaseException:
-            self._no_longer_under_way()
-            raise
+            raise error
+        self._under_way -= 1
+        return error.budget
 
     def _no_longer_under_way(self) -> None:
         self._under_way -= 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
+from genai_pipeline._replay import is_passed_by, knower_of, unless_replayed, would_replay
 from genai_pipeline._stack import MisorderedStack, misplaced
 from genai_pipeline.types import Handler, Middleware
 
@@ -26,14 +27,15 @@ class Wrapped(Composite, Generic[I, O]):
         self.handler = handler
         self.middlewares = middlewares
         self.name = name_of(handler)
-        call = handler
-        for middleware in reversed(middlewares):
-            call = _layer(middleware, call)
-        self._call = call
+        self._call = _layered(handler, middlewares)
 
     def __call__(self, value: I, /) -> Awaitable[O]:
         """Pass *value* through the middlewares, first listed first, to the handler."""
         return self._call(value)
+
+    def would_replay(self, value: I) -> bool:
+        """Tell whether a journal would answer a call with *value*."""
+        return would_replay(value, self._call)
 
     def parts(self) -> Iterable[object]:
         """Answer the handler and the middlewares: what is entered and left with this."""
@@ -73,10 +75,32 @@ def _check_made(option: str, thing: object) -> None:
     check(fine, "wrap", option, thing, "a function or an object that can be called, no class")
 
 
+def _layered(call: Handler[I, O], middlewares: Sequence[Middleware[I, O]]) -> Handler[I, O]:
+    """Answer the way through all *middlewares*; replays have a way past several at once."""
+    beyond: Handler[I, O] | None = None
+    for middleware in reversed(middlewares):
+        passed_by = is_passed_by(middleware)
+        if passed_by and beyond is None:
+            beyond = call
+        elif not passed_by and beyond is not None:
+            call, beyond = _told(unless_replayed(call, beyond), beyond), None
+        call = _layer(middleware, call)
+    return call if beyond is None else _told(unless_replayed(call, beyond), beyond)
+
+
 def _layer(middleware: Middleware[I, O], call_next: Handler[I, O]) -> Handler[I, O]:
     def layer(value: I) -> Awaitable[O]:
         return middleware(value, call_next)
 
+    return _told(layer, call_next, middleware)
+
+
+def _told(
+    layer: Handler[I, O], call_next: Handler[I, O], middleware: object = None
+) -> Handler[I, O]:
+    knower = knower_of(middleware, call_next)
+    if knower is not None:
+        vars(layer)["would_replay"] = knower
     return layer
 
 

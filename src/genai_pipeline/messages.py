@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -209,11 +210,12 @@ class Request:
         not change the fingerprints of requests that do not use them.
         """
         kind: Any = type(self)
+        names, defaults, values_in = _parameters(kind)
+        values = values_in(self)
         given: dict[str, Any] = {}
-        for name, default in _defaults(kind):
-            value = getattr(self, name)
-            if value != default:
-                given[name] = value
+        if values != defaults:  # many requests are messages alone
+            told = zip(names, values, defaults, strict=True)
+            given = {name: value for name, value, default in told if value != default}
         if self.tools:
             given["tools"] = [tool.plain() for tool in self.tools]
         plain = json_copy(given, where="Request")
@@ -229,13 +231,14 @@ def _identity(message: Message) -> list[Any]:
 
 
 @functools.cache
-def _defaults(kind: type[Any]) -> tuple[tuple[str, object], ...]:
-    """Answer the parameters of requests, apart from the messages, and each one's default."""
-    return tuple(
-        (field.name, {} if field.name == "extra" else field.default)
-        for field in attrs.fields(kind)
-        if field.name != "messages"
-    )
+def _parameters(
+    kind: type[Any],
+) -> tuple[tuple[str, ...], tuple[object, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Answer the parameters of requests, apart from the messages, each one's default, a getter."""
+    fields = [field for field in attrs.fields(kind) if field.name != "messages"]
+    names = tuple(field.name for field in fields)
+    defaults = tuple({} if field.name == "extra" else field.default for field in fields)
+    return names, defaults, operator.attrgetter(*names)
 
 
 def _to_cost(cost: Decimal | int | str | None) -> Decimal | None:

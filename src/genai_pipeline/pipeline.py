@@ -14,6 +14,7 @@ from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
 from genai_pipeline._runner import Runner
 from genai_pipeline._subjects import Subject, is_subject
+from genai_pipeline._table_sinks import tables_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.money import Budget, Budgets, PriceBook
@@ -174,6 +175,13 @@ class Pipeline(Generic[A, B]):
             raise ConfigurationError(
                 f"Pipeline: subject={self.subject!r} needs a journal= that can erase; give "
                 "gp.Sqlite(path), or leave it out"
+            )
+        tables = tables_of(self.stage, self.sink, self.dead_letters)
+        if tables and not callable(getattr(self.journal, "open_table", None)):
+            raise ConfigurationError(
+                f"Pipeline: the table {tables[0].name!r} needs a journal= that keeps tables, since "
+                "its rows are written with the ends of records; give gp.Sqlite(path), or write to "
+                "gp.sinks.Table(path)"
             )
 
     async def run(self) -> Report:

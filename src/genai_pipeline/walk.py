@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import anyio
 import attrs
 
+from genai_pipeline._journal_tables import PendingRows
 from genai_pipeline._paid import CallRecorder
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import DeadlineExceeded, Rejected
@@ -150,6 +151,9 @@ class Walk:
     waited_for_turn: float = 0.0
     marks: dict[str, Any] | None = None
     """Attributes that what is made of the record is to bear, set by `mark_record`."""
+
+    rows: PendingRows | None = None
+    """What the journal is to write with the end of the record; `None` where it has no tables."""
 
     carries: list[SharedFate] | None = None
     joined: list[SharedFate] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -103,3 +104,55 @@ def test_vacuum(ended: Path) -> None:
     assert said.code == 0
     assert (ended / "run.db").stat().st_size < before
     assert b"bad 9" not in (ended / "run.db").read_bytes()
+
+
+_TABLED = """
+import genai_pipeline as gp
+
+COLUMNS = {"n": int, "odd": bool, "raw": bytes, "tags": list, "note": str | None}
+
+
+async def describe(n: int) -> dict[str, object]:
+    return {"n": n, "odd": n % 2 == 1, "raw": b"\\0", "tags": ["é", n], "note": None}
+
+
+pipeline = gp.Pipeline(
+    source=gp.sources.Values(range(3), key=str),
+    stage=gp.map(describe),
+    sink=gp.sinks.JournalTable("answers", columns=COLUMNS),
+    journal=gp.Sqlite("tabled.db"),
+)
+"""
+
+
+def test_table(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that a sink keeps in a journal are listed, and written as JSON Lines and CSV."""
+    monkeypatch.setattr("genai_pipeline.cli._rows._AT_ONCE", 2)
+    (jobs / "tabled.py").write_text(_TABLED, "utf-8")
+    assert say("run", "tabled.py", "-q").code == 0
+    before = shape(jobs)
+    listed = say("journal", "table", "tabled.db")
+    assert listed.lines == ["TABLE    COLUMNS", "answers  key, n, odd, raw, tags, note"]
+    said = say("journal", "table", "tabled.db", "answers")
+    assert (said.code, said.err) == (0, "answers: 3 rows\n")
+    told = [json.loads(line) for line in said.lines]
+    assert [row["key"] for row in told] == ["0", "1", "2"]
+    tags = ["é", 1]
+    assert told[1] == {"key": "1", "n": 1, "odd": True, "raw": "AA==", "tags": tags, "note": None}
+    assert shape(jobs) == before
+    for name in ("out.csv", "out.jsonl"):
+        assert say("journal", "table", "tabled.db", "answers", "--output", name).code == 0
+    assert (jobs / "out.csv").read_text("utf-8").splitlines()[:2] == [
+        "key,n,odd,raw,tags,note",
+        '0,0,false,AA==,"[""é"", 0]",',
+    ]
+    assert [json.loads(line) for line in (jobs / "out.jsonl").read_text().splitlines()] == told
+
+
+def test_table_that_is_not_there(crashed: Path) -> None:
+    """A table that is not in the journal is wrong usage, and which there are is told."""
+    said = say("journal", "table", "run.db", "answers")
+    assert (said.code, said.out) == (2, "")
+    assert "there is no table 'answers' in it; there is none" in said.err
+    said = say("journal", "table", "run.db")
+    assert (said.code, said.lines) == (0, ["TABLE  COLUMNS"])

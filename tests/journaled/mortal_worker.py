@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import attrs
 
 import genai_pipeline as gp
 from genai_pipeline._journal import CallEnd, Claim, Group, Intent, ItemEnd, Settled
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.journals import Sqlite
 from genai_pipeline.sinks import Disk
 from tests import canary
@@ -108,9 +109,11 @@ class MortalSqlite(Sqlite):
         with DEATH.around("T2"):
             return await super().end_call(call, end)
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+    async def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> None:
         with DEATH.around("T3"):
-            await super().end_item(item, end)
+            await super().end_item(item, end, rows=rows)
 
 
 class MortalDisk(Disk):
@@ -167,12 +170,13 @@ async def split(value: Any) -> list[Any]:
 
 
 def stage_of(shape: str) -> gp.Stage[Any, Any]:
-    """Make the stage of this *shape*."""
+    """Make the stage of this *shape*, which leaves in a table what the sink gets."""
+    table = gp.tee(gp.sinks.JournalTable("out"))
     if shape == "1 to N":
-        return gp.chain(gp.flat_map(split), gp.map(ask), fan_out=1)
+        return gp.chain(gp.flat_map(split), gp.map(ask), table, fan_out=1)
     if shape == "N to 1":
-        return gp.chain(gp.gather(2, linger=0.2), gp.map(ask))
-    return gp.map(ask if shape == "1 to 1" else thrice)
+        return gp.chain(gp.gather(2, linger=0.2), gp.map(ask), table)
+    return gp.chain(gp.map(ask if shape == "1 to 1" else thrice), table)
 
 
 class Source:

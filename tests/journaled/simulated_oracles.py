@@ -36,8 +36,22 @@ async def look_back(world: World, journal: Any) -> None:
         # What is asked for is paid for once, also where the answer was lost.
         if times > (1 if world.plan.reconciles else 1 + world.unkept[prompt]):
             world.wrong(f"O3: {prompt} is billed {times} times")
+    await _look_at_rows(world, journal)
     if world.plan.gathers:
         _look_at_groups(world)
+
+
+async def _look_at_rows(world: World, journal: Any) -> None:
+    """See that rows are in the journal of what is done, each once, and of nothing else."""
+    rows = [row["value"] for row in await journal.rows("rows")]
+    done = [int(key) for key, ends in world.ends.items() if ends == ["done"]]
+    if world.plan.gathers:
+        numbers = [number for value in rows for number in value]
+        fine = len(numbers) == len(set(numbers)) and set(done) <= set(numbers)
+    else:
+        fine = sorted(rows) == sorted(each for number in done for each in world.outputs(number))
+    if not fine:
+        world.wrong(f"O6: of {done} there are the rows {rows}")
 
 
 async def _resolve_doubts(world: World, journal: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from anyio.lowlevel import checkpoint
 
 import genai_pipeline as gp
 from genai_pipeline._journal import CallEnd, Claim, Intent, ItemEnd, Settled
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.journals import Memory, Sqlite
 
 if TYPE_CHECKING:
@@ -194,12 +195,14 @@ class JournalPort:
 
         return await self.life.use("end_call", work)
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
+    async def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> None:
         world, key = self.life.world, self.life.world.items.get(item)
 
         async def work() -> None:
             with world.in_doubt_of_end(key, end):
-                await self.life.inner.end_item(item, end)
+                await self.life.inner.end_item(item, end, rows=rows)
             self.life.carried.discard(item)
             if key is not None:
                 world.note_end(key, end)

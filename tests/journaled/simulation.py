@@ -275,7 +275,7 @@ class World:
         journal: Any = JournalPort(life)
         pipeline = gp.Pipeline(
             source=QueuePort(life, again),
-            stage=stage_of(life),
+            stage=gp.chain(stage_of(life), gp.tee(gp.sinks.JournalTable("rows"))),
             sink=sink,
             max_in_flight=self.plan.max_in_flight,
             max_failures=None,

@@ -60,7 +60,20 @@ class Filed:
         return self._answer() if json.dumps(call.token) in bill else "void"
 
 
+class Gate:
+    """A limit that lets no call pass, unless it is told to."""
+
+    passed_by_replays = True
+    open = False
+
+    async def __call__(self, request: gp.Request, call_next: gp.Provider) -> gp.Response:
+        if not self.open:
+            raise gp.Permanent("sent after all")
+        return await call_next(request)
+
+
 MODEL = gp.resilient(Filed())
+GATED = gp.resilient(Filed(), retry=None, rate_limit=Gate())
 HASTY = gp.resilient(Filed(), retry=None, timeout=gp.Timeout(0.2))
 ONCE = gp.resilient(Filed(), retry=None)
 
@@ -68,6 +81,11 @@ ONCE = gp.resilient(Filed(), retry=None)
 async def ask(folder: str) -> str:
     """Ask once."""
     return (await MODEL(gp.Request(folder, max_output_tokens=4))).text
+
+
+async def ask_behind_a_gate(folder: str) -> str:
+    """Ask once, where no call can be sent."""
+    return (await GATED(gp.Request(folder, max_output_tokens=4))).text
 
 
 async def ask_in_vain(folder: str) -> str:
@@ -151,6 +169,18 @@ async def test_events_calls_and_costs_are_the_runs(tmp_path: Path) -> None:
     assert int(report.cost * 10**9) == line.charged > 0
 
 
+async def test_rows_left_there_are_the_records(tmp_path: Path) -> None:
+    """What a stage leaves in a table of the journal, in another process, comes with the end."""
+    journal = Memory()
+    await suspected(journal)
+    stage = gp.chain(gp.map(ask), gp.tee(gp.sinks.JournalTable("seen")))
+    report = await pipeline(tmp_path, stage, journal).run()
+    assert (report.written, report.dead) == (1, 0)
+    assert elsewhere(tmp_path)
+    async with journal:
+        assert await journal.rows("seen") == [{"key": "0", "value": "yes"}]
+
+
 async def test_a_budget_holds_for_suspects(tmp_path: Path) -> None:
     """No byte of a call leaves that the run has no money for, and the record is held."""
     journal = Memory()
@@ -173,6 +203,22 @@ async def test_a_suspect_that_is_rejected_waits(tmp_path: Path) -> None:
     assert [type(event) for event in heard].count(RecordWaited) == 1
     assert len(noted(tmp_path, "bill")) == 1
     assert elsewhere(tmp_path)
+
+
+async def test_replays_pass_by_limits_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was answered before the deaths is replayed in the other process, past its limits."""
+    journal = Memory()
+    for version in "12":
+        if version == "1":
+            monkeypatch.setattr(Gate, "open", True)  # in this process
+        else:
+            await suspected(journal)
+        stage = gp.chain(gp.map(ask_behind_a_gate), gp.map(str.strip, version=version))
+        report = await pipeline(tmp_path, stage, journal).run()
+        assert (report.written, report.replayed) == (1, int(version) - 1)
+    assert len(noted(tmp_path, "bill")) == 1
 
 
 async def test_a_call_that_is_cancelled_there_is_unknown(tmp_path: Path) -> None:

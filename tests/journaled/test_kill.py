@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,8 @@ def test_killed_anywhere_it_resumes(tmp_path: Path, place: Place, shape: str, po
     place.bill.write_bytes(b"")
     backend = ("asyncio", "trio")[(list(POINTS).index(point) + SHAPES.index(shape)) % 2]
     assert place.work(tmp_path, shape, point, 2, backend) is None
+    done, with_rows = left_in_the_table(tmp_path, shape)
+    assert done == with_rows, "rows are there without their end, or an end without its rows"
     report = place.work(tmp_path, shape, "", 0, backend)
     assert report["read"] == RECORDS
     assert report["written"] + report["skipped"] + report["filtered"] == RECORDS
@@ -100,6 +105,21 @@ def test_killed_while_it_takes_over_it_resumes(tmp_path: Path, place: Place, sha
     look_at_the_output(tmp_path, shape)
 
 
+def left_in_the_table(folder: Path, shape: str) -> tuple[set[bytes], set[bytes]]:
+    """Answer what is done in a journal that was left, records or lists, and what has rows."""
+    copy = folder / "left"
+    copy.mkdir()
+    for path in folder.glob("run.db*"):
+        shutil.copy(path, copy / path.name)
+    what = "item IN (SELECT item FROM gathered)" if shape == "N to 1" else "latest"
+    with closing(sqlite3.connect(copy / "run.db")) as connection:
+        done = connection.execute(
+            f"SELECT substr(item, 1, 14) FROM item WHERE state = 'done' AND {what}"
+        ).fetchall()
+        with_rows = connection.execute("SELECT _record FROM out").fetchall()
+    return set(done), set(with_rows)
+
+
 def look_at_the_journal(folder: Path, *, unknown: bool) -> None:
     """See that every record is done, and that no more than one call is of unknown outcome."""
 
@@ -108,6 +128,9 @@ def look_at_the_journal(folder: Path, *, unknown: bool) -> None:
             assert await journal.check() == []
             assert await journal.counts("pipeline") == {"done": RECORDS}
             assert len(await journal.open_calls()) == unknown
+            rows = await journal.rows("out")
+            out = [json.loads(line) for line in (folder / "out").read_text().splitlines()]
+            assert {row["key"]: row["value"] for row in rows} == dict(out)
 
     anyio.run(look)
 

@@ -11,6 +11,7 @@ import pytest
 
 from genai_pipeline import _ledger, _lives, _recorder
 from genai_pipeline._journal import CallEnd, CallState, Group, Intent, ItemEnd
+from genai_pipeline._journal_tables import PendingRows
 from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._ledger import Change
 from genai_pipeline._lives import Life
@@ -18,8 +19,9 @@ from genai_pipeline._recorder import Recorder
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline.journals import Sqlite, _book, _recovery
 from genai_pipeline.journals._file import JournalFile
+from genai_pipeline.journals._sql_rows import EndedRows, put_rows
 
-from . import simulated_ports
+from . import simulated_ports, simulation
 from .simulation import simulate
 from .sweep import plan_of
 
@@ -197,7 +199,34 @@ def forget_an_unknown_call(patch: Patch) -> None:
     patch.setattr(_recorder, "_failed", failed)
 
 
+def write_rows_apart(patch: Patch) -> None:
+    """Note the end of a record, and write its rows in another commit."""
+
+    async def write(inner: Any, item: bytes, rows: Any) -> None:
+        if isinstance(inner, Sqlite):
+            told = [EndedRows(item, rows, known=True)]
+            await inner._ask(lambda tables: put_rows(tables, told))
+        else:
+            for each in rows:
+                inner._book.tables[each.table.name].put(item, each)
+
+    class Apart(simulated_ports.JournalPort):
+        async def end_item(self, item: bytes, end: ItemEnd, /, *, rows: Any = ()) -> None:
+            await super().end_item(item, end)
+            await self.life.use("end_item", lambda: write(self.life.inner, item, rows))
+
+    patch.setattr(simulation, "JournalPort", Apart)
+
+
+def write_rows_of_lists_with_records(patch: Patch) -> None:
+    """Note a list as done, and write its rows with the end of the record that carried it."""
+    patch.setattr(PendingRows, "of_group", lambda self, _: self._in_tables([]))
+    patch.setattr(PendingRows, "of_record", lambda self, _: self._in_tables(self._rows.values()))
+
+
 MUTANTS = [
+    write_rows_apart,
+    write_rows_of_lists_with_records,
     sync_nothing,
     try_a_failed_commit_again,
     hold_nothing_after_a_crash,

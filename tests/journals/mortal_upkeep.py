@@ -24,7 +24,16 @@ from genai_pipeline._journal_admin import Selector
 from genai_pipeline.journals import Sqlite
 from genai_pipeline.testing import FakeClock
 from tests.journals.disk import Connection
-from tests.journals.script import answered, ended, intent, item, look, run_info
+from tests.journals.script import (
+    TABLE,
+    answered,
+    ended,
+    intent,
+    item,
+    look,
+    rows,
+    run_info,
+)
 
 Work: TypeAlias = Callable[[Sqlite], Awaitable[Any]]
 
@@ -96,6 +105,7 @@ async def fill(path: Path, folder: Path) -> None:
     """Leave a journal as an owner does that was killed with most of it in its log."""
     journal = journal_of(path)
     await journal.__aenter__()
+    await journal.open_table(TABLE)
     await journal.begin_run(run_info())
     for number in range(10):
         key = f"k{number}"
@@ -103,7 +113,8 @@ async def fill(path: Path, folder: Path) -> None:
         call = await journal.begin_call(intent(key))
         if number < 8:
             await journal.end_call(call, answered(3000))
-            await journal.end_item(item(key), ended("dead" if number % 4 == 0 else "done"))
+            end = ended("dead" if number % 4 == 0 else "done")
+            await journal.end_item(item(key), end, rows=rows(key, f"{key}/1"))
         if number == 5:
             assert journal._file is not None
             journal._file.rest()

@@ -15,17 +15,37 @@ from genai_pipeline._journal import (
     RunInfo,
 )
 from genai_pipeline._journal_admin import COST_NAMES, Selector
+from genai_pipeline._journal_tables import Column, TableRows, TableSchema
 from genai_pipeline.journals import Sqlite
 
-__all__ = ["KEYS", "SCRIPT", "Step", "answered", "ended", "intent", "item", "look", "run_info"]
+__all__ = [
+    "KEYS",
+    "SCRIPT",
+    "TABLE",
+    "Step",
+    "answered",
+    "ended",
+    "intent",
+    "item",
+    "look",
+    "rows",
+    "run_info",
+]
 
 Step: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 KEYS = tuple("abcdef")
 
+TABLE = TableSchema("out", (Column("text", "text"), Column("size", "integer", nullable=True)))
 
-def run_info(began: float = 1.0) -> RunInfo:
-    return RunInfo(pipeline="p", fingerprint="f", stages=("map",), began=began, version="1")
+
+def rows(*keys: str, size: int = 300) -> list[TableRows]:
+    """Answer what a record leaves in the table: rows of these keys."""
+    return [TableRows(TABLE, tuple((key, key * size, size) for key in keys))]
+
+
+def run_info(began: float = 1.0, fingerprint: str = "f") -> RunInfo:
+    return RunInfo(pipeline="p", fingerprint=fingerprint, stages=("map",), began=began, version="1")
 
 
 def item(key: str, generation: int = 0) -> bytes:
@@ -72,7 +92,10 @@ async def rest(journal: Any) -> None:
 
 
 def _steps() -> list[Step]:
-    steps: list[Step] = [lambda journal: journal.begin_run(run_info())]
+    steps: list[Step] = [
+        lambda journal: journal.open_table(TABLE),
+        lambda journal: journal.begin_run(run_info()),
+    ]
     for number, key in enumerate(KEYS):
         steps += _of_one(number, key)
         if number % 2:
@@ -85,6 +108,10 @@ def _steps() -> list[Step]:
         lambda journal: journal.claim(1, "c"),
         lambda journal: journal.begin_call(intent("c", generation=1)),
         lambda journal: journal.end_call(last + 1, answered(512)),
+        lambda journal: journal.end_item(item("c", 1), ended("done"), rows=rows("c", "c/1")),
+        lambda journal: journal.begin_run(run_info(fingerprint="g")),
+        lambda journal: journal.claim(2, "a"),
+        lambda journal: journal.end_item(item("a"), ended("done"), rows=rows("a/1", "b")),
         lambda journal: journal.purge(4.5),
         rest,
         lambda journal: journal.end_run(1, "ended", 9.0, {"read": 6}),
@@ -106,7 +133,9 @@ def _of_one(number: int, key: str) -> list[Step]:
         ),
     ]
     if key in ends:
-        steps.append(lambda journal: journal.end_item(item(key), ended(ends[key])))
+        left = rows(*{"a": ("a/0", "a/1"), "b": (), "c": ("c", "c/0")}.get(key, ()))
+        left = [] if key in "de" else left
+        steps.append(lambda journal: journal.end_item(item(key), ended(ends[key]), rows=left))
     return steps
 
 
@@ -133,5 +162,6 @@ async def look(journal: Any) -> dict[str, Any]:
         "letters": [await journal.letter(record.item) for record in dead],
         "open": await journal.open_calls(),
         "budgets": await journal.budgets(),
+        "rows": [await journal.rows(table.name) for table in await journal.tables()],
         "costs": await journal.costs(("tenant", *COST_NAMES)),
     }

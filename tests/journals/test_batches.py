@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genai_pipeline._journal import CallEnd, Claim
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals import Encryption, LocalKeys
@@ -20,9 +21,10 @@ from genai_pipeline.journals import _sql_records as records
 from genai_pipeline.journals._ballast import Ballast
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Bulk, Operation
+from genai_pipeline.journals._sql_rows import open_table
 from genai_pipeline.journals._tables import Tables
 from tests.journals.disk import Disk
-from tests.journals.script import answered, ended, intent, item, run_info
+from tests.journals.script import TABLE, answered, ended, intent, item, run_info
 
 Batch: TypeAlias = tuple[Bulk, Sequence[Any]]
 
@@ -45,15 +47,15 @@ def _ends(state: Any) -> st.SearchStrategy[CallEnd]:
 
 
 def _ended_call(call: int, end: CallEnd) -> calls.EndedCall:
-    kept = None
-    if end.answer is not None:
-        kept = calls.KeptAnswer(200, end.answer.headers, end.answer.body, None)
-    return calls.EndedCall(call, end, kept)
+    return calls.EndedCall(call, end, None if end.answer is None else (end.answer.body, None))
 
 
-def _ended_item(key: str, state: Any) -> records.EndedItem:
+def _ended_item(key: str, state: Any, left: dict[str, int] | None) -> records.EndedItem:
     end = ended(state)
-    return records.EndedItem(item(key), end, None if end.letter is None else (end.letter, None))
+    letter = None if end.letter is None else (end.letter, None)
+    # Of each size, the table takes one row.
+    rows = [] if left is None else [TableRows(TABLE, tuple((k, k, n) for k, n in left.items()))]
+    return records.EndedItem(item(key), end, letter, rows)
 
 
 def _several(bulk: Bulk, one: st.SearchStrategy[Any]) -> st.SearchStrategy[Batch]:
@@ -76,7 +78,12 @@ _CALL_ENDS = _several(
 )
 _ITEM_ENDS = _several(
     records.end_items,
-    st.builds(_ended_item, st.sampled_from(_KEYS), st.sampled_from(("ready", "done", "dead"))),
+    st.builds(
+        _ended_item,
+        st.sampled_from(_KEYS),
+        st.sampled_from(("ready", "done", "dead")),
+        st.none() | st.dictionaries(st.sampled_from("xyz"), st.integers(0, 40), max_size=2),
+    ),
 )
 
 
@@ -94,11 +101,17 @@ def _file(folder: Path, disk: Disk | None = None, codec: Encryption | None = Non
     return file
 
 
+def _begin(tables: Tables) -> None:
+    records.begin_run(tables, run_info())
+    open_table(tables, TABLE)
+    tables.do("CREATE UNIQUE INDEX once ON out (size)")
+
+
 def _carried_out(folder: Path, batches: Sequence[Batch], *, at_once: bool) -> list[object]:
     """Answer what came of each operation, and the tables in the end."""
     folder.mkdir(exist_ok=True)
     file = _file(folder)
-    asked = [Operation(lambda tables: records.begin_run(tables, run_info()))]
+    asked = [Operation(_begin)]
     for bulk, several in batches:
         asked += [Operation(None, bulk=bulk, given=each) for each in several]
     try:
@@ -116,6 +129,7 @@ def _carried_out(folder: Path, batches: Sequence[Batch], *, at_once: bool) -> li
             *(file.tables.all(f"SELECT * FROM {table}") for table in _TABLES),
             file.tables.all(_ITEMS),
             file.tables.all("SELECT count(*) FROM owner"),
+            file.tables.all("SELECT * FROM out ORDER BY key"),
         ]
     finally:
         file.crash()

@@ -15,12 +15,13 @@ import pytest
 
 from genai_pipeline._journal import BudgetUse, CallEnd, Intent, ItemEnd, RawAnswer
 from genai_pipeline._journal_admin import Erased, Selector
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.errors import BudgetExhausted, StorageFailed
 from genai_pipeline.journals import Encryption, LocalKeys, Memory, Sqlite, SqliteReader
 from genai_pipeline.journals._schema import MIGRATIONS, migrate
 from genai_pipeline.testing import FakeClock
 from tests.journals.disk import Disk, PowerCuts, kills
-from tests.journals.script import run_info
+from tests.journals.script import TABLE, run_info
 from tests.journals.test_encryption import artefacts, found_in
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +41,10 @@ async def carry(journal: Any, run: int, subject: str, name: str = "1") -> tuple[
     answer = RawAnswer(body=f"answer-{subject}".encode() * 400, headers={"h": subject})
     end = CallEnd(state="answered", at=2.0, cost=3, answer=answer, request_id=f"req-{name}")
     await journal.end_call(call, end)
+    told: dict[str, Any] = {}
+    if getattr(journal, "codec", None) is None:  # which keeps tables
+        await journal.open_table(TABLE)
+        told = {"rows": [TableRows(TABLE, ((f"row-{subject}-{name}", subject * 100, 1),))]}
     await journal.end_item(
         item,
         ItemEnd(
@@ -52,6 +57,7 @@ async def carry(journal: Any, run: int, subject: str, name: str = "1") -> tuple[
             category="permanent",
             letter=f'{{"payload": "{subject}"}}'.encode(),
         ),
+        **told,
     )
     return item, call
 

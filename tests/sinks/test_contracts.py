@@ -9,16 +9,23 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
+import attrs
 import pytest
 
+from genai_pipeline import sinks
+from genai_pipeline._journal import ItemEnd, RunInfo
+from genai_pipeline._journal_tables import PendingRows, TableRows
+from genai_pipeline.errors import ConfigurationError
+from genai_pipeline.journals import Memory, Sqlite
 from genai_pipeline.records import Record
-from genai_pipeline.sinks import Collect, Csv, Files, JsonLines, Stdout, Table
+from genai_pipeline.sinks import Collect, Csv, Files, JournalTable, JsonLines, Stdout, Table
 from genai_pipeline.testing import SinkContract
 from genai_pipeline.types import Sink
+from genai_pipeline.walk import Run, Walk, set_walk
 
 
 class _InFolder:
@@ -164,6 +171,80 @@ class TestTable(_InFolder, SinkContract):
         return [json.loads(value) for (value,) in rows]
 
 
+class _Ended:
+    """Ends each record in a journal of its own, as a run does, with the row that it leaves."""
+
+    def __init__(self, journal: Any) -> None:
+        self.journal = journal
+        self._table = JournalTable("out")
+        self._run = 0
+        self._carried: dict[str, anyio.Lock] = {}
+
+    async def __aenter__(self) -> None:
+        if self._run:
+            raise ConfigurationError("it is open already")
+        await self.journal.__aenter__()
+        await self.journal.open_table(self._table.table_schema)
+        info = RunInfo(pipeline="p", fingerprint="f", stages=(), began=0.0, version="1")
+        self._run = await self.journal.begin_run(info)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._run = 0
+        with anyio.CancelScope(shield=True):
+            await self.journal.__aexit__(*error)
+
+    async def __call__(self, record: Record[Any]) -> None:
+        if not self._run:
+            raise ConfigurationError("it is not open")
+        async with self._carried.setdefault(record.key, anyio.Lock()):
+            claim = await self.journal.claim(self._run, record.key)
+            if claim.state != "claimed":
+                return
+            end = ItemEnd(state="ready", at=0.0, fingerprint="f")
+            rows: list[TableRows] = []
+            try:
+                walk = Walk(cast("Run", None), record, 0)
+                walk.rows = PendingRows([self._table.table_schema])
+                set_walk(walk)
+                await self._table(record)
+                await anyio.lowlevel.checkpoint()
+                end, rows = attrs.evolve(end, state="done"), list(walk.rows.of_record(()))
+            finally:
+                await self.journal.end_item(claim.item, end, rows=rows)
+
+
+class TestJournalTable(_InFolder, SinkContract):
+    """JournalTable keeps the contract by the ends of its records, which accumulate."""
+
+    accumulates = True
+
+    def make(self) -> Sink[Any]:
+        """Write rows with ends."""
+        return _Ended(Sqlite(self.folder / "run.db", ballast=0))
+
+    def read_back(self, sink: Any) -> Sequence[object]:
+        """Read the rows, in the order in which they came."""
+        with closing(sqlite3.connect(self.folder / "run.db")) as connection:
+            rows = connection.execute("SELECT value FROM out ORDER BY rowid").fetchall()
+        return [json.loads(value) for (value,) in rows]
+
+
+class TestJournalTableInMemory(TestJournalTable):
+    """JournalTable keeps the contract with the journal in memory."""
+
+    def make(self) -> Sink[Any]:
+        """Write rows with ends."""
+        known = getattr(self, "journal", None)
+        self.journal = known or Memory()
+        return _Ended(self.journal)
+
+    def read_back(self, sink: Any) -> Sequence[object]:
+        """Read the rows, in the order of their keys' numbers."""
+        rows = self.journal._book.tables["out"].rows
+        found = sorted(rows.values(), key=lambda each: int(each[1][0].rpartition("-")[2]))
+        return [json.loads(row[1]) for _, row in found]
+
+
 def _number(path: Path) -> int:
     return int(path.stem.removeprefix("key-"))
 
@@ -246,6 +327,21 @@ class _Mends(_Stutters):
         if record.key not in self.seen:
             self.seen.add(record.key)
             await super().__call__(record)
+
+
+def test_every_sink_of_ours_keeps_the_contract() -> None:
+    """No sink is without its contract, and those that double repeats say so in their docstring."""
+    ours = {name for name in sinks.__all__ if name != "Disk"}
+    tested = [kind for kind in globals().values() if _is_contract(kind)]
+    assert {name for name in ours if not any(name in kind.__name__ for kind in tested)} == set()
+    doubling = {kind.__name__.removeprefix("Test") for kind in tested if kind.at_least_once}
+    assert doubling == {"Collect", "Stdout"}
+    for name in doubling:
+        assert "written again is" in " ".join((getattr(sinks, name).__doc__ or "").split())
+
+
+def _is_contract(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, SinkContract) and kind is not SinkContract
 
 
 @pytest.mark.anyio

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypedDict, TypeVar, assert_type
 import attrs
 
 import genai_pipeline as gp
+from genai_pipeline._journal_tables import TableJournal, TransactionalSink
 
 I = TypeVar("I")
 O = TypeVar("O")
@@ -249,6 +250,13 @@ pipeline = gp.Pipeline(source=texts, stage=gp.map(length), sink=keep_number)
 assert_type(pipeline, gp.Pipeline[str, int])
 collected: gp.Pipeline[str, int] = gp.Pipeline(source=texts, stage=gp.map(length), sink=numbers)
 ordered: gp.Sink[int] = gp.in_order(keep_number)
+rows = gp.sinks.JournalTable("out", columns={"n": int, "note": str | None, "all": object})
+tabled: gp.Pipeline[str, int] = gp.Pipeline(
+    source=texts, stage=gp.map(length), sink=rows, dead_letters=rows, journal=gp.journals.Memory()
+)
+transactional: TransactionalSink = rows
+in_memory: TableJournal = gp.journals.Memory()
+in_a_file: TableJournal = gp.Sqlite("run.db")
 
 
 async def keep_letter(record: gp.Record[gp.DeadLetter]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import blake2b
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 import genai_pipeline as gp
-from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._canonical import canonical, digest, json_copy
 from genai_pipeline.testing import strategies as gps
 
 CODE = """
@@ -45,6 +46,22 @@ def test_digests_tell_values_apart(one: Any, other: Any) -> None:
 def test_a_digest_survives_json(value: Any) -> None:
     """Writing a value as JSON and reading it again leaves its digest."""
     assert digest(json.loads(json.dumps(value))) == digest(value)
+
+
+@given(gps.json_values())
+def test_a_digest_is_taken_of_what_json_writes(value: Any) -> None:
+    """The canonical text is that of `json`, with sorted keys and integral floats as integers."""
+    text = json.dumps(_whole(value), sort_keys=True, separators=(",", ":"))
+    assert canonical(value) == text
+    assert digest(value) == blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def test_digests_are_the_same_in_every_process() -> None:

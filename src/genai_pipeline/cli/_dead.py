@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from genai_pipeline._journal_admin import KeptRecord, Selector
 from genai_pipeline.cli._edges import dead_letters
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
-from genai_pipeline.cli._journal_file import perform, reader, writer
-from genai_pipeline.cli._selection import ALL, counted, key_of, selected
-from genai_pipeline.cli._table import iso, minute, print_json, print_table
+from genai_pipeline.cli._journal_file import perform, reader
+from genai_pipeline.cli._kept_records import list_records, release_records
+from genai_pipeline.cli._selection import ALL, key_of, selected
+from genai_pipeline.cli._table import iso, minute, print_json, say
 from genai_pipeline.cli._target import UsageError
 from genai_pipeline.journals import SqliteReader
 from genai_pipeline.records import Record
@@ -31,27 +31,7 @@ def dead(options: argparse.Namespace) -> int:
 
 
 async def _list(options: argparse.Namespace) -> int:
-    which = selected(options, "dead", needs_some=False)
-    async with reader(options) as journal:
-        found = await journal.records(which, limit=options.limit + 1)
-    shown = found[: options.limit]
-    if options.json:
-        print_json([_plain(record) for record in shown])
-    else:
-        rows = [
-            [
-                minute(record.at),
-                key_of(record),
-                record.stage or "-",
-                (record.error or "-").rpartition(".")[2],
-                record.message or "",
-            ]
-            for record in shown
-        ]
-        print_table(["DIED (UTC)", "KEY", "STAGE", "ERROR", "MESSAGE"], rows)
-    if len(found) > len(shown):
-        _say(f"only the latest {len(shown)} are shown; --limit shows more")
-    return Exit.DONE
+    return await list_records(options, "dead", _plain, moment="DIED (UTC)")
 
 
 async def _show(options: argparse.Namespace) -> int:
@@ -92,20 +72,14 @@ def _safe(line: str) -> str:
 
 
 async def _redrive(options: argparse.Namespace) -> int:
-    which = selected(options, "dead", needs_some=True)
-    if options.dry_run:
-        async with reader(options) as journal:
-            found = await journal.records(which, limit=ALL)
-        _say(f"{counted(found)} would be redriven")
-        return Exit.DONE
-    async with await writer(options) as journal:
-        found = await journal.records(which, limit=ALL)
-        _say(f"{counted(found)} to redrive")
-        count = await journal.redrive(which, reuse=not options.fresh) if found else 0
-    if count:
-        calls = "all calls are made anew" if options.fresh else "answered calls are used again"
-        _say(f"{figures.count(count)} go on with the next run; {calls}")
-    return Exit.DONE
+    calls = "all calls are made anew" if options.fresh else "answered calls are used again"
+    return await release_records(
+        options,
+        "dead",
+        lambda journal, which: journal.redrive(which, reuse=not options.fresh),
+        verb=("to redrive", "redriven"),
+        then=calls,
+    )
 
 
 async def _export(options: argparse.Namespace) -> int:
@@ -128,7 +102,7 @@ async def _export(options: argparse.Namespace) -> int:
                         await sink(Record(letter, key_of(record)))
         count = len(found) - purged
     gone = f"; {figures.count(purged)} were purged before" if purged else ""
-    _say(f"dead letters exported: {figures.count(count)}{gone}")
+    say(f"dead letters exported: {figures.count(count)}{gone}")
     return Exit.DONE
 
 
@@ -148,7 +122,3 @@ def _plain(record: KeptRecord) -> dict[str, Any]:
         "environment": record.environment,
         "crashes": record.crashes,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

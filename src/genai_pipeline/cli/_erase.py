@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ from genai_pipeline._journal_admin import Erased
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.cli._journal_file import perform, reader, writer
-from genai_pipeline.cli._table import print_json
+from genai_pipeline.cli._table import print_json, say
 from genai_pipeline.telemetry import _figures as figures
 
 __all__ = ["erase"]
@@ -34,14 +33,14 @@ async def _erase(options: argparse.Namespace) -> int:
         for number, line in enumerate(_elsewhere(found)):
             print(f"  {one_line(line)}" if number else line)
     if options.dry_run:
-        _say(f"{_counted(found)} would be erased")
+        say(f"{_counted(found)} would be erased")
         return Exit.DONE
     async with await writer(options) as journal:
         done = await journal.erase(options.subject)
     if not found.records and not done.records:
-        _say(f"{options.journal}: nothing is kept of this subject")
+        say(f"{options.journal}: nothing is kept of this subject")
     else:
-        _say(f"{_counted(done)} erased; nothing of them is left in {options.journal}")
+        say(f"{_counted(done)} erased; nothing of them is left in {options.journal}")
     return Exit.DONE
 
 
@@ -79,12 +78,9 @@ def _plain(options: argparse.Namespace, found: Erased) -> dict[str, object]:
         "records": found.records,
         "groups": found.groups,
         "calls": found.calls,
+        "rows": found.rows,
         "keys": list(found.keys),
         "requests": [
             {"provider": provider, "request_id": request} for provider, request in found.requests
         ],
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

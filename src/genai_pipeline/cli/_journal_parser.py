@@ -204,7 +204,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _add_upkeep(commands: Commands) -> None:
     journal = commands.add_parser(
         "journal",
-        help="check, salvage, back up, vacuum or rekey a journal",
+        help="check, salvage, back up, vacuum or rekey a journal, or read its tables",
         description="Looks after the file of a journal that no run has.",
         allow_abbrev=False,
     )
@@ -227,6 +227,20 @@ def _add_upkeep(commands: Commands) -> None:
     ):
         parser = _add(actions, name, help_, description)
         parser.add_argument("to", metavar="TO", help="a file that is not there yet")
+    table = _add(
+        actions,
+        "table",
+        "read the rows that sinks keep in it",
+        "Writes the rows of the table NAME, in the order of their keys. Without NAME, lists the "
+        "tables there are. Changes nothing.",
+    )
+    table.add_argument("name", metavar="NAME", nargs="?", help="the sink's table")
+    table.add_argument(
+        "--output",
+        metavar="PATH",
+        default="-",
+        help="a .jsonl or .csv file (default: JSON Lines on standard output)",
+    )
     _add(
         actions,
         "vacuum",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.money import from_nano
 
-__all__ = ["dollars", "iso", "minute", "print_json", "print_table", "table"]
+__all__ = ["dollars", "iso", "minute", "print_json", "print_table", "say", "table"]
 
 _LEAST = 16
 _GAP = "  "
@@ -70,3 +71,8 @@ def iso(wall: float | None) -> str | None:
 def minute(wall: float | None) -> str:
     """Answer a wall time in UTC for people: ``2026-11-26 06:54``."""
     return "-" if wall is None else f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d %H:%M}"
+
+
+def say(text: str) -> None:
+    """Print what is said beside the result, to stderr."""
+    print(text, file=sys.stderr)

@@ -22,9 +22,11 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline._ledger import Account, Change, given_up, reserve, settle
 from genai_pipeline._lives import FINISHED, Life, ended, left_behind, taken_up
 from genai_pipeline.errors import AccountingError, StorageFailed
+from genai_pipeline.journals._book_table import BookTable
 
 __all__ = ["Book", "BookCall", "BookItem", "BookRun"]
 
@@ -98,6 +100,7 @@ class Book:
     erasing: set[str] = attrs.field(factory=set)
     """Subjects that are being erased."""
 
+    tables: dict[str, BookTable] = attrs.field(factory=dict)
     accounts: dict[tuple[str, str], Account] = attrs.field(factory=dict)
     latest_window: dict[str, str] = attrs.field(factory=dict)
     last_call: int = 0
@@ -213,11 +216,13 @@ class Book:
                 found[key] = self.claimed(generations[-1], generations[-1].life.state)
         return found
 
-    def end_item(self, item: bytes, end: ItemEnd) -> None:
+    def end_item(self, item: bytes, end: ItemEnd, rows: Sequence[TableRows] = ()) -> None:
         known = self._item(item)
         life = ended(known.life, end)
         if life is not None:
             known.life, known.end = life, end
+            for each in rows:
+                self.tables[each.table.name].put(item, each)
 
     # Groups.
 

@@ -21,12 +21,17 @@ class Eraser:
     def told(self, subject: str) -> Erased:
         """Answer what there is to erase of *subject*."""
         records, groups = self._records(subject), self._groups(subject)
-        calls = self._calls(records, groups)
+        calls, names = self._calls(records, groups), set(self._names(records, groups))
         keys = {generations[-1].key for generations in records.values()} - {None}
         return Erased(
             records=len(records),
             groups=len(groups),
             calls=len(calls),
+            rows=sum(
+                owner in names
+                for table in self.book.tables.values()
+                for owner, _ in table.rows.values()
+            ),
             keys=tuple(sorted(key for key in keys if key is not None)),
             requests=tuple(
                 (call.intent.provider, call.end.request_id)
@@ -46,6 +51,8 @@ class Eraser:
         """Forget what is kept of *subject*."""
         found = self.told(subject)
         records, groups = self._records(subject), self._groups(subject)
+        for table in self.book.tables.values():
+            table.drop(self._names(records, groups))
         for call in self._calls(records, groups):
             if was_made(call):
                 self.keeper.past_costs.append((subject, part_of(call, self.book)))
@@ -86,6 +93,9 @@ class Eraser:
             if subject in subjects
         ]
 
+    def _names(self, records: dict[bytes, list[BookItem]], groups: list[bytes]) -> list[bytes]:
+        return sorted([*records, *(group[:-2] for group in groups)])
+
     def _calls(self, records: dict[bytes, list[BookItem]], groups: list[bytes]) -> list[BookCall]:
-        names = sorted([*records, *(group[:-2] for group in groups)])
+        names = self._names(records, groups)
         return [call for name in names for call in self.book.calls_of.get(name, ())]

@@ -11,6 +11,7 @@ from genai_pipeline._journal_admin import Erased
 from genai_pipeline.journals._purge import forget
 from genai_pipeline.journals._sql_groups import drop_group
 from genai_pipeline.journals._sql_records import key_of
+from genai_pipeline.journals._sql_rows import count_rows, drop_rows
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["begin", "clean", "end", "erase_unless_carried", "finish", "told"]
@@ -97,6 +98,7 @@ def told(tables: Tables, subject: str) -> Erased:
         records=len({item[:-2] for item in records}),
         groups=len(groups),
         calls=len(calls),
+        rows=count_rows(tables, [*records, *groups]),
         keys=tuple(sorted(key for key in keys if key is not None)),
         requests=tuple(
             (tables.spelled(provider), request) for _, provider, request in calls if request
@@ -125,6 +127,7 @@ def _erase(tables: Tables, owner: int, subject: str) -> None:
             tombstone(item[:-2], tables.salt),
             item,
         )
+    drop_rows(tables, [*records, *groups])
     for group in groups:
         drop_group(tables, group)
     tables.do_many("DELETE FROM item WHERE item = ?", ((item,) for item in (*records, *groups)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genai_pipeline.errors import StorageFailed
 
-__all__ = ["is_fatal", "is_full", "storage_errors", "translated"]
+__all__ = ["is_fatal", "is_full", "is_of_the_data", "storage_errors", "translated"]
 
 _FIRST_BYTE = 0xFF
 _OF_ONE_OPERATION = frozenset(
@@ -21,6 +21,9 @@ _OF_ONE_OPERATION = frozenset(
         sqlite3.SQLITE_RANGE,
         sqlite3.SQLITE_TOOBIG,
     }
+)
+_OF_THE_DATA = frozenset(
+    {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 )
 _MENDS = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space, and run again",
@@ -40,6 +43,11 @@ def _code(error: BaseException) -> int:
 def is_fatal(error: BaseException) -> bool:
     """Whether the connection cannot be trusted after *error*; else it is of one operation."""
     return isinstance(error, sqlite3.Error) and _code(error) not in _OF_ONE_OPERATION
+
+
+def is_of_the_data(error: BaseException) -> bool:
+    """Whether SQLite refused what it was given, by a constraint, its type or its size."""
+    return isinstance(error, sqlite3.Error) and _code(error) in _OF_THE_DATA
 
 
 def is_full(error: BaseException) -> bool:

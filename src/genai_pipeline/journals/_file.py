@@ -164,8 +164,7 @@ class JournalFile:
     def carry_out(self, batch: Sequence[Operation]) -> None:
         """Do all of *batch*, each alone, and make it durable together."""
         self._carry_out(batch)
-        for operation in batch:
-            self._count(operation)
+        self._count(batch)
 
     def tidy(self) -> None:
         """Write the log back if it is full, and tell the status; what was done is durable."""
@@ -329,17 +328,20 @@ class JournalFile:
         self.vault.poison()
         self.lock.drop()
 
-    def _count(self, operation: Operation) -> None:
-        if operation.error is not None:
-            return
-        if operation.tally is not None:
-            self.counts[operation.tally] += 1
-        if isinstance(operation.result, Settled):
-            self.charged += operation.result.charged
-            self.budgets.update(operation.result.spent)
-        elif isinstance(operation.result, Erased):
-            self.budgets.clear()  # some may be named by whose they were
-            self._told = float("-inf")
+    def _count(self, batch: Sequence[Operation]) -> None:
+        for operation in batch:
+            if operation.error is not None:
+                continue
+            if operation.tally is not None:
+                self.counts[operation.tally] += 1
+            result = operation.result
+            if isinstance(result, Settled):
+                self.charged += result.charged
+                if result.spent:
+                    self.budgets.update(result.spent)
+            elif isinstance(result, Erased):
+                self.budgets.clear()  # some may be named by whose they were
+                self._told = float("-inf")
 
     def _tell(self, state: str, *, at_most_each: float = 0.0) -> None:
         now = self.clock.now()

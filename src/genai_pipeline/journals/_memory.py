@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import attrs
@@ -34,9 +34,12 @@ from genai_pipeline._journal_admin import (
     dead,
     held,
 )
+from genai_pipeline._journal_tables import TableRows, TableSchema
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.journals._book import Book
 from genai_pipeline.journals._book_erase import Eraser
 from genai_pipeline.journals._book_keeper import Keeper
+from genai_pipeline.journals._book_table import BookTable
 
 __all__ = ["Memory"]
 
@@ -146,10 +149,35 @@ class Memory:
         await checkpoint()
         return self._book.answer(call)
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
-        """Note how the carrying of a record ended; an end that it has is not changed."""
+    async def open_table(self, table: TableSchema, /) -> None:
+        """Make *table*, whose rows come with the ends of records, if it is missing."""
+        await checkpoint()
+        known = self._book.tables.setdefault(table.name, BookTable(table)).schema
+        if known != table:
+            raise ConfigurationError(
+                f"Memory: the table {table.name!r} has other columns; give another table="
+            )
+
+    async def tables(self) -> Sequence[TableSchema]:
+        """Answer the tables that sinks keep here, by name."""
+        await checkpoint()
+        return [table.schema for _, table in sorted(self._book.tables.items())]
+
+    async def rows(
+        self, table: str, /, *, after: str | None = None, limit: int = 1000
+    ) -> Sequence[Mapping[str, Any]]:
+        """Answer rows of a table by column, in the order of their keys, those behind *after*."""
+        await checkpoint()
+        if table not in self._book.tables:
+            raise ConfigurationError(f"Memory.rows: table={table!r}; there is no such table")
+        return self._book.tables[table].read(after, limit)
+
+    async def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> None:
+        """Note how the carrying of a record ended, and its *rows*; an end it has stays."""
         await cancel_shielded_checkpoint()
-        self._book.end_item(item, end)
+        self._book.end_item(item, end, rows)
         self._freed()
 
     def _freed(self) -> None:

@@ -21,6 +21,8 @@ from genai_pipeline.journals._faults import storage_errors
 from genai_pipeline.journals._owner import OwnerLock, this_process
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._sql_calls import digest_of
+from genai_pipeline.journals._sql_rows import make, table_names, table_of
+from genai_pipeline.journals._tables import Tables
 
 __all__ = ["Salvaged", "salvage"]
 
@@ -136,30 +138,61 @@ def _copied(old: Connection, new: Connection) -> Salvaged:
     damaged: list[str] = []
     new.execute("BEGIN IMMEDIATE")
     for table, key in _KEYS.items():
-        columns = [name for name in _columns(new, table) if name in _columns(old, table)]
-        if not columns:
-            continue  # the old one is of an earlier version
-        reader = _Reader(old, table, key, columns)
-        # What is damaged may be of the wrong kind, or there twice.
-        insert = (
-            f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) "  # noqa: S608
-            f"VALUES ({', '.join('?' * len(columns))})"
-        )
-        for row in reader:
-            try:
-                new.execute(insert, row)
-            except sqlite3.Error:
-                reader.whole = False
-        rows[table] = new.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-        if not reader.whole:
+        if not _copy(old, new, table, key, rows):
             damaged.append(table)
+    of_sinks = table_names(Tables(new))
+    damaged += [table for table in of_sinks if not _copy_table(old, new, table, rows)]
     lost = _mended(new)
     new.execute("COMMIT")
     return Salvaged(rows=rows, damaged=tuple(damaged), lost_answers=tuple(lost))
 
 
+def _copy(old: Connection, new: Connection, table: str, key: str, rows: dict[str, int]) -> bool:
+    """Bring what can be read of *table* over, and count it; answer whether that is all of it."""
+    columns = [name for name in _columns(new, table) if name in _columns(old, table)]
+    if not columns:
+        return True  # the old one is of an earlier version
+    reader = _Reader(old, table, key, columns)
+    # What is damaged may be of the wrong kind, or there twice.
+    insert = (
+        f'INSERT OR IGNORE INTO "{table}" ({", ".join(map(_quoted, columns))}) '  # noqa: S608
+        f"VALUES ({', '.join('?' * len(columns))})"
+    )
+    for row in reader:
+        try:
+            new.execute(insert, row)
+        except sqlite3.Error:
+            reader.whole = False
+    rows[table] = new.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+    return reader.whole
+
+
+def _copy_table(old: Connection, new: Connection, name: str, rows: dict[str, int]) -> bool:
+    """Bring over what can be read of a table of sinks; answer whether that is all of it."""
+    tables = Tables(new)
+    try:
+        table = table_of(tables, name)
+    except (ValueError, TypeError):  # what is noted of it is damaged
+        table = None
+    if table is None:
+        return False
+    make(tables, table)
+    whole = _copy(old, new, name, "rowid", rows)
+    if not whole:
+        # A record that is done and has no row may have had one. It is worked on again, for nothing.
+        new.execute(
+            "UPDATE item SET state = 'ready' WHERE state = 'done' "  # noqa: S608
+            f'AND substr(item, 1, 14) NOT IN (SELECT "_record" FROM "{name}")'
+        )
+    return whole
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
 def _columns(connection: Connection, table: str) -> list[str]:
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+    return [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")').fetchall()]
 
 
 @attrs.define(eq=False)
@@ -180,8 +213,8 @@ class _Reader:
                 yield from self._scan(f"WHERE {self.key} = ?", "ASC", place)
 
     def _scan(self, where: str, order: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        names = ", ".join(self.columns)
-        sql = f"SELECT {names} FROM {self.table} NOT INDEXED {where} ORDER BY {self.key} {order}"  # noqa: S608
+        names = ", ".join(map(_quoted, self.columns))
+        sql = f'SELECT {names} FROM "{self.table}" NOT INDEXED {where} ORDER BY {self.key} {order}'  # noqa: S608
         try:
             rows: Any = self.connection.execute(sql, parameters)
             yield from rows
@@ -190,7 +223,7 @@ class _Reader:
 
     def _places(self) -> Iterator[object]:
         """Answer keys to look up one by one, as an index still knows them, or by number."""
-        if self.table not in _NUMBERED and self.table != "ending":
+        if self.table not in _NUMBERED and self.table != "ending" and self.key != "rowid":
             return
         if self.table == "ending":
             names = "SELECT item FROM item WHERE state IN ('dead', 'held')"

@@ -185,6 +185,9 @@ CREATE TABLE erased (
 CREATE TABLE erasure (owner INTEGER PRIMARY KEY, subject BLOB) STRICT;
 """
 
+# Beside these there may be tables of sinks. What a later version adds has to begin with gp_, which
+# no table of a sink does.
+
 MIGRATIONS: Mapping[int, str] = {1: _VERSION_1, 2: _VERSION_2}
 """What makes a file of the version before into one of each version; 0 is an empty file."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii as quoted
 
 import attrs
 
@@ -18,7 +19,6 @@ from genai_pipeline.messages import Usage
 
 __all__ = [
     "EndedCall",
-    "KeptAnswer",
     "answer",
     "apply",
     "begin_calls",
@@ -26,23 +26,6 @@ __all__ = [
     "end_calls",
     "void",
 ]
-
-
-@attrs.frozen
-class KeptAnswer:
-    """An answer on its way into the tables."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    """As the codec made it; where everything is encrypted, as it came."""
-
-    codec: str | None
-
-    @property
-    def headers_text(self) -> str:
-        """The headers as JSON."""
-        return json.dumps(dict(self.headers))
 
 
 def digest_of(status: int, headers: str, body: bytes) -> bytes:
@@ -90,7 +73,6 @@ def _note_intent(tables: Tables, intent: Intent, budgets: str | None) -> int:
         intent.item,
         intent.run,
         key,
-        "inflight",
         *named,
         tables.word(labels),
         intent.at,
@@ -101,13 +83,14 @@ def _note_intent(tables: Tables, intent: Intent, budgets: str | None) -> int:
     return number
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class EndedCall:
-    """How a call ended, and the answer to keep."""
+    """How a call ended, and the body of its answer with the codec's name."""
 
     call: int
     end: CallEnd
-    kept: KeptAnswer | None
+    body: tuple[bytes, str | None] | None = None
+    """As the codec made it; where everything is encrypted, as it came."""
 
 
 def end_calls(tables: Tables, ended: Sequence[EndedCall]) -> list[Settled | Exception]:
@@ -131,8 +114,8 @@ def _settle(tables: Tables, accounts: Accounts, ended: EndedCall) -> Settled:
         change = Change(state, charged, 0, 0)
     else:
         _note_end(tables, call, change, end)
-        if ended.kept is not None:
-            _note_answer(tables, call, ended.kept, tables.owner_of(item))
+        if end.answer is not None and ended.body is not None:
+            _note_answer(tables, call, end.answer, ended.body, item)
         accounts.move(budgets, change)
     return _settled(accounts.of(budgets), change, hold)
 
@@ -172,16 +155,26 @@ def _note_end(tables: Tables, call: int, change: Change, end: CallEnd) -> None:
     )
 
 
-def _note_answer(tables: Tables, call: int, kept: KeptAnswer, owner: int) -> None:
-    headers, body, codec = kept.headers_text, kept.body, kept.codec
+def _note_answer(
+    tables: Tables, call: int, answer: RawAnswer, kept: tuple[bytes, str | None], item: bytes
+) -> None:
+    headers, (body, codec) = _headers_text(answer.headers), kept
     if tables.vault.sealed:
+        owner = tables.owner_of(item)
         headers = tables.vault.text(owner, headers, f"headers of {call}")
         body, codec = tables.vault.body(owner, body, f"answer {call}")
-    digest = digest_of(kept.status, headers, body)
-    tables.note(RowKind.ANSWER, call, kept.status, headers, body, digest, codec)
+    digest = digest_of(answer.status, headers, body)
+    tables.note(RowKind.ANSWER, call, answer.status, headers, body, digest, codec)
+
+
+def _headers_text(headers: Mapping[str, str]) -> str:
+    """Answer *headers* as JSON; to make an encoder for each would cost more than to encode them."""
+    return f"{{{', '.join([f'{quoted(name)}: {quoted(headers[name])}' for name in headers])}}}"
 
 
 def _settled(accounts: Sequence[Account], change: Change, hold: int | None) -> Settled:
+    if not accounts:
+        return Settled(state=change.state, charged=change.charged)
     dearer = (change.reserved or change.spent) and change.charged > (hold or 0)
     return Settled(
         state=change.state,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
 
 from genai_pipeline._identity import Digests, WithErased, item_id, record_id, tombstone
 from genai_pipeline._journal import Claim, ItemEnd, ItemState, PastCall, RunInfo
+from genai_pipeline._journal_tables import TableRows
 from genai_pipeline._lives import Life, ended, taken_up
 from genai_pipeline.errors import AccountingError
 from genai_pipeline.journals._bulk import RowKind
+from genai_pipeline.journals._sql_rows import EndedRows, put_rows
 from genai_pipeline.journals._tables import Tables, readable
 
 __all__ = [
@@ -118,9 +121,11 @@ def counts(tables: Tables, pipeline: str) -> dict[ItemState, int]:
 def claims(tables: Tables, asked: Sequence[tuple[int, str, str | None]]) -> list[Claim | Exception]:
     """Take up records, each for a run, and of a subject if that is known."""
     found = [_asked(tables, *each) for each in asked]
-    sought = [each for each in found if isinstance(each, _Asked)]
-    known = _known(tables, sought) if tables.wary else set[bytes]()
-    erased = _erased(tables, sought) if tables.has_erased or tables.erasing else set[bytes]()
+    known, erased = set[bytes](), set[bytes]()
+    if tables.wary or tables.has_erased or tables.erasing:
+        sought = [each for each in found if isinstance(each, _Asked)]
+        known = _known(tables, sought) if tables.wary else known
+        erased = _erased(tables, sought) if tables.has_erased or tables.erasing else erased
     # All at once and first, since what is written so far has to be flushed for it.
     owners = [
         tables.make_subject(each.subject)
@@ -133,17 +138,17 @@ def claims(tables: Tables, asked: Sequence[tuple[int, str, str | None]]) -> list
         if isinstance(each, Exception):
             taken.append(each)
         elif each.record in erased:
-            taken.append(Claim(item=item_id(each.record), state="filtered"))
-        elif item_id(each.record) in known:
+            taken.append(Claim(item=each.item, state="filtered"))
+        elif each.item in known:
             taken.append(_take_up(tables, each, owner))
         else:
             # Most records are new. One that is not makes the whole batch fail, and be wary.
             taken.append(_take_in(tables, each, owner))
-            known.add(item_id(each.record))
+            known.add(each.item)
     return taken
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Asked:
     """A record that is asked for."""
 
@@ -152,6 +157,8 @@ class _Asked:
     key: str
     subject: str | None
     record: bytes
+    item: bytes
+    """In its first generation."""
 
 
 def _asked(tables: Tables, run: int, key: str, subject: str | None) -> _Asked | Exception:
@@ -160,7 +167,7 @@ def _asked(tables: Tables, run: int, key: str, subject: str | None) -> _Asked | 
     except AccountingError as error:
         return error
     record = record_id(tables.spelled(pipeline), key, tables.vault.secret)
-    return _Asked(run, pipeline, key, subject, record)
+    return _Asked(run, pipeline, key, subject, record, item_id(record))
 
 
 def _known(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
@@ -196,13 +203,19 @@ def _erased(tables: Tables, asked: Sequence[_Asked]) -> set[bytes]:
 
 def _take_in(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
     """Note a record that nobody knew."""
-    item, last = span(asked.record)
-    key = tables.vault.seal(owner or 0, encoded(asked.key), place_of_key(item))
-    tables.note(RowKind.CLAIM, item, asked.pipeline, key, "claimed", asked.run, last, owner)
-    tables.carried[item] = Life(state="claimed", run=asked.run)
+    item, key = asked.item, encoded(asked.key)
     if tables.vault.sealed:
+        key = tables.vault.seal(owner or 0, key, place_of_key(item))
         tables.sealed_for[item] = owner or 0
+    last = asked.record + _LAST
+    tables.note(RowKind.CLAIM, item, last, asked.pipeline, key, asked.run, owner)
+    tables.carried[item] = _new_life(asked.run)
     return Claim(item=item, state="claimed")
+
+
+@lru_cache(maxsize=16)
+def _new_life(run: int) -> Life:
+    return Life(state="claimed", run=run)
 
 
 def _take_up(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
@@ -346,35 +359,44 @@ class EndedItem:
     letter: tuple[bytes, str | None] | None = None
     """As the codec made it; where everything is encrypted, as it came."""
 
+    rows: Sequence[TableRows] = ()
+
 
 def end_items(tables: Tables, ends: Sequence[EndedItem]) -> list[Exception | None]:
-    """Note how the carrying of records ended."""
+    """Note how the carrying of records ended, and write the rows that come with it."""
     told: list[Exception | None] = []
+    rows: list[EndedRows] = []
     for each in ends:
         life = tables.carried.pop(each.item, None)
         try:
             if life is None:
-                _end_known(tables, each)
+                noted = _end_known(tables, each)
             else:
+                noted = True
                 _put_ending(tables, each)
                 columns = _columns(tables, ended(life, each.end) or life)
                 tables.note(RowKind.ITEM_END, each.item, *columns, each.end.at)
+            if each.rows and noted:
+                rows.append(EndedRows(each.item, each.rows, known=life is None))
         except AccountingError as error:
             told.append(error)
         else:
             told.append(None)
         tables.sealed_for.pop(each.item, None)
+    if rows:
+        put_rows(tables, rows)
     return told
 
 
-def _end_known(tables: Tables, ended_item: EndedItem) -> None:
-    """Note the end of a record that may have had one before."""
+def _end_known(tables: Tables, ended_item: EndedItem) -> bool:
+    """Note the end of a record that may have had one before; answer whether that is noted."""
     item, end = ended_item.item, ended_item.end
     life = ended(life_of(tables, item), end)
     if life is not None:
         put_life(tables, item, life, end.at)
         tables.do("DELETE FROM ending WHERE item = ?", item)
         _put_ending(tables, ended_item)
+    return life is not None
 
 
 def _put_ending(tables: Tables, ended: EndedItem) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -27,6 +27,7 @@ from genai_pipeline._journal import (
     RunInfo,
     Settled,
 )
+from genai_pipeline._journal_tables import TableRows, TableSchema
 from genai_pipeline._options import at_least, check, one_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, StorageFailed
@@ -40,6 +41,7 @@ from genai_pipeline.journals._desk import Desk, Desks
 from genai_pipeline.journals._encryption import Encryption, is_codec
 from genai_pipeline.journals._file import JournalFile
 from genai_pipeline.journals._operation import Kind, Operation
+from genai_pipeline.journals._sql_rows import open_table, size_of
 from genai_pipeline.journals._sqlite_keeper import SqliteKeeper
 from genai_pipeline.journals._tables import Tables
 from genai_pipeline.journals._writer import InlineWriter, ThreadWriter, Writer
@@ -214,6 +216,8 @@ class Sqlite(SqliteKeeper):
         return operation.outcome()
 
     async def _wait_on(self, desk: Desk, operation: Operation) -> None:
+        if operation.told:
+            return
         with anyio.move_on_after(_COMMIT_SECONDS, shield=True) as scope:
             await desk.wait(operation)
         if scope.cancelled_caught:
@@ -252,24 +256,18 @@ class Sqlite(SqliteKeeper):
         )
         return found
 
-    async def claim(self, run: int, key: str, /, *, subject: str | None = None) -> Claim:
+    # The four that every record asks for answer what is to be awaited, instead of awaiting it:
+    # one coroutine less for each commit.
+
+    def claim(
+        self, run: int, key: str, /, *, subject: str | None = None
+    ) -> Coroutine[Any, Any, Claim]:
         """Take up the record *key* for *run*; it is admitted if need be."""
-
-        def undo(tables: Tables, claimed: Claim) -> None:
-            if claimed.state == "claimed":
-                records.unclaim(tables, claimed.item)
-
-        claimed: Claim = await self._do(
-            Operation(
-                None,
-                "intent",
-                "records.claimed",
-                bulk=records.claims,
-                given=(run, key, subject),
-            ),
-            undo,
+        asked = (run, key, subject)
+        return self._do(
+            Operation(None, "intent", "records.claimed", bulk=records.claims, given=asked),
+            _unclaim,
         )
-        return claimed
 
     async def freeze_group(
         self,
@@ -293,48 +291,51 @@ class Sqlite(SqliteKeeper):
         found: Group | None = await self._ask(lambda tables: groups.group_of(tables, run, member))
         return found
 
-    async def begin_call(self, intent: Intent, /) -> int:
+    def begin_call(self, intent: Intent, /) -> Coroutine[Any, Any, int]:
         """Note the intent of a call and hold its money in every budget, or in none."""
-        number: int = await self._do(
+        return self._do(
             Operation(None, "intent", "calls.inflight", bulk=calls.begin_calls, given=intent),
             calls.void,
         )
-        return number
 
-    async def end_call(self, call: int, end: CallEnd, /) -> Settled:
+    def end_call(self, call: int, end: CallEnd, /) -> Coroutine[Any, Any, Settled]:
         """Note how a call ended, keep its answer, and settle its hold; once."""
-        kept = None
+        body = None
         if end.answer is not None:
-            body, codec = self._encoded(end.answer.body, f"answer {call}")
-            kept = calls.KeptAnswer(end.answer.status, end.answer.headers, body, codec)
-        settled: Settled = await self._do_surely(
+            body = self._encoded(end.answer.body, f"answer {call}")
+        return self._do_surely(
             Operation(
                 None,
                 tally=f"calls.{end.state}",
-                size=0 if kept is None else len(kept.body),
+                size=0 if body is None else len(body[0]),
                 bulk=calls.end_calls,
-                given=calls.EndedCall(call, end, kept),
+                given=calls.EndedCall(call, end, body),
             )
         )
-        return settled
 
     async def answer(self, call: int, /) -> RawAnswer:
         """Answer what is kept of an answered call, ``replayed``; checked against its digest."""
         found: RawAnswer = await self._ask(lambda tables: calls.answer(tables, call), "read")
         return found
 
-    async def end_item(self, item: bytes, end: ItemEnd, /) -> None:
-        """Note how the carrying of a record ended; an end that it has is not changed."""
+    async def open_table(self, table: TableSchema, /) -> None:
+        """Make *table*, whose rows come with the ends of records, if it is missing."""
+        await self._ask(lambda tables: open_table(tables, table))
+
+    def end_item(
+        self, item: bytes, end: ItemEnd, /, *, rows: Sequence[TableRows] = ()
+    ) -> Coroutine[Any, Any, None]:
+        """Note how the carrying of a record ended, and its *rows*; an end it has stays."""
         letter = None
         if end.letter is not None:
             letter = self._encoded(end.letter, f"letter {item.hex()}")
-        await self._do_surely(
+        return self._do_surely(
             Operation(
                 None,
                 tally=f"records.{end.state}",
-                size=0 if letter is None else len(letter[0]),
+                size=(0 if letter is None else len(letter[0])) + (size_of(rows) if rows else 0),
                 bulk=records.end_items,
-                given=records.EndedItem(item, end, letter),
+                given=records.EndedItem(item, end, letter, rows),
             )
         )
 
@@ -356,6 +357,11 @@ class Sqlite(SqliteKeeper):
             lambda tables: records.past_calls(tables, keys, pipeline), "read"
         )
         return found
+
+
+def _unclaim(tables: Tables, claimed: Claim) -> None:
+    if claimed.state == "claimed":
+        records.unclaim(tables, claimed.item)
 
 
 def _undoing(operation: Operation, undo: Callable[[Tables, Any], None]) -> Callable[[Tables], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from genai_pipeline._journal_admin import (
     dead,
     held,
 )
+from genai_pipeline._journal_tables import TableSchema
 from genai_pipeline.clock import Clock
 from genai_pipeline.journals import _erase as erasing
 from genai_pipeline.journals import _sql_keeper as sql
 from genai_pipeline.journals._check import backup, problems
 from genai_pipeline.journals._operation import Kind
 from genai_pipeline.journals._purge import purge, would_purge
+from genai_pipeline.journals._sql_rows import kept_tables, read_rows
 from genai_pipeline.journals._tables import Tables
 
 __all__ = ["SqliteKeeper"]
@@ -170,6 +172,25 @@ class SqliteKeeper:
         """
         key_id: str = await self._ask(lambda tables: tables.vault.rewrap(tables))
         return key_id
+
+    async def tables(self) -> Sequence[TableSchema]:
+        """Answer the tables that sinks keep here, by name."""
+        found: list[TableSchema] = await self._ask(kept_tables, "read")
+        return found
+
+    async def rows(
+        self, table: str, /, *, after: str | None = None, limit: int = 1000
+    ) -> Sequence[Mapping[str, Any]]:
+        """
+        Answer rows of a table by column, in the order of their keys, at most *limit*.
+
+        The next ones are those *after* the last key. Raises `ConfigurationError` when there is no
+        such table.
+        """
+        found: list[dict[str, Any]] = await self._ask(
+            lambda tables: read_rows(tables, table, after, limit), "read"
+        )
+        return found
 
     async def check(self) -> Sequence[str]:
         """

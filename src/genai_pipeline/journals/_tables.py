@@ -16,7 +16,7 @@ import attrs
 from genai_pipeline._ledger import Account
 from genai_pipeline._lives import Life
 from genai_pipeline.errors import AccountingError
-from genai_pipeline.journals._bulk import MOST_ROWS, RowKind, insertion, row_of
+from genai_pipeline.journals._bulk import MOST_ROWS, RowKind, insertion
 from genai_pipeline.journals._connection import Connection
 from genai_pipeline.journals._faults import is_fatal
 from genai_pipeline.journals._vault import Vault
@@ -106,7 +106,7 @@ class Tables:
     def note(self, kind: RowKind, *values: Any) -> None:
         """Write a row of *kind* together with others, at the latest when something is read."""
         self.writes += 1
-        self._noted.append(row_of(kind, values))
+        self._noted.append((int(kind), *values))
 
     def flush(self) -> None:
         """Write what is noted; raises `Undone` when that cannot be, and all is to be undone."""

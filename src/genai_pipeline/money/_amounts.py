@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TypeAlias
 
 from genai_pipeline._journal import NANO
@@ -75,4 +76,9 @@ def day_of(at: Moment) -> date:
                 f"at={at!r} has no time zone; give one, as in datetime.now(UTC)"
             )
         return at.astimezone(UTC).date()
-    return at if isinstance(at, date) else date.fromordinal(_FIRST_DAY + int(at // _A_DAY))
+    return at if isinstance(at, date) else _day(int(at // _A_DAY))
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> date:
+    return date.fromordinal(_FIRST_DAY + number)

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from genai_pipeline._paid import PaidCall, Send, current_recorder, paid
+from genai_pipeline._paid import CallName, PaidCall, Send, current_recorder, paid
 from genai_pipeline._raw_answer import RawAnswer
+from genai_pipeline._replay import is_kept
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Response
@@ -101,13 +102,24 @@ class Calling:
             return verdict
         return attrs.evolve(verdict, response=response)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether a journal would answer *request*."""
+        return is_kept(
+            CallName(
+                provider=self.name, model=self.model, request=request, identity=self._identity()
+            )
+        )
+
     def _call(self, request: Request, read: ReadOnce) -> PaidCall:
-        kind, *rest = self.dialect.identity()
         return PaidCall(
             provider=self.name,
             model=self.model,
             request=request,
             judge=partial(judge, self.dialect, read=read),
             timeout=self.timeout,
-            identity=(kind, self.place, *rest),
+            identity=self._identity(),
         )
+
+    def _identity(self) -> tuple[Any, ...]:
+        kind, *rest = self.dialect.identity()
+        return (kind, self.place, *rest)

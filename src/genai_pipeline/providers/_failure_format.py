@@ -46,8 +46,10 @@ class FailureFormat:
 
     def request_id(self, headers: Mapping[str, str]) -> str | None:
         """Answer the provider's own name for the call."""
-        found = (headers.get(name) for name in self.request_id_headers)
-        return next((each for each in found if each), None)
+        for name in self.request_id_headers:
+            if found := headers.get(name):
+                return found
+        return None
 
     def kept(self, headers: Mapping[str, str], hide: Callable[[str], str]) -> dict[str, str]:
         """Answer those of *headers* that are ever read, in lower case, without secrets."""

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from genai_pipeline._paid import Judgement, PaidCall, paid
+from genai_pipeline._paid import CallName, Judgement, PaidCall, paid
 from genai_pipeline._raw_answer import RawAnswer
+from genai_pipeline._replay import is_kept
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Response, Usage
 from genai_pipeline.providers._caller import SUCCESS
@@ -116,17 +117,28 @@ class HttpEmbedder(HttpOptions):
             seconds = self.clock.now() - began
             tell(self.name, self.model, told, failure or None, seconds=seconds)
 
+    def would_replay(self, request: EmbeddingRequest) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return is_kept(
+            CallName(
+                provider=self.name, model=self.model, request=request, identity=self._identity()
+            )
+        )
+
+    def _identity(self) -> tuple[Any, ...]:
+        kind, *rest = self._dialect.identity()
+        return (kind, self.base_url, *rest)
+
     async def _call(self, request: EmbeddingRequest) -> EmbeddingResponse:
         dialect, caller = self._dialect, self._caller
         body = dialect.body(request)
-        kind, *rest = dialect.identity()
         call = PaidCall(
             provider=self.name,
             model=self.model,
             request=request,
             judge=partial(_judge, dialect),
             timeout=self.timeout,
-            identity=(kind, self.base_url, *rest),
+            identity=self._identity(),
         )
         answer = await paid(call, partial(caller.send, dialect.path(request), body))
         if answer.status not in SUCCESS:

@@ -135,6 +135,10 @@ class HttpModel(HttpOptions):
     def _untimed(self, request: Request) -> Awaitable[Response]:
         return self._calling.answer(request, self._send_untimed)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return self._calling.would_replay(request)
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """
         Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.

@@ -102,6 +102,10 @@ class LlamaCpp(Composite):
         model = await self._loaded()
         return await model(request)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether a journal would answer *request*, once the file is loaded."""
+        return any(served.would_replay(request) for served in self._served.values())
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """Answer *request* piece by piece, as `OpenAI.stream` does."""
         return _Stream(self, request)

@@ -64,6 +64,10 @@ class SdkModel:
         """
         return await self.calling.answer(self._limited(request), self._create)
 
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return self.calling.would_replay(self._limited(request))
+
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """
         Answer *request* piece by piece: ``async with model.stream(request) as chunks:``.

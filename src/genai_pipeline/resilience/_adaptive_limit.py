@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import attrs
 
@@ -49,6 +49,8 @@ class AdaptiveLimit:
     `DeadlineExceeded` is raised. Cancelled calls and other errors change nothing. The limit is for
     one provider and model; give each its own instance.
     """
+
+    passed_by_replays: ClassVar[bool] = True
 
     initial: int = attrs.field(default=10, validator=at_least(1))
     """The limit to begin with."""

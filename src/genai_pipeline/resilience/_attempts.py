@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from genai_pipeline._listeners import listened
+from genai_pipeline._replay import is_unsent, replays_elsewhere
 from genai_pipeline.errors import InvalidAnswer, RateLimited, Rejected, Transient
 from genai_pipeline.events import PolicyWaited, emit
 from genai_pipeline.resilience._events import RetryScheduled
@@ -79,6 +80,7 @@ class Attempts(Generic[I, O]):
         self._earlier: deque[str] = deque(maxlen=_EARLIER_KEPT)
         self._patience = retry.patience
         self._park = False
+        self._unsent = False
         self._has_token = False
         self._made = 1
 
@@ -103,8 +105,11 @@ class Attempts(Generic[I, O]):
             wish = isinstance(error, Rejected) or self._retry.wish(error)
         if wish is False:
             return False
+        self._unsent = is_unsent(self._value, self._call_next)
+        if not self._unsent and replays_elsewhere(error):
+            return False
         self._note(error)
-        self.wait = self._wait_after(wish)
+        self.wait = 0.0 if self._unsent else self._wait_after(wish)
         return True
 
     def must_stop(self) -> bool:
@@ -114,18 +119,21 @@ class Attempts(Generic[I, O]):
             return True
         if self._kind == "answer" and count >= (retry.answer_attempts or retry.attempts):
             return True
-        deadline = current_deadline()
+        return not (self._unsent or self._may_wait())
+
+    def _may_wait(self) -> bool:
+        retry, deadline = self._retry, current_deadline()
         if retry.clock.now() + self.wait >= deadline:
             self._park = is_end_of_run(deadline)
-            return True
+            return False
         if self._hint is not None and self._hint > retry.max_server_delay:
             self._park = True
-            return True
+            return False
         if self._kind in _NO_FAILURES:
             self._park = self.wait > self._patience
-            return self._park
+            return not self._park
         self._has_token = retry.budget is not None and retry.budget.withdraw()
-        return retry.budget is not None and not self._has_token
+        return retry.budget is None or self._has_token
 
     async def sleep(self, seconds: float) -> None:
         """Wait before the next attempt; an interrupted wait costs the budget nothing."""

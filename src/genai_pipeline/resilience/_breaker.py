@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import anyio
 import attrs
@@ -75,6 +75,8 @@ class CircuitBreaker(Composite):
     The states and listeners are those of pybreaker; the sliding window, slow calls and permits
     follow resilience4j.
     """
+
+    passed_by_replays: ClassVar[bool] = True
 
     name: str = attrs.field(default="circuit", validator=_options.text)
     """Named in events and errors; those with the same name share state, where it is *shared*."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import attrs
 
@@ -37,6 +37,8 @@ class Bulkhead:
     Stands behind `Retry`, so that a call that backs off holds no slot, and behind `RateLimit`, so
     that one that waits for quota holds none.
     """
+
+    passed_by_replays: ClassVar[bool] = True
 
     size: int = attrs.field(validator=at_least(1))
     """The most calls at once."""

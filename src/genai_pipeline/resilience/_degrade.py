@@ -10,6 +10,7 @@ from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._listeners import listened
 from genai_pipeline._options import apply, check
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Transient
@@ -107,13 +108,27 @@ class Degrade(Composite):
 
     async def __call__(self, request: Request, /) -> Response:
         """Answer by the current level, a higher one that is being tried, or a lower one."""
+        kept = self._kept(request)
+        if kept is not None:
+            return await self._replay(kept, request)
         probe = self._health.begin_probe()
         if probe is not None:
             answer = await self._probe(probe, request)
             if answer is not None:
                 return answer
-        index = self._health.level
+        return await self._descend(self._health.level, request)
+
+    async def _replay(self, index: int, request: Request) -> Response:
+        def goes_on(error: Exception) -> bool:
+            return self._on(error) and self._kept(request) is not None
+
+        with replays_first(goes_on):
+            return await self._descend(index, request)
+
+    async def _descend(self, index: int, request: Request) -> Response:
+        """Answer by the level *index*, or a lower one."""
         while True:
+            replayed = would_replay(request, self._levels[index][1])
             try:
                 answer = await self._ask(index, request)
             except NotCached:
@@ -123,18 +138,34 @@ class Degrade(Composite):
             except Exception as error:
                 if not self._on(error):
                     raise
-                lower = self._lower(index)
+                if not replayed and self._health.note(index, failed=True):
+                    self._tell(index)
+                lower = self._lower(index, request)
                 if lower is None:
                     raise
                 index = lower
             else:
-                self._health.note(index, failed=False)
+                if not replayed:
+                    self._health.note(index, failed=False)
                 return answer
 
-    def _lower(self, index: int) -> int | None:
-        """Count a failure of level *index*; answer who is to answer instead, if anybody is."""
-        if self._health.note(index, failed=True):
-            self._tell(index)
+    def would_replay(self, request: Request, /) -> bool:
+        """Tell whether a journal would answer *request*, whichever level gave it."""
+        return self._kept(request) is not None
+
+    def _kept(self, request: Request, start: int = 0) -> int | None:
+        """Answer the highest level, from *start* on, that the journal has an answer of."""
+        if is_replaying():
+            for index, (_, provider) in enumerate(self._levels[start:], start):
+                if would_replay(request, provider):
+                    return index
+        return None
+
+    def _lower(self, index: int, request: Request) -> int | None:
+        """Answer which level is to answer in place of *index*, which failed; if any is."""
+        kept = self._kept(request, index + 1)
+        if kept is not None:
+            return kept
         if index == len(self._levels) - 1:
             return None
         if index == self._health.level == 0:

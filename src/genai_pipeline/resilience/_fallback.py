@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidAnswer, Rejected
@@ -100,8 +101,24 @@ class Fallback(Composite, Generic[I, O]):
         """Answer the others: what is entered and left with this."""
         return self.others
 
-    async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
+    def __call__(self, value: I, call_next: Handler[I, O]) -> Awaitable[O]:
         """Pass *value* on, and to the other targets as far as it takes."""
+        if is_replaying() and (kept := self._kept(value, call_next)) is not None:
+            return self._replay(value, call_next, kept)
+        return self._ask(value, call_next)
+
+    async def _replay(self, value: I, call_next: Handler[I, O], kept: int) -> O:
+        """Begin with the target *kept*, of which the journal has an answer."""
+
+        def goes_on(error: Exception) -> bool:
+            return self._goes_on(error) and self._kept(value, call_next) is not None
+
+        with replays_first(goes_on):
+            if kept:
+                return await self._ask_others(value, [], kept)
+            return await self._ask(value, call_next)
+
+    async def _ask(self, value: I, call_next: Handler[I, O]) -> O:
         try:
             answer = await call_next(value)
             if self._accept is None or await self._accepts(answer):
@@ -112,22 +129,32 @@ class Fallback(Composite, Generic[I, O]):
                 raise
             error = raised
         try:
-            return await self._ask_others(value, error)
+            return await self._ask_others(value, [error], 1)
         finally:
             del error  # a traceback refers to this frame, and back
 
-    async def _ask_others(self, value: I, first: Exception) -> O:
-        failures: list[Exception] = [first]
+    def would_replay(self, value: I, call_next: Handler[I, O]) -> bool:
+        """Tell whether a journal would answer a call with *value*, whichever target gave it."""
+        return self._kept(value, call_next) is not None
+
+    def _kept(self, value: I, call_next: Handler[I, O]) -> int | None:
+        """Answer which target the journal has an answer of, 0 being the first."""
+        targets = (call_next, *self.others)
+        kept = (index for index, target in enumerate(targets) if would_replay(value, target))
+        return next(kept, None)
+
+    async def _ask_others(self, value: I, failures: list[Exception], start: int) -> O:
         notes: list[str] = []
-        read = self._overflowed(0, first, 0)
-        for index, other in enumerate(self.others, start=1):
+        read = self._overflowed(0, failures[0], 0) if failures else 0
+        for index, other in enumerate(self.others[start - 1 :], start):
             if self._sizes is not None and self._sizes[index] <= read:
                 continue
             deadline = binding_deadline()
-            if deadline <= self._clock.now():
+            if failures and deadline <= self._clock.now():
                 break
             name = name_of(other)
-            emit(FallbackTaken(name=self.name, target=name, error=_cause(failures[-1])))
+            if failures:
+                emit(FallbackTaken(name=self.name, target=name, error=_cause(failures[-1])))
             try:
                 answer = await other(value)
                 if self._accept is None or await self._accepts(answer):
@@ -137,14 +164,15 @@ class Fallback(Composite, Generic[I, O]):
                 if not self._goes_on(raised):
                     raise
                 error = raised
+            if failures:
+                notes.append(told(name, error))
             failures.append(error)
-            notes.append(told(name, error))
             read = self._overflowed(index, error, read)
         error = _decisive(failures)
         try:
             raise noted(error, _NOTE, notes) if notes else error
         finally:
-            del first, error, failures  # as above
+            del error, failures  # as above
 
     def _goes_on(self, error: Exception) -> bool:
         if self._sizes is not None and isinstance(error, ContextOverflow):

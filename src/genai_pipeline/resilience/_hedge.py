@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import apply, check
+from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
@@ -113,6 +114,19 @@ class Hedge(Composite):
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on, once more when it takes long, and answer what comes first."""
+        attempts = self._attempts(call_next)
+
+        def goes_on(error: Exception) -> bool:
+            return self._on(error) and _kept_of(attempts, value) is not None
+
+        while (kept := _kept_of(attempts, value)) is not None:
+            try:
+                with replays_first(goes_on):
+                    return _named(kept, await kept.handler(value))
+            except Exception as error:
+                attempts.remove(kept)
+                if not attempts or not self._on(error):
+                    raise
         self._allowance.deposit()
         began = self._clock.now()
 
@@ -128,7 +142,7 @@ class Hedge(Composite):
 
         race = Race(
             value,
-            self._attempts(call_next),
+            attempts,
             delay=self.delay,
             goes_on=self._on,
             may_begin=may_begin,
@@ -141,8 +155,12 @@ class Hedge(Composite):
             race.forget()
             del race  # a traceback refers to this frame
 
+    def would_replay(self, value: I, call_next: Handler[I, O]) -> bool:
+        """Tell whether a journal would answer a call with *value*, whichever target gave it."""
+        return any(would_replay(value, target) for target in (call_next, *self.others))
+
     def _attempts(self, call_next: Handler[I, O]) -> list[Attempt[I, O]]:
-        first = Attempt("first", call_next)
+        first = Attempt("first", call_next, first=True)
         if not self.others:
             return [first, Attempt("same", call_next, same=True)]
         return [first, *(Attempt(name_of(other), other) for other in self.others)]
@@ -161,8 +179,7 @@ class Hedge(Composite):
             for attempt in race.begun:
                 if attempt is not winner and attempt.error is None:
                     self._tell_of_loser(attempt, winner)
-            answer = cast("O", winner.answer)
-            return answer if winner is first else marked(answer, hedge=winner.name)
+            return _named(winner, cast("O", winner.answer))
         try:
             raise _error_of(race)
         finally:
@@ -183,6 +200,18 @@ class Hedge(Composite):
 
     def __repr__(self) -> str:
         return f"Hedge({', '.join(map(repr, self.others))})"
+
+
+def _kept_of(attempts: list[Attempt[I, O]], value: I) -> Attempt[I, O] | None:
+    """Answer the attempt that a journal answers: nothing is sent, so no other need be beside it."""
+    if not is_replaying():
+        return None
+    return next((each for each in attempts if would_replay(value, each.handler)), None)
+
+
+def _named(attempt: Attempt[I, O], answer: O) -> O:
+    """Answer *answer* with the name of its target, unless that is the first one."""
+    return answer if attempt.first else marked(answer, hedge=attempt.name)
 
 
 def _error_of(race: Race[I, O]) -> Exception:

@@ -11,7 +11,7 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._lifespan import every_part
 from genai_pipeline._options import check
-from genai_pipeline._paid_response import paid_response
+from genai_pipeline._paid_response import paid_response, would_replay_response
 from genai_pipeline._reconcile import Found, LostCall
 from genai_pipeline.events import CallFinished, emit
 from genai_pipeline.messages import Request, Response
@@ -82,6 +82,10 @@ class Journaled:
                 )
             )
         return response
+
+    def would_replay(self, request: Request, call_next: Provider) -> bool:  # noqa: ARG002 - answered here
+        """Tell whether the journal would answer *request*."""
+        return would_replay_response(request, provider=self.provider, model=self.model)
 
 
 def records_calls(provider: object) -> bool:

@@ -12,6 +12,7 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check, one_of, positive, seconds
+from genai_pipeline._replay import is_replaying, would_replay
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import (
     ConfigurationError,
@@ -121,6 +122,10 @@ class LoadBalance(Composite):
 
     async def __call__(self, request: Request) -> Response:
         """Pass *request* to one of the targets."""
+        for target in self.members if is_replaying() else ():
+            if would_replay(request, target.handler):
+                # Nothing is sent, so it says nothing of the target, and needs none that is ready.
+                return marked(await target.handler(request), target=target.name)
         key = self._key(request)
         left = list(self.members)
         refusal: Exception | None = None
@@ -135,6 +140,10 @@ class LoadBalance(Composite):
             raise self._none_ready() from refusal
         finally:
             del refusal  # its traceback refers to this frame
+
+    def would_replay(self, request: Request) -> bool:
+        """Tell whether a journal would answer *request*, whichever target gave it."""
+        return any(would_replay(request, target.handler) for target in self.members)
 
     async def _ask(self, target: Target[Request, Response], request: Request) -> Response:
         clock = self.clock

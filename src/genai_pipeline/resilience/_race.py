@@ -30,6 +30,9 @@ class Attempt(Generic[I, O]):
     same: bool = False
     """Whether it goes where the first attempt went."""
 
+    first: bool = False
+    """Whether it goes to the handler that the hedge stands around, without having waited."""
+
     began: float = 0.0
     seconds: float = 0.0
     answered: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -75,6 +75,8 @@ class RateLimit(Composite):
     quota: share it between all that use the same key, and give each key its own. Other values
     than a `Request` or an `EmbeddingRequest` count as one request; *cost* may tell their tokens.
     """
+
+    passed_by_replays: ClassVar[bool] = True
 
     requests: float | None = attrs.field(default=None, validator=optional(at_least(1)))
     """Requests in each *per* seconds; `None`: no limit, unless the provider tells one."""

@@ -12,6 +12,7 @@ from tenacity.asyncio import AsyncRetrying
 
 from genai_pipeline import _options
 from genai_pipeline._options import apply, at_least, check, optional, positive, seconds
+from genai_pipeline._replay import is_unsent
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import Rejected
 from genai_pipeline.resilience._attempts import Attempts, Failed
@@ -136,7 +137,7 @@ class Retry:
 
     async def __call__(self, value: I, call_next: Handler[I, O]) -> O:
         """Pass *value* on, again where that makes sense, and answer the first good answer."""
-        if self.budget is not None:
+        if self.budget is not None and not is_unsent(value, call_next):
             self.budget.deposit()
         try:
             return await call_next(value)

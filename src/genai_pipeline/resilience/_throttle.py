@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import attrs
 
@@ -55,6 +55,8 @@ class Throttle:
     All who use the instance share its state, on one event loop at a time. The algorithm is
     client-side throttling from *Site Reliability Engineering* (Google, 2016), chapter 21.
     """
+
+    passed_by_replays: ClassVar[bool] = True
 
     name: str = attrs.field(default="throttle", validator=_options.text)
     """Named in events and errors."""

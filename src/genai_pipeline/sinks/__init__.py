@@ -12,8 +12,9 @@ from genai_pipeline.sinks._collect import Collect
 from genai_pipeline.sinks._csv import Csv
 from genai_pipeline.sinks._disk import Disk
 from genai_pipeline.sinks._files import Files
+from genai_pipeline.sinks._journal_table import JournalTable
 from genai_pipeline.sinks._json_lines import JsonLines
 from genai_pipeline.sinks._stdout import Stdout
 from genai_pipeline.sinks._table import Table
 
-__all__ = ["Collect", "Csv", "Disk", "Files", "JsonLines", "Stdout", "Table"]
+__all__ = ["Collect", "Csv", "Disk", "Files", "JournalTable", "JsonLines", "Stdout", "Table"]

@@ -46,7 +46,8 @@ class Table(Writer[Row]):
     A key that is there has its value replaced, so a record that is written again leaves one row.
     **Durable when the call returns.** Calls made at about the same time are one transaction.
     Other programs may read and write the file meanwhile. It cannot be the file of a journal, which
-    is one process's alone: keys keep the two in step, not a common transaction.
+    is one process's alone: keys keep the two in step, not a common transaction, as `JournalTable`
+    has it.
 
     Raises `DataError` for a record without a key, and a key or value that cannot be encoded, for
     that record alone; `ConfigurationError` or `StorageFailed` when it is entered and the file

@@ -28,13 +28,14 @@ from genai_pipeline.testing._journal_samples import cancelled_after as _cancelle
 from genai_pipeline.testing._journal_samples import end as _end
 from genai_pipeline.testing._journal_samples import intent as _intent
 from genai_pipeline.testing._journal_samples import use as _use
+from genai_pipeline.testing._tables_contract import TablesContract
 
 __all__ = ["JournalContract"]
 
 _ODD_KEYS = ["", " ", "a", "A", "a/b", "a\0b", "a\n", "clé", "cle\u0301", "\ud800", "x" * 5000]
 
 
-class JournalContract:
+class JournalContract(TablesContract):
     """
     Tests that a journal must pass; subclass it and override `make` and `die`.
 

@@ -22,7 +22,8 @@ from genai_pipeline._journal import (
     Settled,
 )
 from genai_pipeline._journal_admin import COST_NAMES, KeptRecord, OpenCall, Selector
-from genai_pipeline.errors import PipelineError
+from genai_pipeline._journal_tables import Column, TableRows, TableSchema
+from genai_pipeline.errors import ConfigurationError, PipelineError
 from genai_pipeline.journals import Memory
 from genai_pipeline.messages import Usage
 
@@ -34,6 +35,7 @@ _SUBJECTS = ("ann", "bob")
 _BUDGETS = ("run", "day tenant=é")
 _WINDOWS = ("2026-11-26", "2026-11-27")
 _NANOS = st.integers(0, 6)
+_TABLE = TableSchema("out", (Column("number", "integer"),))
 
 
 class Contract(Protocol):
@@ -78,6 +80,22 @@ class JournalMachine(RuleBasedStateMachine):
         """What the journal calls a record, by what the model does."""
         self.subjects: dict[str, str] = {}
         self._on_both(lambda journal: journal.__aenter__(), compare=False)
+        self.tables = self._opens_tables()
+
+    def _opens_tables(self) -> bool:
+        """Open the table if the journal keeps any; one that is encrypted may refuse to."""
+        if not hasattr(self.journal, "open_table"):
+            return False
+        refused: list[PipelineError] = []
+
+        async def open_it(journal: Any) -> None:
+            try:
+                await journal.open_table(_TABLE)
+            except ConfigurationError as error:
+                refused.append(error)
+
+        self._on_both(open_it)
+        return not refused
 
     def teardown(self) -> None:
         self._on_both(lambda journal: journal.__aexit__(None, None, None), compare=False)
@@ -237,14 +255,16 @@ class JournalMachine(RuleBasedStateMachine):
         fingerprint=st.sampled_from("fg"),
         flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
         error=st.sampled_from([None, "Refused", "Timeout"]),
+        rows=st.none() | st.dictionaries(st.sampled_from(["x", "y", "é"]), st.integers(0, 9)),
     )
-    def end_item(
+    def end_item(  # noqa: PLR0917 - what is drawn, by name
         self,
         data: st.DataObject,
         state: Any,
         fingerprint: str,
         flags: tuple[bool, bool, bool],
         error: str | None,
+        rows: dict[str, int] | None,
     ) -> None:
         resumes, own_fault, environment_fault = flags
         end = ItemEnd(
@@ -261,7 +281,10 @@ class JournalMachine(RuleBasedStateMachine):
             environment_fault=environment_fault,
         )
         item = data.draw(st.sampled_from(self.items))
-        self._on_both(lambda journal: journal.end_item(self._name(journal, item), end))
+        told: dict[str, Any] = {}
+        if self.tables and rows is not None:
+            told = {"rows": [TableRows(_TABLE, tuple(rows.items()))]}
+        self._on_both(lambda journal: journal.end_item(self._name(journal, item), end, **told))
 
     @rule(died=st.booleans())
     def owner_goes_and_another_comes(self, died: bool) -> None:  # noqa: FBT001
@@ -337,7 +360,8 @@ class JournalMachine(RuleBasedStateMachine):
                     if call.state == "answered" and call.call in self.with_answers
                 ],
             )
-            return (*seen, await self._kept(journal)) if self.keeps else seen
+            rows = await journal.rows(_TABLE.name) if self.tables else ()
+            return (*seen, rows, await self._kept(journal)) if self.keeps else (*seen, rows)
 
         self._on_both(look)
 

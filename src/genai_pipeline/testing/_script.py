@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar, Literal, Self, TypeAlias, cast
 
 from genai_pipeline._options import check
-from genai_pipeline._paid_response import paid_response
+from genai_pipeline._paid_response import paid_response, would_replay_response
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.events import CallFinished, emit
@@ -125,6 +125,10 @@ class Script:
             nothing = Response("", usage=usage, finish_reason=response.finish_reason)
             self._tell(self._clock.now(), nothing, None, replayed=True)
         return response
+
+    def would_replay(self, request: Request, /) -> bool:
+        """Tell whether the journal of the pipeline this runs in would answer *request*."""
+        return would_replay_response(request, provider="script", model=self.model)
 
     async def _call(self, request: Request) -> Response:
         number = len(self.requests)
