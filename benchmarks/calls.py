@@ -18,6 +18,7 @@ import httpx_aiohttp
 
 import genai_pipeline as gp
 from benchmarks.harness import Goal, Table, take_turns
+from genai_pipeline._wrap import Wrapped
 
 IN_FLIGHT = 256
 LATENCY = 0.05
@@ -97,9 +98,13 @@ async def httpx_over_aiohttp(url: str, count: int) -> int:
         return await _workers(count, call)
 
 
+def _provider(url: str) -> gp.providers.OpenAI:
+    return gp.providers.OpenAI("simulated", base_url=url, api_key="sk-none")
+
+
 async def ours(url: str, count: int) -> int:
     """Run a whole pipeline: source, provider, sink, with events and accounting."""
-    model = gp.providers.OpenAI("simulated", base_url=url, api_key="sk-none")
+    model = _provider(url)
     sink: gp.sinks.Collect[str] = gp.sinks.Collect()
 
     async def ask(prompt: str) -> str:
@@ -116,8 +121,16 @@ async def ours(url: str, count: int) -> int:
 
 async def resilient(url: str, count: int) -> int:
     """Call one provider object behind the standard stack, from as many workers."""
-    model = gp.resilient(gp.providers.OpenAI("simulated", base_url=url, api_key="sk-none"))
+    return await _ask(gp.resilient(_provider(url)), count)
 
+
+async def resilient_at_once(url: str, count: int) -> int:
+    """Do the same without the five round trips in which the limit doubles from 10 calls to 256."""
+    limit = gp.AdaptiveLimit(initial=IN_FLIGHT, ceiling=IN_FLIGHT)
+    return await _ask(gp.resilient(_provider(url), concurrency=limit), count)
+
+
+async def _ask(model: Wrapped[gp.Request, gp.Response], count: int) -> int:
     async def call(prompt: str) -> str:
         return (await model(gp.Request(prompt))).text
 
@@ -151,6 +164,7 @@ def measure(*, smoke: bool = False) -> list[Table]:
         "aiohttp alone": _Case(raw_aiohttp),
         "httpx over aiohttp": _Case(httpx_over_aiohttp),
         "gp.resilient, asyncio": _Case(resilient),
+        "the same, its limit known": _Case(resilient_at_once),
         "gp.resilient, trio": _Case(resilient, "trio"),
         "a pipeline, asyncio": _Case(ours),
         "a pipeline, trio": _Case(ours, "trio"),

@@ -17,7 +17,7 @@ PACKAGE = Path(genai_pipeline.__file__).parent
 NAME = "genai_pipeline"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "events"}),
+    frozenset({"errors", "clock", "events", "_listeners"}),
     frozenset(
         {
             *(
@@ -32,6 +32,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_reconcile",
                 "_replay",
                 "_quotas",
+                "_raw_answer",
                 "_secret",
                 "_shared",
                 "_sqlite_errors",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as quoted
@@ -63,6 +62,8 @@ def digest(value: Json) -> str:
     Keys are sorted, and a float with an integral value counts as that integer, as in JSON
     itself, so that ``1`` and ``1.0`` are one value.
     """
+    import hashlib  # noqa: PLC0415 - slow to import, and not every request is identified
+
     return hashlib.blake2b(canonical(value).encode("ascii"), digest_size=16).hexdigest()
 
 

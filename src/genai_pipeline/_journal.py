@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias
 import attrs
 
 from genai_pipeline._options import at_least, one_of, optional
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.messages import Usage
 
 __all__ = [
@@ -56,19 +57,6 @@ its answer is kept. ``void``: it was never made, or turned away; it costs nothin
 of an answer came. ``unknown``: nobody knows whether it was billed; it counts at its whole hold.
 ``abandoned``: an unknown one that is given up, still counted at its hold.
 """
-
-
-@attrs.frozen(kw_only=True)
-class RawAnswer:
-    """What a provider sent, before anybody read it."""
-
-    body: bytes = attrs.field(repr=False)
-    status: int = 200
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """Those that matter for reading the body, by name in lower case; never a credential."""
-
-    replayed: bool = False
-    """Whether it came out of a journal, and cost nothing now."""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
-from genai_pipeline._journal import CallState, Group, RawAnswer
-from genai_pipeline._reconcile import LostCall
-from genai_pipeline.embeddings import EmbeddingRequest
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -28,7 +26,12 @@ from genai_pipeline.errors import (
     Systemic,
 )
 from genai_pipeline.messages import Request, Usage
-from genai_pipeline.records import Record
+
+if TYPE_CHECKING:  # slow to import, for whoever only builds a provider
+    from genai_pipeline._journal import CallState, Group
+    from genai_pipeline._reconcile import LostCall
+    from genai_pipeline.embeddings import EmbeddingRequest
+    from genai_pipeline.records import Record
 
 __all__ = [
     "CallName",
@@ -54,7 +57,7 @@ __all__ = [
 T = TypeVar("T")
 
 Send: TypeAlias = Callable[[], Awaitable[RawAnswer]]
-Find: TypeAlias = Callable[[LostCall], Awaitable[RawAnswer | Literal["void"] | None]]
+Find: TypeAlias = "Callable[[LostCall], Awaitable[RawAnswer | Literal['void'] | None]]"
 """As `ReconcilingProvider.find`, with the answer as it came."""
 
 OnUnknown: TypeAlias = Literal["retry", "reconcile", "hold"]

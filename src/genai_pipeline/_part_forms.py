@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +42,8 @@ def plain_part(part: Part) -> dict[str, Any]:
 
 def identity_of(part: Part) -> dict[str, Any]:
     """Answer, as plain JSON types, what sets *part* apart from others: data by its digest."""
+    import hashlib  # noqa: PLC0415 - slow to import, and not every request is identified
+
     return _plain(part, lambda data: hashlib.blake2b(data, digest_size=16).hexdigest())
 
 

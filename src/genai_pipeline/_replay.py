@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from genai_pipeline._paid import CallName, current_recorder
-from genai_pipeline.types import Handler
+
+if TYPE_CHECKING:
+    from genai_pipeline.types import Handler
 
 __all__ = [
     "is_kept",

@@ -30,6 +30,8 @@ def to_labels(labels: Iterable[str] | None) -> tuple[str, ...] | None:
 
 def to_stop(stop: str | Iterable[str]) -> tuple[str, ...]:
     """Answer the texts at which to stop."""
+    if type(stop) is tuple and not stop:
+        return ()
     if isinstance(stop, str):
         stop = (stop,)
     check(isinstance(stop, Iterable), "Request", "stop", stop, "a text, or several")
@@ -51,5 +53,7 @@ def to_extra(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _mapping(option: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
     check(isinstance(value, Mapping), "Request", option, value, "a mapping")
+    if not value:
+        return {}
     copy: Mapping[str, Any] = json_copy(value, where=f"Request: {option}")
     return copy

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.abc
 import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
@@ -15,10 +14,8 @@ from genai_pipeline._chain import Chain
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
-from genai_pipeline._isolation import Isolation
-from genai_pipeline._journal import Finished
-from genai_pipeline._journaled import JournaledCarrier
 from genai_pipeline._lifespan import Lifespan
+from genai_pipeline._listeners import listened
 from genai_pipeline._lost_calls import require_reconcilable
 from genai_pipeline._order import is_ordered
 from genai_pipeline._run_journal import RunJournal
@@ -40,13 +37,16 @@ from genai_pipeline.events import (
     StopRequested,
     emit,
     listen,
-    listened,
 )
 from genai_pipeline.records import Delivery, accept
 from genai_pipeline.report import Report, RunFailed
 from genai_pipeline.walk import Walk
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from genai_pipeline._isolation import Isolation
+    from genai_pipeline._journal import Finished
     from genai_pipeline.pipeline import Pipeline
 
 __all__ = ["Runner"]
@@ -94,7 +94,7 @@ class Runner:
         self._closed_at: Report | None = None
         self._stopping = anyio.Event()
         self._reading = anyio.CancelScope()
-        self._work: anyio.abc.TaskGroup
+        self._work: TaskGroup
 
     def _make_space(self, pipeline: Pipeline[Any, Any]) -> Space | None:
         waits = "stop" if self._journal is None else "wait"
@@ -117,6 +117,10 @@ class Runner:
         }
         if self._journal is None:
             return Carrier(**options)
+        # Slow to import, for a pipeline without a journal.
+        from genai_pipeline._isolation import Isolation  # noqa: PLC0415
+        from genai_pipeline._journaled import JournaledCarrier  # noqa: PLC0415
+
         require_reconcilable(self._chain.stages)
         self._isolation = Isolation(self._chain, self.clock)
         return JournaledCarrier(

@@ -65,6 +65,8 @@ class Tool:
 
 def to_tools(tools: Iterable[Tool]) -> tuple[Tool, ...]:
     """Answer *tools*, each once; raises `ConfigurationError` for anything else."""
+    if type(tools) is tuple and not tools:
+        return ()
     check(isinstance(tools, Iterable), "Request", "tools", tools, "several Tools")
     chosen = tuple(tools)
     for tool in chosen:

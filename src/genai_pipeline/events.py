@@ -8,14 +8,14 @@ synchronously, so it must be quick; one that raises is logged, and dropped until
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
+
+from genai_pipeline._listeners import Listener, listeners_here
 
 __all__ = [
     "AnswerMended",
@@ -220,20 +220,10 @@ class RunEnded(Event):
     """Records that had ended already in an earlier run, as the journal knew."""
 
 
-Listener: TypeAlias = Callable[[Any], object]
-
-_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("genai_pipeline_listeners", default=())
-
-
 def emit(event: Event) -> None:
     """Hand *event* to everyone who listens here; never raises."""
-    for listener in _listeners.get():
+    for listener in listeners_here.get():
         listener(event)
-
-
-def listened() -> bool:
-    """Tell whether anyone listens, to spare building an event for nobody."""
-    return bool(_listeners.get())
 
 
 @contextmanager
@@ -243,11 +233,12 @@ def listen(*listeners: Listener) -> Iterator[None]:
 
     Several blocks nest; the outer ones hear the event first.
     """
-    token = _listeners.set(_listeners.get() + tuple(_Guarded(each) for each in listeners))
+    guarded = tuple(_Guarded(each) for each in listeners)
+    token = listeners_here.set(listeners_here.get() + guarded)
     try:
         yield
     finally:
-        _listeners.reset(token)
+        listeners_here.reset(token)
 
 
 class _Guarded:
@@ -264,6 +255,8 @@ class _Guarded:
         try:
             self._listener(event)
         except Exception:
+            import logging  # noqa: PLC0415 - slow to import, seldom used
+
             logging.getLogger("genai_pipeline").exception(
                 "listener %r raised at %r and hears nothing more", self._listener, event
             )

@@ -12,13 +12,14 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline import events
+from genai_pipeline._listeners import listened
 
 EVENT = events.StopRequested(reason="test", grace=1)
 
 
 def test_nobody_listens() -> None:
     """An event for nobody is no error."""
-    assert not events.listened()
+    assert not listened()
     gp.emit(EVENT)
 
 
@@ -27,7 +28,7 @@ def test_listeners_nest() -> None:
     heard: list[str] = []
     with gp.listen(lambda _: heard.append("a"), lambda _: heard.append("b")):
         with gp.listen(lambda _: heard.append("c")):
-            assert events.listened()
+            assert listened()
             gp.emit(EVENT)
         gp.emit(EVENT)
     gp.emit(EVENT)
@@ -61,7 +62,7 @@ def test_an_error_ends_the_listening() -> None:
     """Leaving the block by an error takes the listeners away."""
     with pytest.raises(KeyError), gp.listen(print):
         raise KeyError
-    assert not events.listened()
+    assert not listened()
 
 
 @pytest.mark.anyio

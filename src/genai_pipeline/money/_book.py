@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -348,5 +347,7 @@ def _no_size(model: str) -> str:
 
 @cache
 def _reference() -> PriceBook:
+    from importlib.resources import files  # noqa: PLC0415 - slow to import
+
     data = files("genai_pipeline.money").joinpath("reference_prices.json")
     return PriceBook.from_json(data.read_text("utf-8"))

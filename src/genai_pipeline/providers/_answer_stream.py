@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._paid import refuse_unrecorded
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._streaming import interruption
 from genai_pipeline.errors import (
     ConfigurationError,

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._key_sources import Key
-from genai_pipeline._lifespan import opened
+from genai_pipeline._lifespan import if_open, opened
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._secret import Secret
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import ConfigurationError, PipelineError
@@ -88,15 +88,20 @@ class Caller:
             return False
         return await self.key.renew(target.key, self.who)
 
-    async def send(self, path: str, body: bytes = b"", *, method: str = "POST") -> RawAnswer:
+    async def send(
+        self, path: str, body: bytes = b"", *, method: str = "POST", timed: bool = True
+    ) -> RawAnswer:
         """
         Answer what the server answers, whatever its status.
 
-        Raises what `HttpSession.send` raises, and `AuthenticationFailed` without a key.
+        For *timed*, see `HttpSession.send`. Raises what that raises, and `AuthenticationFailed`
+        without a key.
         """
-        answer, target = await self._send(path, body, method)
+        target = await self._signed(path, body, method)
+        answer = await self._exchange(target, body, timed)
         if answer.status == REFUSED and await self.renewed(target):
-            answer, target = await self._send(path, body, method)
+            target = await self._signed(path, body, method)
+            answer = await self._exchange(target, body, timed)
         return self.raw(answer, target)
 
     async def fetch(
@@ -128,12 +133,19 @@ class Caller:
             headers=self.failures.kept(answer.headers, target.hide),
         )
 
-    async def _send(self, path: str, body: bytes, method: str) -> tuple[Answer, Target]:
+    async def _signed(self, path: str, body: bytes, method: str) -> Target:
         target = await self.target(path, method=method)
-        if self.sign is not None:
-            target = await self.sign(target, body)
+        return target if self.sign is None else await self.sign(target, body)
+
+    def _exchange(self, target: Target, body: bytes, timed: bool) -> Awaitable[Answer]:  # noqa: FBT001
+        http = if_open(self.client)
+        if http is None:
+            return self._open_and_exchange(target, body, timed)
+        return http.send(target, body, who=self.who, timed=timed)
+
+    async def _open_and_exchange(self, target: Target, body: bytes, timed: bool) -> Answer:  # noqa: FBT001
         async with opened(self.client) as http:
-            return await http.send(target, body, who=self.who), target
+            return await http.send(target, body, who=self.who, timed=timed)
 
     def _target(self, path: str, method: str, accept: str, key: Key | None) -> Target | None:
         """Answer the target, unless its key fits no header; never raises, since it has the key."""

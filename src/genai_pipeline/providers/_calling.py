@@ -8,21 +8,24 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
-from genai_pipeline._paid import CallName, PaidCall, Send, paid
+from genai_pipeline._paid import CallName, PaidCall, Send, current_recorder, paid
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._replay import is_kept
 from genai_pipeline.clock import Clock
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
-from genai_pipeline.providers._json import ReadOnce
+from genai_pipeline.providers._json import ReadOnce, read_json
 from genai_pipeline.providers._telling import tell
 
 __all__ = ["Calling", "SendBody"]
 
 SendBody: TypeAlias = Callable[[bytes], Awaitable[RawAnswer]]
 """Sends a body, and answers what comes, whatever its status."""
+
+_NOTHING = Response("")
+"""What came of a call of which nothing came."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -56,36 +59,47 @@ class Calling:
         Emits what came of it; raises the errors of the provider.
         """
         began = self.clock.now()
-        verdict = Verdict(Response(""))
+        response = _NOTHING
         failure: str | None = "Cancelled"
         try:
             if self.refuse is not None:
                 self.refuse(request)
             body = self.dialect.body(request, streamed=False)
-            verdict = await self._judged(request, partial(send, body))
+            if current_recorder() is None:  # nobody need know of the call before it is made
+                verdict = self._verdict(request, await send(body), read_json)
+            else:
+                verdict = await self._recorded(request, partial(send, body))
+            response = verdict.response
             failure = None if verdict.error is None else type(verdict.error).__name__
         except Exception as error:
             failure = type(error).__name__
             raise
         finally:
             seconds = self.clock.now() - began
-            tell(self.name, self.model, verdict.response, failure, seconds=seconds)
+            tell(self.name, self.model, response, failure, seconds=seconds)
         if verdict.error is not None:
             raise verdict.error
-        return verdict.response
+        return response
 
-    async def _judged(self, request: Request, send: Send) -> Verdict:
-        dialect, read = self.dialect, ReadOnce()
+    async def _recorded(self, request: Request, send: Send) -> Verdict:
+        read = ReadOnce()
         answer = await paid(self._call(request, read), send)
+        return self._verdict(request, answer, read)
+
+    def _verdict(
+        self, request: Request, answer: RawAnswer, read: Callable[[bytes], Any]
+    ) -> Verdict:
         if answer.status not in SUCCESS:
             raise self.to_error(answer)
-        verdict = read_body(dialect, request, answer, self.who, read)
+        verdict = read_body(self.dialect, request, answer, self.who, read)
         response = verdict.response
         if not response.model:
             response = attrs.evolve(response, model=self.model)
         if answer.replayed:
             told: dict[str, Any] = {**response.attributes, "replayed": True}
             response = attrs.evolve(response, attributes=told)
+        if response is verdict.response:
+            return verdict
         return attrs.evolve(verdict, response=response)
 
     def would_replay(self, request: Request) -> bool:

@@ -102,10 +102,8 @@ def _response(
 
 def _parts(message: dict[str, Any], text: str) -> tuple[Part, ...]:
     """Answer all of the answer where it is more than *text*."""
-    reasoning = reasoning_of(message)
-    calls = [
-        call for call in map(_call, as_list(message.get("tool_calls"))) if call.name or call.id
-    ]
+    reasoning, told = reasoning_of(message), as_list(message.get("tool_calls"))
+    calls = [call for call in map(_call, told) if call.name or call.id] if told else []
     if not reasoning and not calls:
         return ()
     parts: list[Part] = [Reasoning(reasoning)] if reasoning else []
@@ -130,6 +128,8 @@ def _call(told: object) -> ToolCall:
 
 def logprobs_of(told: object) -> tuple[TokenLogprob, ...]:
     """Answer the scores in ``told["content"]``; figures that make no sense are -inf."""
+    if not told:
+        return ()
     tokens = map(as_dict, as_list(as_dict(told).get("content")))
     return tuple(
         TokenLogprob(
@@ -170,11 +170,12 @@ def usage_of(usage: object) -> Usage:
     written = as_dict(told.get("completion_tokens_details"))
     # Subsets by definition; some gateways count them beside.
     cached = min(into, as_count(read.get("cached_tokens"))) if read else 0
+    fresh = min(into - cached, as_count(read.get("cache_write_tokens"))) if read else 0
     return Usage(
         input_tokens=into,
         output_tokens=out,
         cached_tokens=cached,
-        cache_write_tokens=min(into - cached, as_count(read.get("cache_write_tokens"))),
+        cache_write_tokens=fresh,
         reasoning_tokens=min(out, as_count(written.get("reasoning_tokens"))) if written else 0,
         cost=_cost(told["cost"]) if "cost" in told else None,
     )

@@ -55,8 +55,9 @@ def chat_document(
 
 
 def _options(request: Request) -> dict[str, Any]:
-    options = {name: getattr(request, name) for name in _AS_THEY_ARE}
-    options = {name: value for name, value in options.items() if value is not None}
+    options = {
+        name: value for name in _AS_THEY_ARE if (value := getattr(request, name)) is not None
+    }
     if request.stop:
         options["stop"] = request.stop
     if request.logprobs is not None:

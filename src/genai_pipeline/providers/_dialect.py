@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._paid import Judgement
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.messages import Chunk, Request, Response, Usage
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._json import NotJson, not_json, read_json
-from genai_pipeline.providers._sse import ServerEvent, SseDecoder
+
+if TYPE_CHECKING:
+    from genai_pipeline.providers._sse import ServerEvent
 
 __all__ = ["Decoder", "Dialect", "Judged", "Pieces", "Verdict", "judge", "read_body"]
 
@@ -116,6 +118,8 @@ class Dialect(Protocol):
 
     def decoder(self) -> Decoder:
         """Answer what cuts the bytes of one stream into events."""
+        from genai_pipeline.providers._sse import SseDecoder  # noqa: PLC0415 - for streams alone
+
         return SseDecoder()
 
     def is_end(self, event: ServerEvent) -> bool:

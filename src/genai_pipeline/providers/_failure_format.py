@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.providers._error_body import failure_from
 from genai_pipeline.providers._failures import COMMON_RULES, Rule, to_error

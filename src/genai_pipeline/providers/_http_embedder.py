@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._paid import CallName, Judgement, PaidCall, paid
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._replay import is_kept
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Response, Usage

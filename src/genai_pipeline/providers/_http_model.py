@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from genai_pipeline._options import at_least, optional
+from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.messages import Chunk, Request, Response
-from genai_pipeline.providers._answer_stream import AnswerStream
-from genai_pipeline.providers._calling import Calling
+from genai_pipeline.providers._calling import Calling, SendBody
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
-from genai_pipeline.providers._http_source import HttpSource
 from genai_pipeline.providers._limits import Limits, is_catalogue
 
 if TYPE_CHECKING:  # it is loaded by the first call
@@ -56,6 +55,8 @@ class HttpModel(HttpOptions):
     _dialect: Dialect = attrs.field(init=False, repr=False)
     _limits: Limits = attrs.field(init=False, repr=False)
     _calling: Calling = attrs.field(init=False, repr=False)
+    _send: SendBody = attrs.field(init=False, repr=False)
+    _send_untimed: SendBody = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         HttpOptions.__attrs_post_init__(self)
@@ -79,6 +80,9 @@ class HttpModel(HttpOptions):
         )
         object.__setattr__(self, "_limits", limits)
         object.__setattr__(self, "_calling", calling)
+        send = partial(self._caller.send, self._dialect.path(streamed=False))
+        object.__setattr__(self, "_send", send)
+        object.__setattr__(self, "_send_untimed", partial(send, timed=False))
 
     def _ready(self) -> None:
         object.__setattr__(self, "_dialect", self._speaks())
@@ -111,8 +115,25 @@ class HttpModel(HttpOptions):
         `AuthenticationFailed`, `QuotaExhausted` and `ConfigurationError` for what would fail
         each record alike.
         """
-        send = partial(self._caller.send, self._dialect.path(streamed=False))
-        return await self._calling.answer(request, send)
+        return await self._calling.answer(request, self._send)
+
+    def cut_off_within(
+        self, seconds: float, clock: Clock
+    ) -> Callable[[Request], Awaitable[Response]] | None:
+        """
+        Answer what to call where the caller cuts each call off, *seconds* after it on *clock*.
+
+        It sets no timer of its own, which would only ring later; `None` if it might ring first, or
+        if a subclass makes calls in its own way.
+        """
+        alike = clock is self.clock or (
+            isinstance(clock, SystemClock) and isinstance(self.clock, SystemClock)
+        )
+        ours = type(self).__call__ is HttpModel.__call__
+        return self._untimed if alike and ours and seconds <= self.timeout else None
+
+    def _untimed(self, request: Request) -> Awaitable[Response]:
+        return self._calling.answer(request, self._send_untimed)
 
     def would_replay(self, request: Request) -> bool:
         """Tell whether the journal of the pipeline this runs in would answer *request*."""
@@ -131,6 +152,10 @@ class HttpModel(HttpOptions):
         Labels cannot be streamed. A server that answers whole all the same is a
         `ConfigurationError`.
         """
+        # Streams alone need them.
+        from genai_pipeline.providers._answer_stream import AnswerStream  # noqa: PLC0415
+        from genai_pipeline.providers._http_source import HttpSource  # noqa: PLC0415
+
         dialect = self._dialect
         source = HttpSource(self._caller, dialect.path(streamed=True), dialect.media_type)
         return AnswerStream(self._calling, source, request)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,6 +17,9 @@ from genai_pipeline.providers._endpoint import check_headers, check_url, is_head
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http import HttpClient
 from genai_pipeline.providers._target import Headers
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["HttpOptions"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._lifespan import opened
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.providers._caller import REFUSED, Caller
-from genai_pipeline.providers._http import ByteStream, HttpSession
+from genai_pipeline.providers._http import HttpSession
+from genai_pipeline.providers._http._byte_stream import ByteStream
 from genai_pipeline.providers._target import Target
 
 __all__ = ["HttpSource"]

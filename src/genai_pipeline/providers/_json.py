@@ -15,12 +15,13 @@ __all__ = ["NotJson", "ReadOnce", "json_bytes", "not_json", "read_json"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTED = 100
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Answer *document* as JSON to send."""
     try:
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(document).encode()
     except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
         return json.dumps(document, separators=(",", ":")).encode()
 

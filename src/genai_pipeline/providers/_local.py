@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import anyio.to_thread
 import attrs
 
+from genai_pipeline._listeners import listened
 from genai_pipeline._options import at_least, check
 from genai_pipeline._reconcile import LostCall
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
-from genai_pipeline.events import CallFinished, emit, listened
+from genai_pipeline.events import CallFinished, emit
 from genai_pipeline.messages import Request, Response, Usage
 from genai_pipeline.parts import Text
 from genai_pipeline.providers._local_answers import MODEL, Labelling, Summary

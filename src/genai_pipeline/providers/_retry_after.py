@@ -68,14 +68,14 @@ def rate_limits(headers: Mapping[str, str]) -> dict[str, float | str]:
     told: dict[str, float | str] = {}
     for name, text in headers.items():
         low = name.lower()
-        prefix = next((each for each in LIMIT_PREFIXES if low.startswith(each)), None)
-        if prefix is None:
+        if not low.startswith(LIMIT_PREFIXES):
             continue
+        _, _, what = low.partition("ratelimit-")
         value = duration(text)
         if value is not None:
-            told[low[len(prefix) :]] = value
+            told[what] = value
         elif low.endswith("-reset") and _is_moment(text):
-            told[low[len(prefix) :]] = text
+            told[what] = text
     for name in [name for name in told if told[name] == 0 and _of_no_limit(name, headers)]:
         del told[name]
     return told

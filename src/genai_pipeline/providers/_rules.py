@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from genai_pipeline.embeddings import EmbeddingRequest
 from genai_pipeline.errors import ConfigurationError, InvalidAnswer
 from genai_pipeline.messages import Request
 from genai_pipeline.parts import ToolCall
+
+if TYPE_CHECKING:
+    from genai_pipeline.embeddings import EmbeddingRequest
 
 __all__ = [
     "arguments_of",

@@ -9,8 +9,8 @@ from operator import attrgetter
 from typing import Any, Literal, cast
 
 from genai_pipeline import _options
-from genai_pipeline._journal import RawAnswer
 from genai_pipeline._options import apply, at_least, one_of, optional, positive
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, PipelineError
 from genai_pipeline.providers._anthropic_dialect import MessagesDialect

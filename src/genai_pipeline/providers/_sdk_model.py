@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from genai_pipeline._journal import RawAnswer
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import AttemptTimeout, ConfigurationError, PipelineError
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._answer_stream import AnswerStream

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from genai_pipeline._journal import RawAnswer
+from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.errors import AttemptTimeout, PipelineError
 from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._sdk_errors import answer_in, hidden, meaning_of

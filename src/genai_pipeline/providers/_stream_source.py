@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from genai_pipeline._journal import RawAnswer
+from genai_pipeline._raw_answer import RawAnswer
 
 __all__ = ["StreamSource"]
 

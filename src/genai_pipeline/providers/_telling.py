@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from genai_pipeline.events import CallFinished, emit, listened
+from genai_pipeline._listeners import listened
 from genai_pipeline.messages import Response, Usage
 
 __all__ = ["tell"]
@@ -26,6 +26,8 @@ def tell(
     """
     if not listened():
         return
+    from genai_pipeline.events import CallFinished, emit  # noqa: PLC0415 - who listens has them
+
     replayed = bool(response.attributes.get("replayed"))
     usage = Usage(cost=Decimal(0)) if replayed else response.usage
     emit(

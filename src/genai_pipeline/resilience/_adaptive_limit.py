@@ -9,10 +9,11 @@ from typing import ClassVar, Literal, TypeVar
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._listeners import listened
 from genai_pipeline._options import at_least, check, positive
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AttemptTimeout, Overloaded, RateLimited
-from genai_pipeline.events import emit, listened
+from genai_pipeline.events import emit
 from genai_pipeline.resilience._bulkhead import enter_line
 from genai_pipeline.resilience._events import ConcurrencyChanged
 from genai_pipeline.resilience._slots import Slots

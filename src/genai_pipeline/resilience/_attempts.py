@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
+from genai_pipeline._listeners import listened
 from genai_pipeline._replay import is_unsent, replays_elsewhere
 from genai_pipeline.errors import InvalidAnswer, RateLimited, Rejected, Transient
-from genai_pipeline.events import PolicyWaited, emit, listened
+from genai_pipeline.events import PolicyWaited, emit
 from genai_pipeline.resilience._events import RetryScheduled
 from genai_pipeline.resilience._limit import is_end_of_run
 from genai_pipeline.types import Handler

@@ -12,9 +12,10 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._answer_codec import Kept, packed, plain_usage, unpacked
 from genai_pipeline._lifespan import Composite
+from genai_pipeline._listeners import listened
 from genai_pipeline._options import check, optional, positive, seconds
 from genai_pipeline.clock import Clock, SystemClock
-from genai_pipeline.events import emit, listened
+from genai_pipeline.events import emit
 from genai_pipeline.messages import Response, Usage
 from genai_pipeline.resilience._cache_key import Keys
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes

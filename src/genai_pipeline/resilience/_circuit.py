@@ -92,6 +92,8 @@ class Circuit:
 
     def check(self) -> None:
         """Raise `CircuitOpen` if a call now would be refused; take and change nothing."""
+        if self.state == "closed":
+            return
         now = self.now()
         if self.state == "open" and (self.held or now < self.open_until):
             self._refuse(self.open_until - now, self._reason)

@@ -8,12 +8,13 @@ from typing import Any, Literal, cast
 
 from genai_pipeline import _options
 from genai_pipeline._lifespan import Composite
+from genai_pipeline._listeners import listened
 from genai_pipeline._options import apply, check
 from genai_pipeline._replay import is_replaying, replays_first, would_replay
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import ConfigurationError, NotCached, Rejected, Transient
-from genai_pipeline.events import LevelAnswered, emit, listened
+from genai_pipeline.events import LevelAnswered, emit
 from genai_pipeline.messages import Request, Response
 from genai_pipeline.resilience._causes import Causes, asked, elsewhere, is_causes
 from genai_pipeline.resilience._health import Health, Thresholds

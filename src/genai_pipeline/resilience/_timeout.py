@@ -50,6 +50,9 @@ class Timeout:
         if deadline <= now:
             raise DeadlineExceeded("the caller's deadline passed before the attempt began")
         until = now + self.seconds
+        untimed = getattr(type(call_next), "cut_off_within", None)
+        if untimed is not None:  # a provider of ours, which can spare its own timer
+            call_next = untimed(call_next, self.seconds, self.clock) or call_next
         answers: list[O] = []
         with self.clock.cancel_at(min(until, deadline)):
             answers.append(await call_next(value))

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import attrs
-from anyio.from_thread import check_cancelled
 
 from genai_pipeline.sources._faults import Unreadable
 
@@ -50,6 +49,8 @@ def blocks(read: Callable[[int], bytes], limits: Limits) -> Iterator[bytes]:
 
 def _interruptible(decoded: Iterator[bytes]) -> Iterator[bytes]:
     """Let a cancelled reader go after any block, be there a record in it or not."""
+    from anyio.from_thread import check_cancelled  # noqa: PLC0415 - slow to import
+
     for block in decoded:
         check_cancelled()
         yield block

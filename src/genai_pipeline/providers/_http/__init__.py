@@ -8,8 +8,7 @@ connection is opened.
 
 from __future__ import annotations
 
-from genai_pipeline.providers._http._byte_stream import ByteStream
 from genai_pipeline.providers._http._client import HttpClient
 from genai_pipeline.providers._http._session import Answer, HttpSession
 
-__all__ = ["Answer", "ByteStream", "HttpClient", "HttpSession"]
+__all__ = ["Answer", "HttpClient", "HttpSession"]

@@ -72,15 +72,11 @@ class AiohttpWire:
             proxy_headers=self._to_proxy,
             allow_redirects=False,
         )
-
-        async def close() -> None:
-            response.close()
-
         return Reading(
             response.status,
             response.headers,
             advance=functools.partial(_advance, response),
-            close=close,
+            close=functools.partial(_close, response),
             frees_itself=True,
         )
 
@@ -91,6 +87,10 @@ class AiohttpWire:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+async def _close(response: aiohttp.ClientResponse) -> None:
+    response.close()
 
 
 async def _advance(response: aiohttp.ClientResponse) -> bytes:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -19,13 +18,20 @@ from genai_pipeline.providers._http._session import HttpSession
 from genai_pipeline.providers._http._wire import open_wire
 from genai_pipeline.providers._target import origin_of
 
+if TYPE_CHECKING:
+    import ssl
+
 __all__ = ["HttpClient"]
 
 _CLOSE_SECONDS = 5.0
 
 
 def _verifying(owner: object, option: attrs.Attribute[Any], value: Any) -> None:
-    fine = value is None or (
+    if value is None:
+        return
+    import ssl  # noqa: PLC0415 - slow to import, for whoever only builds a provider
+
+    fine = (
         isinstance(value, ssl.SSLContext)
         and value.verify_mode is ssl.CERT_REQUIRED
         and value.check_hostname

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.providers._endpoint import is_loopback
 from genai_pipeline.providers._http._proxy import is_proxy_url
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["authorities", "proxy_for"]
 
@@ -55,7 +58,7 @@ def authorities(*, trust_env: bool) -> ssl.SSLContext:
     problem: ConfigurationError
     try:
         return _named(file or None, folder or None, Path(file).stat().st_mtime_ns if file else 0)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # what ssl raises is one as well
         problem = ConfigurationError(
             f"the certificate authorities of SSL_CERT_FILE={file!r} cannot be read: {error}; "
             "name a file of certificates in PEM form, or give ssl_context="
@@ -65,6 +68,8 @@ def authorities(*, trust_env: bool) -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=4)
 def _named(file: str | None, folder: str | None, changed: int) -> ssl.SSLContext:  # noqa: ARG001
+    import ssl  # noqa: PLC0415 - slow to import, for whoever only builds a provider
+
     # Read once for as long as the file stays the same: it takes 20 ms.
     return ssl.create_default_context(cafile=file, capath=folder)
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpxWire"]
 
-_POOL_SIZE = 32
-_GROW_AT = 8
+_POOL_SIZE = 8
+_GROW_AT = 2
 _POOL_WAIT = 2.0
 _POOLS_TRIED = 3
 
@@ -42,12 +42,12 @@ class _Pool:
 
 class HttpxWire:
     """
-    Spreads the requests over pools of 32 connections, so that none ever queues inside one.
+    Spreads the requests over pools of 8 connections, so that none ever queues inside one.
 
     httpx's pool loses the connection of a request that is cancelled while it queues, and looks
-    at each of its connections for each request, so it must be small. A pool that says it is
-    full though we know that it is not is replaced, and the request, of which nothing was sent,
-    goes to another.
+    at each of its connections several times for each request, so it must be small. A pool that
+    says it is full though we know that it is not is replaced, and the request, of which nothing
+    was sent, goes to another.
     """
 
     known: Errors = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, *OTHER_ERRORS)

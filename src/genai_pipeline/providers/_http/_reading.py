@@ -76,6 +76,7 @@ class Reading:
             if self.received != self.declared:
                 return
             # All has arrived: going on to the end waits for nothing and frees the connection.
+            self.whole = self._frees_itself
 
     def take(self) -> bytes:
         """Answer what has arrived since the last time."""
@@ -83,9 +84,14 @@ class Reading:
         self.body.clear()
         return taken
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection was given back by itself, so that `aclose` has nothing to do."""
+        return self.whole and self._frees_itself
+
     async def aclose(self) -> None:
         """Give the connection back; bounded, and never raises."""
-        if self.whole and self._frees_itself:
+        if self.is_over:
             return
         deadline = anyio.current_time() + _CLOSE_SECONDS
         try:
