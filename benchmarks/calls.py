@@ -159,7 +159,7 @@ class _Case:
 
 def measure(*, smoke: bool = False) -> list[Table]:
     """Measure by turns, against one server."""
-    count = 300 if smoke else 5_000
+    count = 300 if smoke else 10_000
     cases = {
         "aiohttp alone": _Case(raw_aiohttp),
         "httpx over aiohttp": _Case(httpx_over_aiohttp),

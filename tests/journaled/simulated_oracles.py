@@ -47,10 +47,14 @@ async def look_back(world: World, journal: Any) -> None:
 async def _look_at_rows(world: World, journal: Any) -> None:
     """See that rows are in the journal of what is done, each once, and of nothing else."""
     rows = [row["value"] for row in await journal.rows("rows")]
+    gone, again = {int(key) for key in world.erasures.keys}, world.erasures.regathered
     done = [int(key) for key, ends in world.ends.items() if ends == ["done"]]
+    done = [number for number in done if number not in gone]
     if world.plan.gathers:
         numbers = [number for value in rows for number in value]
-        fine = len(numbers) == len(set(numbers)) and set(done) <= set(numbers)
+        once = [number for number in numbers if number not in again]
+        fine = len(once) == len(set(once)) and {*done} - again <= {*once}
+        fine = fine and gone.isdisjoint(numbers)
     else:
         fine = sorted(rows) == sorted(each for number in done for each in world.outputs(number))
     if not fine:
