@@ -93,7 +93,7 @@ _HARM: Mapping[tuple[str, str], str] = {
 
 def layers(handler: object) -> Iterator[object]:
     """Yield what stands around *handler*, outermost first, and last the handler itself."""
-    while (middlewares := getattr(handler, "middlewares", None)) is not None:
+    while isinstance(middlewares := getattr(handler, "middlewares", None), tuple):
         yield from middlewares
         handler = getattr(handler, "handler", None)
     yield handler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from genai_pipeline._lifespan import Composite
@@ -109,5 +110,4 @@ def name_of(thing: Callable[..., object]) -> str:
     name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
     if isinstance(name, str):
         return "lambda" if name == "<lambda>" else name
-    inner = getattr(thing, "func", None)  # functools.partial
-    return name_of(inner) if callable(inner) else type(thing).__name__
+    return name_of(thing.func) if isinstance(thing, partial) else type(thing).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -91,6 +92,14 @@ def test_it_shows_what_it_is_made_of() -> None:
     assert repr(wrapped) == "wrap(<Script: 1 answers, 0 calls>, <Chaos: seed 3, 0 calls, {}>)"
     assert wrapped.name == "Script"
     assert name_of(gp.wrap(gp.wrap(double))) == "double"
+
+
+@pytest.mark.anyio
+async def test_a_mock_can_be_wrapped(anyio_backend: str) -> None:
+    """What has every attribute one asks for, as a mock does, is a handler like others."""
+    wrapped = gp.wrap(AsyncMock(return_value=8), gp.Retry(on=gp.Transient))
+    assert wrapped.name == "AsyncMock"
+    assert await wrapped(4) == 8
 
 
 @pytest.mark.parametrize(
