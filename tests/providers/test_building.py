@@ -42,11 +42,13 @@ LATE = {
 
 _EACH = """
 import json, sys
+import anyio, attrs
+before = set(sys.modules)  # some versions of anyio load the half of it that newer ones load late
 import genai_pipeline as gp
 told = {}
 for name, options in json.loads(sys.argv[1]).items():
     eval(f"gp.providers.{name}({options})")
-    told[name] = sorted(set(sys.argv[2:]) & set(sys.modules))
+    told[name] = sorted(set(sys.argv[2:]) & set(sys.modules) - before)
 print(json.dumps(told))
 """
 
