@@ -15,6 +15,7 @@ from genai_pipeline._options import check
 from genai_pipeline.errors import ConfigurationError, DataError
 from genai_pipeline.records import Record
 from genai_pipeline.sinks._cells import cell_of
+from genai_pipeline.sinks._row_keys import row_key
 from genai_pipeline.walk import current_walk
 
 __all__ = ["JournalTable"]
@@ -129,7 +130,7 @@ class JournalTable:
                 f"JournalTable: the table {self.table!r} is written in pipelines with a journal "
                 "alone; give it to a Pipeline as sink=, dead_letters= or in gp.tee"
             )
-        walk.rows.put(self.table_schema, (_key_of(record), *self._cells(record.value)))
+        walk.rows.put(self.table_schema, (row_key(record), *self._cells(record.value)))
 
     def _cells(self, value: object) -> tuple[Any, ...]:
         if self.columns is None:
@@ -158,16 +159,3 @@ def _columns_of(columns: Mapping[str, Any] | None) -> tuple[Column, ...]:
         assert kind is not None, "was validated"
         found.append(Column(name, kind, nullable))
     return tuple(found)
-
-
-def _key_of(record: Record[object]) -> str:
-    if not record.key:
-        raise DataError("the record has no key; let the source give each its own")
-    try:
-        record.key.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"the record's key {record.key!r:.100} is no Unicode text, as a column of text has to "
-            "be; give the source a key= that is"
-        ) from error
-    return record.key

@@ -11,9 +11,9 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._encode import encode_json
 from genai_pipeline._options import check
-from genai_pipeline.errors import DataError
 from genai_pipeline.records import Record
 from genai_pipeline.sinks._file_writer import to_path
+from genai_pipeline.sinks._row_keys import row_key
 from genai_pipeline.sinks._writer import Place, Writer
 
 __all__ = ["Table"]
@@ -80,13 +80,4 @@ class Table(Writer[Row]):
 
     async def __call__(self, record: Record[object], /) -> None:
         """Write the record's value as the row of its key."""
-        if not record.key:
-            raise DataError("the record has no key; let the source give each its own")
-        try:
-            record.key.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"the record's key {record.key!r:.100} is no Unicode text, as a column of text has "
-                "to be; give the source a key= that is"
-            ) from error
-        await self._write((record.key, encode_json(record.value)))
+        await self._write((row_key(record), encode_json(record.value)))
