@@ -287,6 +287,43 @@ async def test_a_lock_of_another_is_transient(tmp_path: Path) -> None:
         assert await store.get("a") == 3
 
 
+_MAKER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from genai_pipeline.stores._sqlite_file import made
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        path = Path(line.strip())
+        made(path)
+        print(path.stat().st_ino, flush=True)
+    """
+)
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["a new file", "an empty file"])
+def test_processes_that_begin_at_once_get_one_file(tmp_path: Path, *, empty: bool) -> None:
+    """Of two processes that make the same file, neither takes it from under the other."""
+    command = [sys.executable, "-c", _MAKER]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as two,
+    ):
+        for each in (one, two):
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        for number in range(50):
+            path = tmp_path / f"{number}.db"
+            if empty:
+                path.touch()
+            for each in (one, two):
+                assert each.stdin is not None
+                print(path, file=each.stdin, flush=True)
+            used = {int(each.stdout.readline()) for each in (one, two) if each.stdout is not None}
+            assert used == {path.stat().st_ino}
+
+
 _WRITER = textwrap.dedent(
     """
     import itertools, os, sys

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from contextlib import closing, suppress
+import threading
+from contextlib import closing
 from pathlib import Path
 
 from genai_pipeline.errors import ConfigurationError
@@ -33,29 +35,59 @@ _SCHEMA = """
 """
 
 
+_making = threading.Lock()
+
+
 def made(path: Path) -> None:
     """
     Make the file, unless there is one: whole, or not at all, and for this user alone.
 
     It is made under another name and linked, so that two processes may begin at once.
     """
-    if path.exists() and path.stat().st_size:
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    with _making:
+        if path.exists() and path.stat().st_size:
+            return
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            _write(draft)
+            _publish(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _write(draft: Path) -> None:
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.executescript(_SCHEMA)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give *draft* the name *path*, unless another process was quicker: its file is in use."""
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-            connection.executescript(_SCHEMA)
-        if path.exists():
-            draft.replace(path)  # it was empty
-        else:
-            with suppress(FileExistsError):  # another process was quicker
-                os.link(draft, path)
+        os.link(draft, path)
+    except FileExistsError:
+        if not path.stat().st_size:
+            _replace_empty(draft, path)
+
+
+def _replace_empty(draft: Path, path: Path) -> None:
+    """
+    Put *draft* in the place of an empty file, once.
+
+    Whoever would do the same locks the empty file first, and then finds it gone. This process
+    has no connection to it, whose locks would end when the descriptor is closed.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        found = os.fstat(descriptor)
+        if not found.st_size and os.path.samestat(found, path.stat()):
+            draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def connected(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
