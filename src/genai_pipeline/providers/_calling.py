@@ -50,12 +50,11 @@ class Calling:
     refuse: Callable[[Request], None] | None = attrs.field(default=None, repr=False)
     """Raises for what the model surely does not take, before anything is sent."""
 
-    _identity: tuple[Any, ...] = attrs.field(init=False, repr=False)
-
-    @_identity.default
-    def _make_identity(self) -> tuple[Any, ...]:
-        kind, *rest = self.dialect.identity()
-        return (kind, self.place, *rest)
+    _identity: tuple[Any, ...] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _identity(self.dialect, self.place), takes_self=True),
+    )
 
     async def answer(
         self, request: Request, send: Callable[[bytes], Awaitable[RawAnswer]]
@@ -121,3 +120,8 @@ class Calling:
             timeout=self.timeout,
             identity=self._identity,
         )
+
+
+def _identity(dialect: Dialect, place: str) -> tuple[Any, ...]:
+    kind, *rest = dialect.identity()
+    return (kind, place, *rest)
