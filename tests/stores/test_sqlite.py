@@ -200,7 +200,8 @@ async def test_a_cancelled_put_harms_no_other(tmp_path: Path) -> None:
 async def test_a_call_cancelled_before_its_thread_begins_harms_no_other(tmp_path: Path) -> None:
     """Puts that wait behind one are done also when it is cancelled while no thread is free."""
     path, threads = tmp_path / "s.db", anyio.to_thread.current_default_thread_limiter()
-    before, busy, asked = threads.total_tokens, threading.Event(), anyio.Event()
+    before, asked = threads.total_tokens, anyio.Event()
+    begun, busy = threading.Event(), threading.Event()
 
     async def ask() -> None:
         await store.put("first", 1)
@@ -214,10 +215,14 @@ async def test_a_call_cancelled_before_its_thread_begins_harms_no_other(tmp_path
         try:
             threads.total_tokens = 1
             scope = anyio.CancelScope()
+            assert store._connection is not None
+            store._connection.set_trace_callback(lambda _: begun.set())
             async with anyio.create_task_group() as group:
                 with closing(sqlite3.connect(path, isolation_level=None)) as other:
                     other.execute("BEGIN IMMEDIATE")
-                    for work in (ask, partial(anyio.to_thread.run_sync, busy.wait), give_up):
+                    group.start_soon(ask)
+                    await anyio.to_thread.run_sync(begun.wait, limiter=anyio.CapacityLimiter(1))
+                    for work in (partial(anyio.to_thread.run_sync, busy.wait), give_up):
                         group.start_soon(work)
                         await anyio.wait_all_tasks_blocked()
                     for number in range(3):
