@@ -19,6 +19,12 @@ from genai_pipeline.journals._check import publish
 from genai_pipeline.journals._connection import Connection, connect, prepare
 from genai_pipeline.journals._faults import storage_errors
 from genai_pipeline.journals._owner import OwnerLock, this_process
+from genai_pipeline.journals._salvage_rows import (
+    lost_records,
+    reopen,
+    reopen_all,
+    tables_of_sinks,
+)
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._sql_calls import digest_of
 from genai_pipeline.journals._sql_rows import make, table_names, table_of
@@ -140,7 +146,7 @@ def _copied(old: Connection, new: Connection) -> Salvaged:
     for table, key in _KEYS.items():
         if not _copy(old, new, table, key, rows):
             damaged.append(table)
-    of_sinks = table_names(Tables(new))
+    of_sinks = sorted({*table_names(Tables(new)), *tables_of_sinks(old)})
     damaged += [table for table in of_sinks if not _copy_table(old, new, table, rows)]
     lost = _mended(new)
     new.execute("COMMIT")
@@ -175,16 +181,16 @@ def _copy_table(old: Connection, new: Connection, name: str, rows: dict[str, int
     except (ValueError, TypeError):  # what is noted of it is damaged
         table = None
     if table is None:
+        reopen_all(new)
         return False
     make(tables, table)
     whole = _copy(old, new, name, "rowid", rows)
-    if not whole:
-        # A record that is done and has no row may have had one. It is worked on again, for nothing.
-        new.execute(
-            "UPDATE item SET state = 'ready' WHERE state = 'done' "  # noqa: S608
-            f'AND substr(item, 1, 14) NOT IN (SELECT "_record" FROM "{name}")'
-        )
-    return whole
+    lost = lost_records(old, new, name)
+    if lost is not None:
+        reopen(new, lost)
+    elif not whole:
+        reopen_all(new)
+    return whole and not lost
 
 
 def _quoted(name: str) -> str:
