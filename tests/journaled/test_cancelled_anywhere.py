@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextvars import Context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +19,8 @@ from genai_pipeline.journals import Sqlite
 from tests.engine.doubles import Kept, Ledger
 
 RECORDS = 2
+
+Given = TypeVarTuple("Given")
 
 
 @attrs.define(eq=False)
@@ -51,8 +53,8 @@ class Steps:
         class Loop(asyncio.SelectorEventLoop):
             def call_soon(
                 self,
-                callback: Callable[..., object],
-                *args: Any,
+                callback: Callable[[*Given], object],
+                *args: *Given,
                 context: Context | None = None,
             ) -> asyncio.Handle:
                 # Not from within the step that asked for this.
