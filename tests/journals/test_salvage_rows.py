@@ -16,10 +16,10 @@ import pytest
 from genai_pipeline._journal import ItemEnd
 from genai_pipeline.journals import Sqlite, salvage
 from genai_pipeline.testing import FakeClock
+from tests.journals.damage import PAGE, overwrite, pages
 from tests.journals.script import TABLE, ended, item, rows, run_info
 
 RECORDS = 240
-PAGE = 4096
 
 
 def _run(check: Callable[[], Awaitable[None]]) -> None:
@@ -50,34 +50,6 @@ async def _filled(path: Path) -> None:
             await journal.end_item(claim.item, ended("done"))
 
 
-def _pages(path: Path, name: str) -> list[int]:
-    """Answer where the leaves of a table or an index lie."""
-    with closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)
-        ).fetchone()
-    data = path.read_bytes()
-    found, left = [], [root]
-    while left:
-        page = left.pop()
-        at = (page - 1) * PAGE
-        if data[at] in {2, 5}:  # it has others below it
-            count = int.from_bytes(data[at + 3 : at + 5], "big")
-            cells = [int.from_bytes(data[at + 12 + 2 * each :][:2], "big") for each in range(count)]
-            left += [int.from_bytes(data[at + cell :][:4], "big") for cell in cells]
-            left.append(int.from_bytes(data[at + 8 : at + 12], "big"))
-        else:
-            found.append(at)
-    return sorted(found)
-
-
-def _overwrite(path: Path, places: list[int], data: bytes) -> None:
-    with path.open("r+b") as file:
-        for place in places:
-            file.seek(place)
-            file.write(data)
-
-
 async def _seen(path: Path) -> tuple[set[int], set[int], int]:
     """Answer which records are done, which have all their rows, and how many others are done."""
     async with _journal(path) as journal:
@@ -102,9 +74,9 @@ def test_only_those_who_lost_a_row_are_worked_on_again(folder: Path) -> None:
     async def check() -> None:
         path = folder / "run.db"
         await _filled(path)
-        leaves = _pages(path, TABLE.name)
+        leaves = pages(path, TABLE.name)
         assert len(leaves) > 4
-        _overwrite(path, leaves[1:3], b"\xff" * PAGE)
+        overwrite(path, leaves[1:3], b"\xff" * PAGE)
         found = salvage(path, folder / "new.db")
         assert found.damaged == (TABLE.name,)
         done, whole, others = await _seen(folder / "new.db")
@@ -122,7 +94,7 @@ def test_rows_that_vanish_without_a_trace_in_their_table_are_missed(folder: Path
         path = folder / "run.db"
         await _filled(path)
         empty = bytes([13, 0, 0, 0, 0, 0x10, 0, 0])
-        _overwrite(path, _pages(path, TABLE.name)[2:3], empty)
+        overwrite(path, pages(path, TABLE.name)[2:3], empty)
         assert salvage(path, folder / "new.db").damaged == (TABLE.name,)
         done, whole, others = await _seen(folder / "new.db")
         assert done == whole
@@ -139,7 +111,7 @@ def test_an_index_that_is_damaged_takes_nothing_away(folder: Path, index: str) -
     async def check() -> None:
         path = folder / "run.db"
         await _filled(path)
-        _overwrite(path, _pages(path, index)[:1], b"\xff" * PAGE)
+        overwrite(path, pages(path, index)[:1], b"\xff" * PAGE)
         assert salvage(path, folder / "new.db").damaged == ()
         done, whole, others = await _seen(folder / "new.db")
         assert (len(done), len(whole), others) == (RECORDS, RECORDS, RECORDS)
@@ -160,15 +132,15 @@ def test_where_nobody_can_tell_all_are_worked_on_again(folder: Path, index: str)
                 group = await journal.freeze_group(run, "map", [bytes(16)], b"[]")
                 end = ItemEnd(state="done", at=5.0, fingerprint="f")
                 await journal.end_item(group.item, end, rows=rows("of a group", size=60))
-        leaves = _pages(path, TABLE.name)
+        leaves = pages(path, TABLE.name)
         if index == "its note":
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("DELETE FROM meta WHERE name = ?", (f"table {TABLE.name}",))
                 connection.commit()
         else:
-            _overwrite(path, leaves[-1:], b"\xff" * PAGE)
+            overwrite(path, leaves[-1:], b"\xff" * PAGE)
         if index in INDEXES:
-            _overwrite(path, _pages(path, index)[:1], b"\xff" * PAGE)
+            overwrite(path, pages(path, index)[:1], b"\xff" * PAGE)
         assert salvage(path, folder / "new.db").damaged == (TABLE.name,)
         done, _, others = await _seen(folder / "new.db")
         assert (done, others) == (set(), 0)
@@ -183,13 +155,13 @@ def test_whatever_pages_are_damaged_no_end_is_without_its_rows(folder: Path, see
     async def check() -> None:
         path, chance = folder / "run.db", random.Random(seed)
         await _filled(path)
-        places = [place for name in (TABLE.name, *INDEXES) for place in _pages(path, name)]
+        places = [place for name in (TABLE.name, *INDEXES) for place in pages(path, name)]
         for place in chance.sample(places, chance.randint(1, 3)):
             if chance.random() < 0.5:
-                _overwrite(path, [place], chance.randbytes(PAGE))
+                overwrite(path, [place], chance.randbytes(PAGE))
             else:
                 # What is there of rows may change unseen, so no more than where they begin.
-                _overwrite(path, [place + chance.randrange(12)], chance.randbytes(1))
+                overwrite(path, [place + chance.randrange(12)], chance.randbytes(1))
         salvage(path, folder / "new.db")
         done, whole, _ = await _seen(folder / "new.db")
         assert done <= whole
