@@ -50,6 +50,13 @@ class Calling:
     refuse: Callable[[Request], None] | None = attrs.field(default=None, repr=False)
     """Raises for what the model surely does not take, before anything is sent."""
 
+    _identity: tuple[Any, ...] = attrs.field(init=False, repr=False)
+
+    @_identity.default
+    def _make_identity(self) -> tuple[Any, ...]:
+        kind, *rest = self.dialect.identity()
+        return (kind, self.place, *rest)
+
     async def answer(
         self, request: Request, send: Callable[[bytes], Awaitable[RawAnswer]]
     ) -> Response:
@@ -106,7 +113,7 @@ class Calling:
         """Tell whether a journal would answer *request*."""
         return is_kept(
             CallName(
-                provider=self.name, model=self.model, request=request, identity=self._identity()
+                provider=self.name, model=self.model, request=request, identity=self._identity
             )
         )
 
@@ -117,9 +124,5 @@ class Calling:
             request=request,
             judge=partial(judge, self.dialect, read=read),
             timeout=self.timeout,
-            identity=self._identity(),
+            identity=self._identity,
         )
-
-    def _identity(self) -> tuple[Any, ...]:
-        kind, *rest = self.dialect.identity()
-        return (kind, self.place, *rest)
