@@ -14,7 +14,7 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import from_anthropic, from_openai
-from tests.providers.test_limits import FITTING, KNOWN, LONG
+from tests.providers.test_limits import FITTING, KNOWN, LONG, Letters
 from tests.providers.test_sdk_clients import CANARY, claude_at, openai_at
 from tests.servers.chat import ChatServer
 from tests.servers.messages import MessagesServer
@@ -56,6 +56,22 @@ async def test_the_window_that_is_given_counts(claude: MessagesServer) -> None:
         assert len(claude.seen) == asked
         await from_anthropic(client, "acme", context_window=21, **limits)(LONG)
     assert len(claude.seen) == asked + 1
+
+
+async def test_an_exact_counter_decides_to_the_token(
+    chat: ChatServer, claude: MessagesServer
+) -> None:
+    """With `counter`, a prompt of one token too many is refused, and one of so many is sent."""
+    asked = len(chat.seen), len(claude.seen)
+    async with openai_at(chat.url("ok")) as client, claude_at(claude.url("ok")) as claudes:
+        for model in (
+            from_openai(client, "m", context_window=20, counter=Letters()),
+            from_anthropic(claudes, "m", context_window=20, counter=Letters(), max_output_tokens=9),
+        ):
+            with pytest.raises(errors.ContextOverflow, match="has 21 tokens or more"):
+                await model(gp.Request("w" * 21))
+            await model(gp.Request("w" * 20))
+    assert (len(chat.seen), len(claude.seen)) == (asked[0] + 1, asked[1] + 1)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +137,20 @@ async def test_a_limit_of_the_provider_is_checked_when_it_is_made() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"context_window": 0}, {"context_window": True}, {"catalogue": {"acme": {}}}],
+    [
+        {"context_window": 0},
+        {"context_window": True},
+        {"catalogue": {"acme": {}}},
+        {"counter": Letters},
+        {"counter": gp.TokenEstimator()},
+        {"counter": Letters()},
+    ],
     ids=str,
 )
 async def test_wrong_options_are_refused(options: Any) -> None:
     """The options are checked when the provider is made, and the error names them."""
     (name,) = options
-    with pytest.raises(gp.ConfigurationError, match=f"from_openai: {name}=.*; give a"):
+    with pytest.raises(gp.ConfigurationError, match=f"from_openai: {name}=.*; give "):
         from_openai(openai.AsyncOpenAI(api_key=CANARY), "m", **options)
-    with pytest.raises(gp.ConfigurationError, match=f"from_anthropic: {name}=.*; give a"):
+    with pytest.raises(gp.ConfigurationError, match=f"from_anthropic: {name}=.*; give "):
         from_anthropic(anthropic.AsyncAnthropic(api_key=CANARY), "m", **options)

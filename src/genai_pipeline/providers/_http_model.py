@@ -16,7 +16,8 @@ from genai_pipeline.providers._calling import Calling, SendBody
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_options import HttpOptions
-from genai_pipeline.providers._limits import Limits, is_catalogue
+from genai_pipeline.providers._limits import Limits, is_catalogue, is_exact_counter
+from genai_pipeline.types import TokenCounter
 
 if TYPE_CHECKING:  # it is loaded by the first call
     from genai_pipeline.catalogue import ModelCatalogue
@@ -52,6 +53,16 @@ class HttpModel(HttpOptions):
     )
     """The most tokens of a prompt, in place of what the *catalogue* says."""
 
+    counter: TokenCounter | None = attrs.field(
+        default=None, kw_only=True, repr=False, validator=optional(is_exact_counter)
+    )
+    """
+    Counts the tokens of a text as this model has them, exactly: `tokens.Tiktoken`, a tokenizer.
+
+    Then a prompt whose texts have more tokens than the model reads is refused to the token. It is
+    asked only where neither the words nor the bytes of a prompt decide, and in the event loop.
+    """
+
     _dialect: Dialect = attrs.field(init=False, repr=False)
     _limits: Limits = attrs.field(init=False, repr=False)
     _calling: Calling = attrs.field(init=False, repr=False)
@@ -66,7 +77,9 @@ class HttpModel(HttpOptions):
             catalogue=self.catalogue,
             refers=self._is_known_host(),
             context_window=self._window(),
+            counter=self.counter,
         )
+        limits.check_counter(self)
         calling = Calling(
             name=self.name,
             model=self.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import attrs
 
 from genai_pipeline._options import check
 from genai_pipeline.messages import Request
+from genai_pipeline.types import TokenCounter
 
 if TYPE_CHECKING:  # it is loaded by the first call, not by building a provider
     from genai_pipeline.catalogue import ModelCatalogue, ModelInfo
 
-__all__ = ["Limits", "is_catalogue"]
+__all__ = ["Limits", "is_catalogue", "is_exact_counter"]
 
 
 def is_catalogue(owner: object, option: attrs.Attribute[Any], value: object) -> None:
@@ -23,6 +24,16 @@ def is_catalogue(owner: object, option: attrs.Attribute[Any], value: object) -> 
 
     fine = isinstance(value, ModelCatalogue)
     check(fine, owner, option.name, value, "a ModelCatalogue, an empty one to refuse nothing")
+
+
+def is_exact_counter(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    """Allow what counts tokens, but for what is known to estimate them."""
+    from genai_pipeline.tokens import ByCharacters, TokenEstimator  # noqa: PLC0415 - for few
+
+    counts = callable(getattr(value, "count", None)) and not isinstance(value, type | Sequence)
+    fine = counts and not isinstance(value, ByCharacters | TokenEstimator)
+    allowed = "an exact token counter, as gp.tokens.Tiktoken; an estimate would refuse what fits"
+    check(fine, owner, option.name, value, allowed)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -42,6 +53,9 @@ class Limits:
     context_window: int | None
     """What counts in place of what the catalogue says."""
 
+    counter: TokenCounter | None
+    """Counts the tokens of a text exactly."""
+
     _refuse: Callable[[Request], None] | None = attrs.field(default=None, init=False)
 
     def refuse(self, request: Request) -> None:
@@ -54,7 +68,9 @@ class Limits:
         if self._refuse is None:
             from genai_pipeline.catalogue._fit import refuse_what_cannot_fit  # noqa: PLC0415
 
-            self._refuse = partial(refuse_what_cannot_fit, info=self._info(), who=self.who)
+            self._refuse = partial(
+                refuse_what_cannot_fit, info=self._info(), count=self._count(), who=self.who
+            )
         self._refuse(request)
 
     def check_output(self, owner: object, option: str, limit: int | None) -> None:
@@ -63,6 +79,16 @@ class Limits:
         if limit is not None and most is not None:
             allowed = f"at most {most}, as {self.model!r} writes no more; or a catalogue= that says"
             check(limit <= most, owner, option, limit, f"{allowed} otherwise")
+
+    def check_counter(self, owner: object) -> None:
+        """Raise `ConfigurationError` for a counter where nothing is known to compare with."""
+        if self.counter is not None:
+            known = self._info().most_read is not None
+            allowed = f"context_window= too, as it is not known how much {self.model!r} reads"
+            check(known, owner, "counter", self.counter, allowed)
+
+    def _count(self) -> Callable[[str], int] | None:
+        return None if self.counter is None else partial(self.counter.count, model=self.model)
 
     def _info(self) -> ModelInfo:
         from genai_pipeline.catalogue import ModelCatalogue, ModelInfo  # noqa: PLC0415 - see above

@@ -29,10 +29,11 @@ from genai_pipeline.providers._chat_profile import ChatProfile
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._gemini_host import is_google
-from genai_pipeline.providers._limits import Limits, is_catalogue
+from genai_pipeline.providers._limits import Limits, is_catalogue, is_exact_counter
 from genai_pipeline.providers._openai_hosts import is_azure, is_openai
 from genai_pipeline.providers._sdk_messages import SdkMessages
 from genai_pipeline.providers._sdk_model import SdkModel
+from genai_pipeline.types import TokenCounter
 
 if TYPE_CHECKING:  # it is loaded by the first call
     from genai_pipeline.catalogue import ModelCatalogue
@@ -47,6 +48,7 @@ def from_openai(
     limit_field: Literal["max_completion_tokens", "max_tokens"] | None = None,
     catalogue: ModelCatalogue | None = None,
     context_window: int | None = None,
+    counter: TokenCounter | None = None,
     name: str = "openai",
     timeout: float = 600.0,
     clock: Clock | None = None,
@@ -60,8 +62,9 @@ def from_openai(
     retry belongs around the provider, where budgets and journals know of it; closing the client
     stays with whoever opened it. *timeout* bounds one call.
 
-    What the model surely does not take is refused before it is sent, by *catalogue* and
-    *context_window* as of `OpenAI`: the client's base URL tells whether it is OpenAI's own.
+    What the model surely does not take is refused before it is sent, by *catalogue*,
+    *context_window* and *counter* as of `OpenAI`: the client's base URL tells whether it is
+    OpenAI's own.
 
     Raises `ConfigurationError` for a client that is synchronous, or whose retries cannot be off.
     """
@@ -79,6 +82,7 @@ def from_openai(
         refers=is_openai(url),
         catalogue=catalogue,
         context_window=context_window,
+        counter=counter,
     )
     return SdkModel(
         calling=_calling(
@@ -104,6 +108,7 @@ def from_anthropic(
     cache_prompt: CacheTime | None = None,
     catalogue: ModelCatalogue | None = None,
     context_window: int | None = None,
+    counter: TokenCounter | None = None,
     name: str = "anthropic",
     timeout: float = 600.0,
     clock: Clock | None = None,
@@ -128,6 +133,7 @@ def from_anthropic(
         refers=is_anthropic(url) or is_amazon(url) or is_google(url),
         catalogue=catalogue,
         context_window=context_window,
+        counter=counter,
     )
     known.check_output(who, "max_output_tokens", max_output_tokens)
     form = MessageForm(model=model, version=_version(quiet), cache_prompt=cache_prompt)
@@ -184,18 +190,23 @@ def _limits(
     refers: bool,
     catalogue: ModelCatalogue | None,
     context_window: int | None,
+    counter: TokenCounter | None,
 ) -> Limits:
     apply(_options.text, who, "model", model)
     apply(_options.text, who, "name", name)
     apply(optional(is_catalogue), who, "catalogue", catalogue)
     apply(optional(at_least(1)), who, "context_window", context_window)
-    return Limits(
+    apply(optional(is_exact_counter), who, "counter", counter)
+    limits = Limits(
         who=f"{name} {model!r}",
         model=model,
         catalogue=catalogue,
         refers=refers,
         context_window=context_window,
+        counter=counter,
     )
+    limits.check_counter(who)
+    return limits
 
 
 def _calling(
