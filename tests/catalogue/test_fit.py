@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline import errors
-from genai_pipeline.catalogue._fit import LONGEST, least_tokens, refuse_what_cannot_fit
+from genai_pipeline.catalogue._fit import (
+    LONGEST,
+    least_tokens,
+    overflow_of_texts,
+    refuse_what_cannot_fit,
+)
 from genai_pipeline.parts import Image, Reasoning, Text, ToolCall, ToolResult
 
 UNKNOWN = gp.ModelInfo(model="acme", context_window=100, as_of="2026-11-26")
@@ -173,6 +178,23 @@ def test_counted_is_what_is_read_as_it_stands() -> None:
     info = gp.ModelInfo(model="m", context_window=10)
     assert not refused_by(count, gp.Request(turns, system="you "), info)
     assert [text for text in count.asked if text] == ["you", "so be", "I", "result"]
+
+
+@given(
+    st.lists(st.text(st.sampled_from("aé🙂 "), max_size=60), min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_texts_to_embed_are_judged_one_by_one(texts: list[str], cut: bool) -> None:
+    """Property: in the error are the texts with more tokens than the model reads, and no others."""
+    info = gp.ModelInfo(model="m", max_input_tokens=10)
+    extra = {"truncate": True} if cut else {}
+    request = gp.EmbeddingRequest(texts, extra=extra)
+    error = overflow_of_texts(request, info, Thirds(), who="m")
+    bad = [at for at, text in enumerate(texts) if not cut and Thirds()(text.strip()) > 10]
+    assert (error is not None) == bool(bad)
+    if error is not None and len(texts) > 1:
+        assert list(error.texts) == bad
+    assert overflow_of_texts(request, gp.ModelInfo(model="m"), Thirds(), who="m") is None
 
 
 def test_nothing_is_counted_beyond_the_limit() -> None:

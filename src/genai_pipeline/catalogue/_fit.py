@@ -8,11 +8,18 @@ from typing import TypeAlias
 
 from genai_pipeline._part_forms import texts_of
 from genai_pipeline.catalogue._info import ModelInfo
+from genai_pipeline.embeddings import EmbeddingRequest
 from genai_pipeline.errors import ContextOverflow, InvalidRequest
 from genai_pipeline.messages import Request
 from genai_pipeline.parts import Reasoning, ToolResult
 
-__all__ = ["LONGEST", "CountText", "least_tokens", "refuse_what_cannot_fit"]
+__all__ = [
+    "LONGEST",
+    "CountText",
+    "least_tokens",
+    "overflow_of_texts",
+    "refuse_what_cannot_fit",
+]
 
 CountText: TypeAlias = Callable[[str], int]
 """Answers how many tokens a text has for the model, exactly."""
@@ -29,7 +36,7 @@ runs of up to 512 bytes.)
 _WORD = re.compile(r"[A-Za-z0-9]\S*")
 _SIGNS = re.compile(r"[\W_]+")
 _WORDY = frozenset({"cl100k_base", "o200k_base", "o200k_harmony"})
-_CORRECT = "or, if the limit is another by now, say so: context_window= or catalogue="
+_CORRECT = "or, if the limit is another by now, say so:"
 
 _A_WORD = 4
 """Texts with fewer characters to a word, its blank among them, are not looked for."""
@@ -68,7 +75,7 @@ def refuse_what_cannot_fit(
     if asked is not None and most is not None and asked > most:
         raise InvalidRequest(
             f"{who}: max_output_tokens={asked} is more than the {most} that the model "
-            f"writes{_told(info)}; ask for less, {_CORRECT}"
+            f"writes{_told(info)}; ask for less, {_CORRECT} catalogue="
         )
     limit = info.most_read
     if limit is None or request.extra:
@@ -82,8 +89,50 @@ def refuse_what_cannot_fit(
     if found is not None:
         raise ContextOverflow(
             f"{who}: the prompt has {found} tokens or more, and the model reads "
-            f"{limit}{_told(info)}; shorten it, use a model that reads more, {_CORRECT}"
+            f"{limit}{_told(info)}; shorten it, use a model that reads more, {_CORRECT} "
+            "context_window= or catalogue="
         )
+
+
+def overflow_of_texts(
+    request: EmbeddingRequest, info: ModelInfo, count: CountText | None = None, *, who: str
+) -> ContextOverflow | None:
+    """
+    Answer the error of a *request* to embed with texts that the model surely does not take.
+
+    They are judged one by one, as prompts are by `refuse_what_cannot_fit`; so is not what has
+    ``extra``, which may have the server cut them.
+    """
+    limit = info.most_read
+    if limit is None or request.extra:
+        return None
+    longest = max(map(len, request.texts))
+    if longest <= limit * _each(info) and (count is None or longest * _MOST_BYTES <= limit):
+        return None
+    found: dict[int, ContextOverflow] = {}
+    for place, text in enumerate(request.texts):
+        tokens = _beyond(text, limit, info, count)
+        if tokens is not None:
+            found[place] = ContextOverflow(
+                f"{who}: the text has {tokens} tokens or more, and the model reads "
+                f"{limit}{_told(info)}; shorten it, {_CORRECT} max_input_tokens= or catalogue="
+            )
+    if not found or len(request.texts) == 1:
+        return found.get(0)
+    place, first = next(iter(found.items()))
+    told = str(first).removeprefix(f"{who}: ")
+    return ContextOverflow(
+        f"{who}: {len(found)} of {len(request.texts)} texts are too long; number {place}: {told}",
+        texts=found,
+    )
+
+
+def _beyond(text: str, limit: int, info: ModelInfo, count: CountText | None) -> int | None:
+    """Answer the tokens of *text*, or the least it has, if that is beyond *limit*."""
+    found = _least_beyond((text,), limit, info) if len(text) > limit * _each(info) else None
+    if found is None and count is not None:
+        return _counted_beyond((text.strip(),), limit, count)
+    return found
 
 
 def _each(info: ModelInfo) -> int:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from genai_pipeline._options import check
+from genai_pipeline.errors import ContextOverflow
 from genai_pipeline.messages import Request
-from genai_pipeline.types import TokenCounter
 
 if TYPE_CHECKING:  # it is loaded by the first call, not by building a provider
     from genai_pipeline.catalogue import ModelCatalogue, ModelInfo
+    from genai_pipeline.embeddings import EmbeddingRequest
+    from genai_pipeline.types import TokenCounter
 
 __all__ = ["Limits", "is_catalogue", "is_exact_counter"]
 
@@ -50,13 +52,19 @@ class Limits:
     refers: bool
     """Whether to look it up in the reference catalogue, where no other is given."""
 
-    context_window: int | None
+    most_read: int | None
     """What counts in place of what the catalogue says."""
+
+    option: str = "context_window"
+    """What that is called as an option."""
 
     counter: TokenCounter | None
     """Counts the tokens of a text exactly."""
 
     _refuse: Callable[[Request], None] | None = attrs.field(default=None, init=False)
+    _overflow: Callable[[EmbeddingRequest], ContextOverflow | None] | None = attrs.field(
+        default=None, init=False
+    )
 
     def refuse(self, request: Request) -> None:
         """
@@ -73,6 +81,16 @@ class Limits:
             )
         self._refuse(request)
 
+    def overflow_of(self, request: EmbeddingRequest) -> ContextOverflow | None:
+        """Answer the error of a *request* whose texts the model surely does not take, if it has."""
+        if self._overflow is None:
+            from genai_pipeline.catalogue._fit import overflow_of_texts  # noqa: PLC0415
+
+            self._overflow = partial(
+                overflow_of_texts, info=self._info(), count=self._count(), who=self.who
+            )
+        return self._overflow(request)
+
     def check_output(self, owner: object, option: str, limit: int | None) -> None:
         """Raise `ConfigurationError` for a *limit* of output above what the model writes."""
         most = None if limit is None else self._info().max_output_tokens
@@ -84,7 +102,7 @@ class Limits:
         """Raise `ConfigurationError` for a counter where nothing is known to compare with."""
         if self.counter is not None:
             known = self._info().most_read is not None
-            allowed = f"context_window= too, as it is not known how much {self.model!r} reads"
+            allowed = f"{self.option}= too, as it is not known how much {self.model!r} reads"
             check(known, owner, "counter", self.counter, allowed)
 
     def _count(self) -> Callable[[str], int] | None:
@@ -99,7 +117,7 @@ class Limits:
         info = None if known is None else known.find(self.model)
         if info is None:
             info = ModelInfo(model="unknown")
-        if self.context_window is None:
+        if self.most_read is None:
             return info
-        window = self.context_window
+        window = self.most_read
         return attrs.evolve(info, context_window=window, max_input_tokens=None, as_of=None)

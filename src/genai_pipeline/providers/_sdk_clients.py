@@ -33,10 +33,10 @@ from genai_pipeline.providers._limits import Limits, is_catalogue, is_exact_coun
 from genai_pipeline.providers._openai_hosts import is_azure, is_openai
 from genai_pipeline.providers._sdk_messages import SdkMessages
 from genai_pipeline.providers._sdk_model import SdkModel
-from genai_pipeline.types import TokenCounter
 
 if TYPE_CHECKING:  # it is loaded by the first call
     from genai_pipeline.catalogue import ModelCatalogue
+    from genai_pipeline.types import TokenCounter
 
 __all__ = ["from_anthropic", "from_openai"]
 
@@ -202,7 +202,7 @@ def _limits(
         model=model,
         catalogue=catalogue,
         refers=refers,
-        context_window=context_window,
+        most_read=context_window,
         counter=counter,
     )
     limits.check_counter(who)
