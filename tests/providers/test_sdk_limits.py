@@ -14,8 +14,8 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.events import CallFinished
 from genai_pipeline.providers import from_anthropic, from_openai
+from tests.providers.lent import CANARY, claude_at, openai_at
 from tests.providers.test_limits import FITTING, KNOWN, LONG, Letters
-from tests.providers.test_sdk_clients import CANARY, claude_at, openai_at
 from tests.servers.chat import ChatServer
 from tests.servers.messages import MessagesServer
 
