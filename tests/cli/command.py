@@ -20,7 +20,7 @@ import pyte
 
 from tests.canary import no_secret_in
 
-__all__ = ["JOBS", "Terminal", "command", "environment", "start"]
+__all__ = ["JOBS", "Terminal", "command", "environment", "start", "unblock_signals"]
 
 _PATIENCE = 30.0
 
@@ -146,11 +146,11 @@ def lossy():
 
 
 def stuck():
-    return gp.Pipeline(source=Numbers(9), stage=gp.map(never), sink=Lines("x"), grace=60)
+    return gp.Pipeline(source=Numbers(9), stage=gp.map(never), sink=Lines("x"), grace=300)
 
 
 pipeline = gp.Pipeline(source=Numbers(10), stage=gp.map(slowly), sink=Lines("out.txt"))
-slow = gp.Pipeline(source=Numbers(10_000), stage=gp.map(slowly), sink=Lines("slow.txt"), grace=5)
+slow = gp.Pipeline(source=Numbers(10_000), stage=gp.map(slowly), sink=Lines("slow.txt"), grace=300)
 checked = gp.Pipeline(
     source=Numbers(10, bad={3, 7}), stage=gp.map(never), sink=Lines("never.txt"), dead_letters=bury
 )
@@ -192,10 +192,15 @@ def command(
     return done
 
 
+def unblock_signals() -> None:
+    """Let a process that is begun next hear every signal, as a shell does."""
+    # What another test, or a library, left blocked here would be inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """Begin ``genai-pipeline`` with *arguments*, without a terminal, and no signal blocked."""
-    # As a shell does: what another test, or a library, left blocked here would be inherited.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    unblock_signals()
     return subprocess.Popen(
         [sys.executable, "-m", "genai_pipeline", *arguments],
         cwd=cwd,
@@ -220,6 +225,7 @@ class Terminal:
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(side)
         self._main, self._side = main, side
+        unblock_signals()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "genai_pipeline", *arguments],
             cwd=cwd,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_plain_lines_without_a_terminal(jobs: Path) -> None:
     """Into a pipe a long run tells its progress in plain lines."""
     done = command("run", "jobs.py:slow", "--max-in-flight", "32", cwd=jobs)
     first = done.stderr.splitlines()[0]
-    assert first.startswith("0:02 · ")
+    assert re.match(r"\d+:\d\d · ", first)
     assert "of 10,000 done" in first
 
 

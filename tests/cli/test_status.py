@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import environment
+from tests.cli.command import environment, unblock_signals
 from tests.cli.journal_jobs import END, bill, money, plain, say, shape, write_jobs
 
 LOOKS = (
@@ -127,10 +127,11 @@ def test_status_of_a_full_disk(crashed: Path) -> None:
 
 
 def _run(folder: Path) -> subprocess.Popen[str]:
+    unblock_signals()
     return subprocess.Popen(
-        [sys.executable, "-m", "genai_pipeline", "run", "paid.py:pipeline", "-q"],
+        [sys.executable, "-m", "genai_pipeline", "run", "paid.py:pipeline", "-q", "--grace", "0"],
         cwd=folder,
-        env=environment(SLOWLY="2"),
+        env=environment(SLOWLY="600"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -25,11 +25,13 @@ from genai_pipeline.resilience import (
     SharedQuotaRegained,
 )
 from genai_pipeline.stores import RedisQuotas
+from genai_pipeline.testing import FakeClock
 from tests.servers.valkey import Valkey
 
 from .cancelling import Call, cancel_at_every_wait
 from .moments import run
 from .quota_worker import BURST, REQUESTS, TOKENS
+from .virtual_quotas import virtual_quotas
 
 pytestmark = pytest.mark.anyio
 
@@ -133,58 +135,69 @@ def quota(limit: float, per: float, burst: float, *, calendar: bool = False) -> 
     return Quota(limit=limit, per=per, burst=burst, calendar=calendar)
 
 
+def about(seconds: float) -> Any:
+    """Answer what equals *seconds*, of which the server knows no more than the microseconds."""
+    return pytest.approx(seconds, abs=1e-3)
+
+
 @asynccontextmanager
-async def two(valkey: Valkey, quotas: dict[str, Quota], **options: Any) -> AsyncIterator[Any]:
-    """Give two buckets of one quota, as two processes have them."""
-    first = shared(valkey, name="gpt", **options)
-    second = shared(valkey, name="gpt", **options)
-    first.configure(quotas)
-    second.configure(quotas)
-    async with first, second:
-        yield first, second
+async def two(
+    valkey: Valkey, clock: FakeClock, quotas: dict[str, Quota], *, lease: float = 0
+) -> AsyncIterator[Any]:
+    """Give two buckets of one quota, as two processes have them, in virtual time."""
+    with virtual_quotas(valkey, clock) as server:
+        first, second = (
+            SharedBuckets(name="gpt", server=server, lease=lease, clock=clock) for _ in range(2)
+        )
+        first.configure(quotas)
+        second.configure(quotas)
+        async with first, second:
+            yield first, second
 
 
-async def test_two_share_what_there_is(valkey: Valkey) -> None:
+async def test_two_share_what_there_is(valkey: Valkey, clock: FakeClock) -> None:
     """What one process takes is not there for the other, and all is taken or nothing."""
     quotas = {"requests": quota(1, 60, 3), "tokens": quota(60, 60, 100)}
-    async with two(valkey, quotas, lease=0) as (first, second):
+    async with two(valkey, clock, quotas) as (first, second):
         assert await first.reserve({"requests": 1, "tokens": 80}) == 0
-        assert await second.reserve({"requests": 1, "tokens": 50}) == pytest.approx(30, abs=1)
+        assert await second.reserve({"requests": 1, "tokens": 50}) == about(30)
         assert await second.reserve({"requests": 1, "tokens": 20}) == 0
         assert await first.reserve({"requests": 1, "tokens": 0}) == 0
-        assert await first.reserve({"requests": 1, "tokens": 0}) == pytest.approx(60, abs=1)
+        assert await first.reserve({"requests": 1, "tokens": 0}) == about(60)
 
 
-async def test_a_large_need_is_not_starved_by_another_process(valkey: Valkey) -> None:
+async def test_a_large_need_is_not_starved_by_another_process(
+    valkey: Valkey, clock: FakeClock
+) -> None:
     """34: what waits longest is next, also when another process asks for less meanwhile."""
-    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+    async with two(valkey, clock, {"tokens": quota(6000, 60, 100)}) as (first, second):
         assert await first.reserve({"tokens": 100}) == 0
         wait = await first.reserve({"tokens": 50})
-        assert wait == pytest.approx(0.5, abs=0.1)
-        await anyio.sleep(0.2)
-        assert await second.reserve({"tokens": 1}) > 0.1
-        await anyio.sleep(wait - 0.1)
+        assert wait == about(0.5)
+        clock.advance(0.2)
+        assert await second.reserve({"tokens": 1}) > 0.3
+        clock.advance(wait - 0.1)
         assert await first.reserve({"tokens": 50}) == 0
-        assert await second.reserve({"tokens": 1}) <= 0.02
+        assert await second.reserve({"tokens": 1}) == 0
 
 
-async def test_the_turn_of_a_process_that_died_passes(valkey: Valkey) -> None:
+async def test_the_turn_of_a_process_that_died_passes(valkey: Valkey, clock: FakeClock) -> None:
     """36: the turn of a process that never comes back ends a moment after it was due."""
-    async with two(valkey, {"tokens": quota(6000, 60, 100)}, lease=0) as (first, second):
+    async with two(valkey, clock, {"tokens": quota(6000, 60, 100)}) as (first, second):
         assert await first.reserve({"tokens": 100}) == 0
         assert await first.reserve({"tokens": 10}) > 0  # and never again
-        await anyio.sleep(0.1 + 0.25 + 0.05)
+        clock.advance(0.1 + 0.25 + 0.05)
         assert await second.reserve({"tokens": 10}) == 0
 
 
-async def test_a_cooldown_stops_every_process(valkey: Valkey) -> None:
+async def test_a_cooldown_stops_every_process(valkey: Valkey, clock: FakeClock) -> None:
     """A 429 in one process stops the others too, as soon as they ask."""
-    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0) as (first, second):
+    async with two(valkey, clock, {"requests": quota(600, 60, 10)}) as (first, second):
         await first.block(20)
-        assert await second.reserve({"requests": 1}) == pytest.approx(20.1, abs=0.1)
-        assert second.blocked_for() == pytest.approx(20, abs=0.1)
+        assert await second.reserve({"requests": 1}) == about(20.1)
+        assert second.blocked_for() == about(20)
         await second.block(10)  # no shorter
-        assert await first.reserve({"requests": 1}) > 19
+        assert await first.reserve({"requests": 1}) > 20
 
 
 async def test_what_is_taken_ahead_comes_back(valkey: Valkey) -> None:
@@ -203,11 +216,13 @@ async def test_what_is_taken_ahead_comes_back(valkey: Valkey) -> None:
         assert await second.reserve({"requests": 5}) == 0, "2 were left and 3 given back"
 
 
-async def test_what_is_held_for_long_goes_back_with_the_next_call(valkey: Valkey) -> None:
+async def test_what_is_held_for_long_goes_back_with_the_next_call(
+    valkey: Valkey, clock: FakeClock
+) -> None:
     """What was taken ahead and not used for twice the lease is no longer this process's own."""
-    async with two(valkey, {"requests": quota(600, 60, 10)}, lease=0.1) as (first, _):
+    async with two(valkey, clock, {"requests": quota(600, 60, 10)}, lease=0.1) as (first, _):
         assert await first.reserve({"requests": 9}) == 0  # and one ahead
-        await anyio.sleep(0.25)
+        clock.advance(0.25)
         assert not first.take({"requests": 1})
         assert await first.reserve({"requests": 1}) == 0
 
@@ -215,27 +230,34 @@ async def test_what_is_held_for_long_goes_back_with_the_next_call(valkey: Valkey
 async def test_a_day_is_shared_by_the_servers_calendar(valkey: Valkey) -> None:
     """A day's quota is one for all, and comes back at midnight UTC by the server's clock."""
     quotas = {"requests_per_day": quota(3, 86_400, 3, calendar=True)}
-    async with two(valkey, quotas, lease=0) as (first, second):
+    first, second = (shared(valkey, name="gpt", lease=0) for _ in range(2))
+    async with first, second:
+        for buckets in (first, second):
+            buckets.configure(quotas)
         for buckets in (first, second, first):
             assert await buckets.reserve({"requests_per_day": 1}) == 0
         assert 0 < await second.reserve({"requests_per_day": 1}) <= 86_400
 
 
-async def test_a_lower_level_holds_for_all(valkey: Valkey) -> None:
+async def test_a_lower_level_holds_for_all(valkey: Valkey, clock: FakeClock) -> None:
     """What the provider told one process lowers what is left for every one."""
-    async with two(valkey, {"requests": quota(60, 60, 10)}, lease=0) as (first, second):
+    async with two(valkey, clock, {"requests": quota(60, 60, 10)}) as (first, second):
         first.lower({"requests": 2})
         assert await first.reserve({"requests": 1}) == 0
-        assert await second.reserve({"requests": 2}) == pytest.approx(1, abs=0.2)
+        assert await second.reserve({"requests": 2}) == about(1)
         second.lower({"requests": 9})
-        assert await second.reserve({"requests": 3}) > 1
+        assert await second.reserve({"requests": 3}) == about(2)
 
 
 async def test_a_silent_server_leaves_each_its_part(valkey: Valkey) -> None:
     """Without the server a process goes on with its part, saved up from nothing; and then again."""
     heard: list[Any] = []
     quotas = {"requests": quota(6000, 60, 10)}
-    async with two(valkey, quotas, lease=0, retry_after=0.3, timeout=0.5) as (first, second):
+    options: dict[str, Any] = {"lease": 0, "retry_after": 0.3, "timeout": 0.5}
+    first, second = (shared(valkey, name="gpt", **options) for _ in range(2))
+    async with first, second:
+        for buckets in (first, second):
+            buckets.configure(quotas)
         with gp.listen(heard.append):
             assert await first.reserve({"requests": 1}) == 0
             assert await second.reserve({"requests": 1}) == 0
@@ -243,12 +265,14 @@ async def test_a_silent_server_leaves_each_its_part(valkey: Valkey) -> None:
             valkey.kill()
             began = anyio.current_time()
             granted = 0
-            while anyio.current_time() - began < 1.0:
+            while (passed := anyio.current_time() - began) < 1.0 or not granted:
                 wait = await first.reserve({"requests": 1})
                 granted += wait <= 0
                 if wait > 0:
                     await anyio.sleep(wait)
-            assert 25 <= granted <= 55, "half of 100 a second"
+            # That it uses all of its part, which a busy machine may keep it from, is proved in
+            # virtual time, in `test_shared_buckets`.
+            assert granted <= 50 * passed + 5, "half of 100 a second"
             valkey.start()
             with anyio.fail_after(20):
                 while not any(isinstance(each, SharedQuotaRegained) for each in heard):
@@ -300,11 +324,12 @@ async def test_cancelling_a_shared_reservation_loses_nothing(valkey: Valkey) -> 
             sent += 1
             await anyio.sleep(0.01)
 
-        limit = RateLimit(requests=60, burst=2, buckets=shared(valkey, name="gpt", lease=20))
+        buckets = shared(valkey, name="gpt", lease=600)
+        limit = RateLimit(requests=2, burst=60, buckets=buckets)
         async with gp.wrap(provider, limit) as model:
             yield partial(run, model, 0)
-            with anyio.fail_after(0.7):
-                while sent < 2:  # the whole burst is there, at once
+            with anyio.fail_after(25):
+                while sent < 2:  # the whole burst is there; to wait for one would take 30 s
                     await model(0)
             assert (limit.waiting, limit.in_flight) == (0, 0)
 
