@@ -112,9 +112,7 @@ class Calling:
     def would_replay(self, request: Request) -> bool:
         """Tell whether a journal would answer *request*."""
         return is_kept(
-            CallName(
-                provider=self.name, model=self.model, request=request, identity=self._identity
-            )
+            CallName(provider=self.name, model=self.model, request=request, identity=self._identity)
         )
 
     def _call(self, request: Request, read: ReadOnce) -> PaidCall:
