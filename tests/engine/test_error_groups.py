@@ -258,10 +258,13 @@ async def test_rejected_calls_in_a_task_group_are_not_made_for_ever(clock: FakeC
 
     model = gp.wrap(call, bulkhead)
 
+    async def one(value: str) -> None:
+        await model(value)
+
     async def stage(value: str) -> str:
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(model, value)
+                group.start_soon(one, value)
         return value
 
     dead = Kept()
