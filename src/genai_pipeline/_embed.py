@@ -18,7 +18,7 @@ from genai_pipeline._versions import check_mark
 from genai_pipeline._wrap import name_of
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.embeddings import Embedded, EmbeddingRequest, EmbeddingTask, Vector
-from genai_pipeline.errors import DataError, InvalidAnswer, Permanent
+from genai_pipeline.errors import ContextOverflow, DataError, InvalidAnswer, Permanent
 from genai_pipeline.messages import Usage
 from genai_pipeline.records import Record
 from genai_pipeline.tokens import TokenEstimator
@@ -75,7 +75,23 @@ class _Packs(Composite):
         except Permanent as error:
             if len(texts) == 1:
                 return [error]
-            return await _Search(self, texts).answers()
+            told = error.texts if isinstance(error, ContextOverflow) else {}
+            known = {place: told[place] for place in range(len(texts)) if place in told}
+            return await (self._others(texts, known) if known else _Search(self, texts).answers())
+
+    async def _others(
+        self, texts: Sequence[str], known: Mapping[int, Exception]
+    ) -> Sequence[Vector | Exception]:
+        """Answer for each of *texts*; those with an error that is *known* are not asked for."""
+        others = [place for place in range(len(texts)) if place not in known]
+        found: Sequence[Vector | Exception] = ()
+        if others:
+            try:
+                found = await self([texts[place] for place in others])
+            except Exception as error:  # noqa: BLE001 - each of the others raises it
+                found = [error] * len(others)
+        answers = {**known, **dict(zip(others, found, strict=True))}
+        return [answers[place] for place in range(len(texts))]
 
     async def ask(self, texts: Sequence[str]) -> Sequence[Vector]:
         request = EmbeddingRequest(
@@ -241,9 +257,11 @@ def embed(
     Concurrent records share requests, of *size* texts and *max_tokens* tokens at most (OpenAI's
     limits), for which the first waits *linger* seconds. *count_tokens* counts the tokens of a
     text, as `tokens.Tiktoken.count` does; by default they are a `TokenEstimator`'s, which learns
-    from the answers, and a quarter more. When a request is refused, it is halved until the texts
-    are found on whose account it was: they fail, each with the error of its own, and the others
-    do not. When three fail each alone and none succeeds, all fail.
+    from the answers, and a quarter more. Texts that the embedder itself tells to be too long
+    (`ContextOverflow.texts`) fail, and the others go on without them. When a request is refused
+    otherwise, it is halved until the texts are found on whose account it was: they fail, each
+    with the error of its own, and the others do not. When three fail each alone and none
+    succeeds, all fail.
 
     In a pipeline with a journal each record makes a request of its own, since the journal keeps
     what was paid for by record. To share requests there too, `gather` the records, and

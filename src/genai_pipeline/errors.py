@@ -218,8 +218,7 @@ class StreamInterrupted(Transient):
         usage: Any = None,
     ) -> None:
         super().__init__(message, retry_after=retry_after, rate_limits=rate_limits)
-        self.partial = partial
-        self.usage = usage
+        self.partial, self.usage = partial, usage
 
 
 class Rejected(_Delayed):
@@ -273,7 +272,12 @@ class InvalidRequest(Permanent):
 
 
 class ContextOverflow(InvalidRequest):
-    """Raised when the request is longer than the model reads."""
+    """Raised when the request is longer than the model reads, or *texts* to embed in it are."""
+
+    def __init__(self, message: str = "", *, texts: Mapping[int, Exception] | None = None) -> None:
+        super().__init__(message)
+        self.texts: Mapping[int, Exception] = dict(texts or {})
+        """The errors of these texts, by their places in the request; empty if not known."""
 
 
 class Truncated(Permanent):
@@ -351,8 +355,7 @@ class BudgetExhausted(Systemic):
 
     def __init__(self, message: str = "", *, budget: str = "", waits: bool = False) -> None:
         super().__init__(message)
-        self.budget = budget
-        self.waits = waits
+        self.budget, self.waits = budget, waits
 
 
 class StorageFailed(Systemic):

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 import genai_pipeline as gp
 from genai_pipeline import errors
-from genai_pipeline.catalogue._fit import LONGEST, least_tokens, refuse_what_cannot_fit
+from genai_pipeline.catalogue._fit import (
+    LONGEST,
+    least_tokens,
+    overflow_of_texts,
+    refuse_what_cannot_fit,
+)
 from genai_pipeline.parts import Image, Reasoning, Text, ToolCall, ToolResult
 
 UNKNOWN = gp.ModelInfo(model="acme", context_window=100, as_of="2026-11-26")
@@ -36,25 +41,21 @@ def pieces(text: str) -> list[str]:
 @given(_LETTERS)
 def test_words_are_no_more_than_the_pieces(text: str) -> None:
     """With OpenAI's encodings, the bound is never above the pieces that tokens stay within."""
-    request = gp.Request(text or "x")
-    assert least_tokens(request, WORDS) <= len(pieces(text or "x"))
+    assert least_tokens([text], WORDS) <= len(pieces(text))
 
 
 @given(_LETTERS, _LETTERS, st.sampled_from([UNKNOWN, WORDS]))
 def test_the_bound_grows_with_the_text(one: str, other: str, info: gp.ModelInfo) -> None:
     """More text has no lower bound, and a turn more adds no more than its own."""
-    alone = least_tokens(gp.Request(one or "x"), info)
-    both = least_tokens(
-        gp.Request([gp.Message("user", one or "x"), gp.Message("user", other or "x")]), info
-    )
-    assert alone <= both <= alone + least_tokens(gp.Request(other or "x"), info) + 1
+    alone = least_tokens([one], info)
+    assert alone <= least_tokens([one, other], info) <= alone + least_tokens([other], info) + 1
 
 
 @given(st.integers(0, 300), st.sampled_from(["", " ", "\n", "-", "=", "\u200b", "🙂"]))
 def test_an_unknown_tokenizer_gets_the_benefit_of_the_doubt(tokens: int, sign: str) -> None:
     """Only letters and digits count, each 128 as one token, however many signs are around."""
     text = sign * 5 + "a" * (tokens * LONGEST) + sign * 10_000
-    assert least_tokens(gp.Request(text or "x"), UNKNOWN) == tokens
+    assert least_tokens([text], UNKNOWN) == tokens
     assert refused(gp.Request(text or "x"), UNKNOWN) == (tokens > 100)
 
 
@@ -110,7 +111,7 @@ def test_the_input_limit_counts_where_it_is_lower() -> None:
 def test_an_unknown_limit_refuses_nothing() -> None:
     """Where no limit is known, nothing is too long, and nothing is counted."""
 
-    def never(request: gp.Request, info: gp.ModelInfo) -> int:
+    def never(text: str) -> int:
         raise AssertionError
 
     info = gp.ModelInfo(model="m")
@@ -118,26 +119,89 @@ def test_an_unknown_limit_refuses_nothing() -> None:
     refuse_what_cannot_fit(request, info, never, who="m")
 
 
-@pytest.mark.parametrize("count", [None, 99, 100, 101])
-def test_a_counter_decides(count: int | None) -> None:
-    """An exact counter counts all that has more characters than the limit has tokens."""
-    asked: list[int] = []
+class Thirds:
+    """Counts exactly, for a tokenizer that cuts each three bytes off, and tells what it counted."""
 
-    def counter(request: gp.Request, info: gp.ModelInfo) -> int | None:
-        asked.append(len(request.prompt))
-        return count
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
-    refuse_what_cannot_fit(gp.Request("a" * 100), UNKNOWN, counter, who="m")
-    assert asked == []
-    too_many = count is not None and count > 100
+    def __call__(self, text: str) -> int:
+        self.asked.append(text)
+        return -(-len(text.encode()) // 3)
+
+
+def refused_by(count: Thirds, request: gp.Request, info: gp.ModelInfo = UNKNOWN) -> bool:
+    """Tell whether *request* is refused as longer than the model reads, if *count* counts it."""
     try:
-        refuse_what_cannot_fit(gp.Request("a" * 101), UNKNOWN, counter, who="m")
-    except errors.ContextOverflow as error:
-        assert too_many
-        assert f"has {count} tokens" in str(error)
-    else:
-        assert not too_many
-    assert asked == [101]
+        refuse_what_cannot_fit(request, info, count, who="m")
+    except errors.ContextOverflow:
+        return True
+    return False
+
+
+@given(st.text(st.sampled_from("aé中🙂 \n"), min_size=20, max_size=500))
+def test_a_counter_decides_to_the_token(text: str) -> None:
+    """Property: with an exact counter, refused is what has more tokens than the model reads."""
+    info = gp.ModelInfo(model="m", context_window=100)
+    assert refused_by(Thirds(), gp.Request(text), info) == (Thirds()(text.strip()) > 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "info", "asked", "too_many"),
+    [
+        ("🙂" * 25, UNKNOWN, False, False),  # as many bytes as the limit has tokens
+        ("🙂" * 26, UNKNOWN, True, False),
+        ("🙂" * 76, UNKNOWN, True, True),
+        ("a" * 300, UNKNOWN, True, False),
+        ("a" * 301, UNKNOWN, True, True),
+        ("a" * 101 * LONGEST, UNKNOWN, False, True),
+        ("word " * 101, WORDS, False, True),
+    ],
+)
+def test_a_counter_is_asked_where_nothing_else_decides(
+    text: str, info: gp.ModelInfo, asked: bool, too_many: bool
+) -> None:
+    """What fits by its bytes, and what cannot by its words or letters, is not counted."""
+    count = Thirds()
+    assert refused_by(count, gp.Request(text), info) == too_many
+    assert bool(count.asked) == asked
+
+
+def test_counted_is_what_is_read_as_it_stands() -> None:
+    """The system, the text of a turn as one, and results of tools; no calls, no blanks around."""
+    turns = [
+        gp.Message("user", [Text(" so "), Image(data=b"x", media_type="image/png"), Text("be ")]),
+        gp.Message("assistant", [Reasoning("hm"), ToolCall("f", '{"long": 1}', id="1"), Text("I")]),
+        gp.Message("tool", [ToolResult("\nresult\n", call_id="1", name="f")]),
+    ]
+    count = Thirds()
+    info = gp.ModelInfo(model="m", context_window=10)
+    assert not refused_by(count, gp.Request(turns, system="you "), info)
+    assert [text for text in count.asked if text] == ["you", "so be", "I", "result"]
+
+
+@given(
+    st.lists(st.text(st.sampled_from("aé🙂 "), max_size=60), min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_texts_to_embed_are_judged_one_by_one(texts: list[str], cut: bool) -> None:
+    """Property: in the error are the texts with more tokens than the model reads, and no others."""
+    info = gp.ModelInfo(model="m", max_input_tokens=10)
+    extra = {"truncate": True} if cut else {}
+    request = gp.EmbeddingRequest(texts, extra=extra)
+    error = overflow_of_texts(request, info, Thirds(), who="m")
+    bad = [at for at, text in enumerate(texts) if not cut and Thirds()(text.strip()) > 10]
+    assert (error is not None) == bool(bad)
+    if error is not None and len(texts) > 1:
+        assert list(error.texts) == bad
+    assert overflow_of_texts(request, gp.ModelInfo(model="m"), Thirds(), who="m") is None
+
+
+def test_nothing_is_counted_beyond_the_limit() -> None:
+    """Once it is too long, the rest of a conversation is not counted."""
+    count = Thirds()
+    assert refused_by(count, gp.Request([gp.Message("user", "a" * 200) for _ in range(50)]))
+    assert len(count.asked) == 2
 
 
 @pytest.mark.parametrize("asked", [None, 1, 50, 51])

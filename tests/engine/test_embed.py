@@ -135,6 +135,45 @@ def test_each_text_fails_for_itself_alone(sizes: list[int], limit: int, backend:
     anyio.run(run, backend=backend)
 
 
+class Knowing(Lengths):
+    """Tells which texts are too long before it asks anybody, as embedders of this library do."""
+
+    async def __call__(self, request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+        texts = enumerate(request.texts)
+        bad = {at: errors.ContextOverflow(text) for at, text in texts if self._bad(text)}
+        if bad:
+            raise errors.ContextOverflow("some texts are too long", texts=bad)
+        return await super().__call__(request)
+
+
+@pytest.mark.parametrize("retried", [False, True])
+async def test_texts_that_are_known_to_be_too_long_are_not_searched_for(
+    retried: bool, clock: FakeClock
+) -> None:
+    """They fail, each with its own error, and the others go in one request."""
+    embedder = Knowing(lambda text: len(text) > 3)
+    model = gp.wrap(embedder, gp.Retry(on=gp.Transient)) if retried else embedder
+    ends = await embed_all(gp.embed(model, clock=clock), ["a", "four", "bb", "longer", "ccc"])
+    assert [str(end) for end in ends] == ["1.0", "four", "2.0", "longer", "3.0"]
+    assert list(map(sorted, embedder.requests)) == [["a", "bb", "ccc"]]
+    ends = await embed_all(gp.embed(model, clock=clock), ["four", "longer"])
+    assert [str(end) for end in ends] == ["four", "longer"]
+    assert len(embedder.requests) == 1
+
+
+async def test_what_is_too_long_fails_for_that_also_when_the_others_fail(clock: FakeClock) -> None:
+    """An error of the others' request is theirs alone."""
+
+    async def embedder(request: gp.EmbeddingRequest) -> gp.EmbeddingResponse:
+        if "long" in request.texts:
+            found = {request.texts.index("long"): errors.ContextOverflow("it is long")}
+            raise errors.ContextOverflow("one of them is long", texts=found)
+        raise errors.RateLimited("slow down")
+
+    ends = await embed_all(gp.embed(embedder, clock=clock), ["a", "long", "b"])
+    assert [str(end) for end in ends] == ["slow down", "it is long", "slow down"]
+
+
 async def test_one_bad_text_of_many_costs_few_requests(clock: FakeClock) -> None:
     """The text that is too long is found by halving, longest last."""
     embedder = Lengths(lambda text: len(text) > 2000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from genai_pipeline.providers import (
     OpenAIResponses,
 )
 from genai_pipeline.testing import CountingProviderContract
+from tests.providers.lent import Lenders, Lent, forgets_sockets
 from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer, http
 from tests.servers.gemini import GeminiServer
@@ -49,6 +51,25 @@ class TestAnthropic(Recorded):
 
     def request(self, text: str) -> gp.Request:
         return gp.Request(text)  # it needs no limit of output to be counted
+
+
+class TestFromAnthropic(Lenders, Recorded):
+    """Anthropic's own client counts what `Anthropic` counts."""
+
+    __test__ = True
+    kind = "anthropic"
+
+    def make(self) -> gp.CountingProvider:
+        return self.lent("ok")
+
+    def make_failing(self) -> gp.CountingProvider:
+        return self.lent("500")
+
+    @forgets_sockets
+    async def test_cancellation_passes_through_everywhere(self) -> None:
+        """A count that is cancelled at any of its awaits ends, and the next one is right."""
+        await super().test_cancellation_passes_through_everywhere()
+        gc.collect()
 
 
 class TestGemini(Recorded):
@@ -142,6 +163,22 @@ class TestLlamaResponses(TestLlamaChat):
 
     def make_failing(self) -> gp.CountingProvider:
         return OpenAIResponses("tiny", base_url=self.url.replace("/v1", "/none"))
+
+
+class TestLlamaFromAnthropic(TestLlamaChat):
+    """llama.cpp's real server counts for Anthropic's own client."""
+
+    def make(self) -> gp.CountingProvider:
+        return Lent("anthropic", self.url.removesuffix("/v1"))
+
+    def make_failing(self) -> gp.CountingProvider:
+        return Lent("anthropic", self.url.replace("/v1", "/none"))
+
+    @forgets_sockets
+    async def test_cancellation_passes_through_everywhere(self) -> None:
+        """A count that is cancelled at any of its awaits ends, and the next one is right."""
+        await super().test_cancellation_passes_through_everywhere()
+        gc.collect()
 
 
 class TestLlamaMessages(TestLlamaChat):

@@ -91,6 +91,57 @@ async def test_the_window_that_is_given_counts(server: ChatServer) -> None:
     assert len(server.seen) == 2
 
 
+class Letters:
+    """Counts exactly, for a tokenizer of letters, and tells for what model."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+
+    def count(self, content: str | gp.Request | gp.EmbeddingRequest, /, *, model: str = "") -> int:
+        assert isinstance(content, str)
+        self.models.append(model)
+        return len(content)
+
+
+async def test_an_exact_counter_decides_to_the_token(server: ChatServer) -> None:
+    """With `counter`, a prompt of one token too many is refused, and one of so many is sent."""
+    counter = Letters()
+    for options in ({"catalogue": KNOWN}, {"context_window": 20}):
+        model = OpenAI("acme", base_url=server.url("ok"), counter=counter, **options)
+        with pytest.raises(errors.ContextOverflow, match=r"prompt has 21 tokens .* reads 20;"):
+            await model(gp.Request("w" * 21))
+        with pytest.raises(errors.ContextOverflow, match="has 21 tokens or more"):
+            async with model.stream(gp.Request("w" * 21)):
+                raise AssertionError("it was sent")
+    assert server.connections == 0
+    await model(gp.Request("w" * 19, system="s"))
+    assert len(server.seen) == 1
+    assert set(counter.models) == {"acme"}
+
+
+@pytest.mark.parametrize(
+    "counter",
+    [gp.TokenEstimator(), gp.tokens.ByCharacters(), Letters, Letters().count, "letters", 3],
+    ids=lambda counter: type(counter).__name__,
+)
+def test_an_estimate_is_no_exact_counter(counter: Any) -> None:
+    """An estimate, which would refuse what fits, and what counts no tokens are told at once."""
+    with pytest.raises(
+        gp.ConfigurationError, match=r"OpenAI: counter=.*; give an exact token coun"
+    ):
+        OpenAI("acme", api_key="k", context_window=8, counter=counter)
+
+
+def test_a_counter_needs_a_limit() -> None:
+    """Where it is not known how much the model reads, a counter would do nothing, and says so."""
+    with pytest.raises(gp.ConfigurationError, match=r"counter=.*; give context_window= too, as it"):
+        OpenAI("acme", api_key="k", counter=Letters())
+    OpenAI("gpt-4o", api_key="k", counter=Letters())
+    with pytest.raises(gp.ConfigurationError, match="how much 'gpt-4o' reads"):
+        OpenAI("gpt-4o", base_url="http://127.0.0.1:1", counter=Letters())
+    Ollama("qwen", context=7, counter=Letters())
+
+
 async def test_it_is_the_records_own_fault(server: ChatServer) -> None:
     """In a pipeline the record is a dead letter, untried, and the others are written."""
     dead, sink = gp.sinks.Collect[gp.DeadLetter](), gp.sinks.Collect[str]()

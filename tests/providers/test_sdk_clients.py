@@ -7,8 +7,6 @@ import importlib
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anthropic
@@ -23,65 +21,27 @@ from genai_pipeline.journals import Memory
 from genai_pipeline.providers import Anthropic, OpenAI, from_anthropic, from_openai
 from genai_pipeline.testing import ProviderContract
 from tests.engine.doubles import Kept, Ledger
+from tests.providers.lent import CANARY, Lenders, claude_at, forgets_sockets, openai_at
 from tests.servers.chat import ChatServer, completion, http
 from tests.servers.messages import MessagesServer, failure, message
 
 pytestmark = pytest.mark.anyio
 REQUEST = gp.Request("hello", max_output_tokens=9)
-CANARY = "sk-canary-7f3a9b"
 
 
-@asynccontextmanager
-async def openai_at(url: str, **options: Any) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=url, api_key=CANARY, **options) as client:
-        yield client
-
-
-@asynccontextmanager
-async def claude_at(url: str, **options: Any) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    async with anthropic.AsyncAnthropic(base_url=url, api_key=CANARY, **options) as client:
-        yield client
-
-
-class Opened:
-    """A provider whose client is opened for each call, since its loop may be another."""
-
-    def __init__(self, url: str, kind: str) -> None:
-        self._url = url
-        self._kind = kind
-
-    async def __call__(self, request: gp.Request) -> gp.Response:
-        if self._kind == "openai":
-            async with openai_at(self._url) as client:
-                return await from_openai(client, "m")(request)
-        headers = {"anthropic-version": "2023-06-01"}
-        async with claude_at(self._url, default_headers=headers) as client:
-            return await from_anthropic(client, "a-model")(request)
-
-
-class TestFromOpenAI(ProviderContract):
+class TestFromOpenAI(Lenders, ProviderContract):
     """The contract, through OpenAI's own client."""
 
-    kind = "openai"
-
-    @pytest.fixture(autouse=True)
-    def _servers(self, chat: ChatServer, claude: MessagesServer) -> None:
-        self.server = chat if self.kind == "openai" else claude
-
     def make(self) -> gp.Provider:
-        return Opened(self.server.url("ok"), self.kind)
+        return self.lent("ok")
 
     def make_failing(self) -> gp.Provider:
-        return Opened(self.server.url("500"), self.kind)
+        return self.lent("500")
 
     def belongs(self, request: gp.Request, response: gp.Response) -> bool:
         return response.text == f"you said: {request.prompt}"
 
-    # With older versions of anyio, what the SDKs stand on forgets a socket where it is cancelled
-    # in the middle of opening one.
-    @pytest.mark.filterwarnings(
-        "ignore:.*([sS]ocket|Transport):pytest.PytestUnraisableExceptionWarning"
-    )
+    @forgets_sockets
     async def test_cancellation_passes_through_everywhere(self) -> None:
         """A call that is cancelled at any of its awaits ends, and the next one is answered."""
         await super().test_cancellation_passes_through_everywhere()

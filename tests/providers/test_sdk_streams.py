@@ -7,7 +7,7 @@ import gc
 import json
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -19,56 +19,21 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import Anthropic, OpenAI, from_anthropic, from_openai
 from genai_pipeline.testing import FakeClock, StreamingProviderContract
-from tests.providers.test_sdk_clients import CANARY, Bare, claude_at, openai_at
+from tests.providers.lent import CANARY, Lenders, claude_at, forgets_sockets, openai_at
+from tests.providers.test_sdk_clients import Bare
 from tests.servers.bedrock import frame
 from tests.servers.chat import ChatServer, http
 from tests.servers.messages import MessagesServer, events_of, failure, message
 
 pytestmark = pytest.mark.anyio
 REQUEST = gp.Request("hello", max_output_tokens=9)
-OLDER = {"anthropic-version": "2023-06-01"}
 
 
-class Opened:
-    """A stream whose client is opened for each call, since its loop may be another."""
-
-    def __init__(self, url: str, kind: str) -> None:
-        self._url = url
-        self._kind = kind
-
-    def __call__(self, request: gp.Request) -> AbstractAsyncContextManager[AsyncIterator[gp.Chunk]]:
-        return self._opened(request)
-
-    @asynccontextmanager
-    async def _opened(self, request: gp.Request) -> AsyncIterator[AsyncIterator[gp.Chunk]]:
-        if self._kind == "openai":
-            async with (
-                openai_at(self._url) as client,
-                from_openai(client, "m").stream(request) as chunks,
-            ):
-                yield chunks
-        else:
-            async with (
-                claude_at(self._url, default_headers=OLDER) as claude,
-                from_anthropic(claude, "a-model").stream(request) as chunks,
-            ):
-                yield chunks
-
-
-class TestFromOpenAI(StreamingProviderContract):
+class TestFromOpenAI(Lenders, StreamingProviderContract):
     """The contract, through OpenAI's own client."""
 
-    kind = "openai"
-
-    @pytest.fixture(autouse=True)
-    def _servers(self, chat: ChatServer, claude: MessagesServer) -> None:
-        self.server = chat if self.kind == "openai" else claude
-
-    def _of(self, way: str) -> gp.StreamingProvider:
-        return Opened(self.server.url(way), self.kind)
-
     def make(self) -> gp.StreamingProvider:
-        return self._of("ok")
+        return self.lent("ok").stream
 
     def make_whole(self) -> gp.Provider:
         url = self.server.url("ok")
@@ -77,22 +42,18 @@ class TestFromOpenAI(StreamingProviderContract):
         return Anthropic("a-model", base_url=url, version="2023-06-01")
 
     def make_failing(self) -> gp.StreamingProvider:
-        return self._of("500")
+        return self.lent("500").stream
 
     def make_breaking(self) -> gp.StreamingProvider:
-        return self._of("stream-cut")
+        return self.lent("stream-cut").stream
 
     def make_silent(self, clock: FakeClock) -> gp.StreamingProvider:
-        return self._of("stream-stalled")
+        return self.lent("stream-stalled").stream
 
     def make_clock(self) -> FakeClock:
         return FakeClock(cushion=0.3)
 
-    # With older versions of anyio, what the SDKs stand on forgets a socket where it is cancelled
-    # in the middle of opening one.
-    @pytest.mark.filterwarnings(
-        "ignore:.*([sS]ocket|Transport):pytest.PytestUnraisableExceptionWarning"
-    )
+    @forgets_sockets
     async def test_cancellation_passes_through_everywhere(self) -> None:
         """A stream that is cancelled at any of its awaits ends, is closed and settled once."""
         await super().test_cancellation_passes_through_everywhere()

@@ -84,6 +84,18 @@ def test_a_request_has_tokens_around_its_texts() -> None:
     assert counter.count(gp.EmbeddingRequest(["hello", "he"])) == 3
 
 
+@pytest.mark.anyio
+async def test_a_provider_refuses_by_it_to_the_token() -> None:
+    """A prompt with one token more than the model reads is not sent; one with as many is."""
+    model = gp.providers.OpenAI(
+        "m", base_url="http://127.0.0.1:1", context_window=5, counter=Tiktoken(small())
+    )
+    with pytest.raises(gp.errors.ContextOverflow, match=r"prompt has 6 tokens .* reads 5;"):
+        await model(gp.Request("hell hello!!"))
+    with pytest.raises(gp.errors.ConnectionFailed):
+        await model(gp.Request("hell hello!"))
+
+
 def test_a_vocabulary_is_read_from_its_file(folder: Path) -> None:
     """With the file where tiktoken looks for it, nothing is downloaded, by any of its names."""
     cached(folder, "cl100k_base", vocabulary("cl100k_base"))

@@ -63,6 +63,14 @@ def test_errors_cross_process_borders(error: gp.PipelineError) -> None:
         assert vars(other) == vars(error)
 
 
+def test_the_errors_of_single_texts_cross_too() -> None:
+    """What tells which texts were too long tells so beyond a process border as well."""
+    error = errors.ContextOverflow("1 of 9", texts={3: errors.ContextOverflow("number 3")})
+    (other,) = pickle.loads(pickle.dumps(error)).texts.items()
+    assert (other[0], str(other[1])) == (3, "number 3")
+    assert errors.ContextOverflow("all of it").texts == {}
+
+
 class Special(gp.Transient):
     """An application's own error, with an argument of its own."""
 

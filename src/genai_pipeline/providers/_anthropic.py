@@ -13,6 +13,7 @@ from genai_pipeline._options import at_least, check, one_of, optional
 from genai_pipeline._secret import Secret
 from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._anthropic_dialect import MessagesDialect
+from genai_pipeline.providers._anthropic_hosts import BASE_URL, anthropic_key, is_anthropic
 from genai_pipeline.providers._anthropic_request import (
     NEWEST,
     VERSIONS,
@@ -20,15 +21,12 @@ from genai_pipeline.providers._anthropic_request import (
     MessageForm,
     Version,
 )
-from genai_pipeline.providers._endpoint import host_of
 from genai_pipeline.providers._http_model import HttpModel
 from genai_pipeline.providers._target import Headers
 from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Anthropic"]
 
-_KEY = "ANTHROPIC_API_KEY"
-_HOST = "api.anthropic.com"
 _VERSION = "anthropic-version"
 
 
@@ -52,7 +50,7 @@ class Anthropic(HttpModel):
     pipeline with a journal, answers are kept as they came, before they are read.
     """
 
-    base_url: str = attrs.field(default=f"https://{_HOST}", kw_only=True)
+    base_url: str = attrs.field(default=BASE_URL, kw_only=True)
     """Everything before ``/v1/messages``. ``https``, or ``http`` to this very machine."""
 
     version: Version = attrs.field(default=NEWEST, kw_only=True, validator=one_of(*VERSIONS))
@@ -140,10 +138,10 @@ class Anthropic(HttpModel):
         return MessagesDialect(form, f"{self.name} {self.model!r}")
 
     def _is_known_host(self) -> bool:
-        return host_of(self.base_url) == _HOST
+        return is_anthropic(self.base_url)
 
     def _default_key(self) -> Secret | None:
-        return Secret.from_env(_KEY) if self._is_known_host() else None
+        return anthropic_key(self.base_url)
 
     def _credentials(self, key: str) -> Headers:
         if self.key_header == "authorization":

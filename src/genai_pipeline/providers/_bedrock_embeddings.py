@@ -19,6 +19,7 @@ from genai_pipeline.providers._bedrock_embedding_dialects import (
 )
 from genai_pipeline.providers._bedrock_host import (
     base_url_of,
+    is_amazon,
     key_of,
     path_of,
     region_name,
@@ -75,7 +76,8 @@ class BedrockEmbeddings(HttpEmbedder):
 
         Raises what every provider raises, for the request as a whole.
         """
-        if isinstance(self._dialect, CohereDialect) or len(request.texts) == 1:
+        alone = isinstance(self._dialect, TitanDialect) and len(request.texts) > 1
+        if not alone or self._limits.overflow_of(request) is not None:  # which is told of once
             return await HttpEmbedder.__call__(self, request)
         return _joined(await self._one_by_one(request))
 
@@ -106,6 +108,9 @@ class BedrockEmbeddings(HttpEmbedder):
         check(maker is not None, self, "maker", maker, "'amazon' or 'cohere' for such a model")
         dialect = TitanDialect if maker == "amazon" else CohereDialect
         return dialect(path_of(self), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_amazon(self.base_url)
 
     def _default_key(self) -> Secret | None:
         return key_of(self.base_url, self.credentials)

@@ -11,6 +11,7 @@ from genai_pipeline.providers._gemini_embedding_dialects import embedding_dialec
 from genai_pipeline.providers._gemini_host import (
     base_url_of,
     credentials_of,
+    is_google,
     key_of,
     path_of,
     place_name,
@@ -58,6 +59,9 @@ class GeminiEmbeddings(HttpEmbedder):
     def _speaks(self) -> EmbeddingDialect:
         at_vertex = self.project is not None
         return embedding_dialect(path_of(self), f"{self.name} {self.model!r}", at_vertex=at_vertex)
+
+    def _is_known_host(self) -> bool:
+        return is_google(self.base_url)
 
     def _default_key(self) -> Secret | None:
         return key_of(self)

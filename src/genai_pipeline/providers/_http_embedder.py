@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import attrs
 
+from genai_pipeline._options import at_least, optional
 from genai_pipeline._paid import CallName, Judgement, PaidCall, paid
 from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._replay import is_kept
@@ -16,7 +17,7 @@ from genai_pipeline.messages import Response, Usage
 from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._dialect import judge
 from genai_pipeline.providers._failure_format import FailureFormat
-from genai_pipeline.providers._http_options import HttpOptions
+from genai_pipeline.providers._http_limited import HttpLimited
 from genai_pipeline.providers._json import NotJson, not_json, read_json
 from genai_pipeline.providers._telling import tell
 
@@ -72,7 +73,7 @@ def _judge(dialect: EmbeddingDialect, answer: RawAnswer) -> Judgement:
 
 
 @attrs.frozen(eq=False)
-class HttpEmbedder(HttpOptions):
+class HttpEmbedder(HttpLimited):
     """
     Embeds over HTTP, in the dialect that a subclass names.
 
@@ -81,6 +82,12 @@ class HttpEmbedder(HttpOptions):
     """
 
     records_calls: ClassVar[bool] = True
+    limit_option: ClassVar[str] = "max_input_tokens"
+
+    max_input_tokens: int | None = attrs.field(
+        default=None, kw_only=True, validator=optional(at_least(1))
+    )
+    """The most tokens of a text, in place of what the *catalogue* says."""
 
     _dialect: EmbeddingDialect = attrs.field(init=False, repr=False)
 
@@ -91,6 +98,9 @@ class HttpEmbedder(HttpOptions):
         """Answer the dialect of the API; called once, when the options are checked."""
         raise NotImplementedError
 
+    def _window(self) -> int | None:
+        return self.max_input_tokens
+
     def _failures(self) -> FailureFormat:
         return self._dialect.failures
 
@@ -98,7 +108,8 @@ class HttpEmbedder(HttpOptions):
         """
         Answer a vector for each text of *request*, in its order, with one call.
 
-        Raises what every provider raises, for the request as a whole.
+        Raises what every provider raises, for the request as a whole; before anything is sent
+        `ContextOverflow` for texts that the model surely does not read, with their places.
         """
         began = self.clock.now()
         told, failure = Response(""), "Cancelled"
@@ -131,6 +142,9 @@ class HttpEmbedder(HttpOptions):
 
     async def _call(self, request: EmbeddingRequest) -> EmbeddingResponse:
         dialect, caller = self._dialect, self._caller
+        overflow = self._limits.overflow_of(request)
+        if overflow is not None:
+            raise overflow
         body = dialect.body(request)
         call = PaidCall(
             provider=self.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
@@ -15,17 +15,13 @@ from genai_pipeline.messages import Chunk, Request, Response
 from genai_pipeline.providers._calling import Calling, SendBody
 from genai_pipeline.providers._dialect import Dialect
 from genai_pipeline.providers._failure_format import FailureFormat
-from genai_pipeline.providers._http_options import HttpOptions
-from genai_pipeline.providers._limits import Limits, is_catalogue
-
-if TYPE_CHECKING:  # it is loaded by the first call
-    from genai_pipeline.catalogue import ModelCatalogue
+from genai_pipeline.providers._http_limited import HttpLimited
 
 __all__ = ["HttpModel"]
 
 
 @attrs.frozen(eq=False)
-class HttpModel(HttpOptions):
+class HttpModel(HttpLimited):
     """
     Answers requests over HTTP, in the dialect that a subclass names.
 
@@ -37,36 +33,18 @@ class HttpModel(HttpOptions):
     records_calls: ClassVar[bool] = True
     output_modes: ClassVar[tuple[str, ...]] = ("labels", "native", "tool", "prompt")
 
-    catalogue: ModelCatalogue | None = attrs.field(
-        default=None, kw_only=True, repr=False, validator=optional(is_catalogue)
-    )
-    """
-    What is known of models: what this one surely does not take is refused before it is sent.
-
-    By default `ModelCatalogue.reference`, where *base_url* is the API of the model's maker or
-    host; elsewhere a name may mean another model, so nothing. Give an empty one to refuse nothing.
-    """
-
     context_window: int | None = attrs.field(
         default=None, kw_only=True, validator=optional(at_least(1))
     )
     """The most tokens of a prompt, in place of what the *catalogue* says."""
 
     _dialect: Dialect = attrs.field(init=False, repr=False)
-    _limits: Limits = attrs.field(init=False, repr=False)
     _calling: Calling = attrs.field(init=False, repr=False)
     _send: SendBody = attrs.field(init=False, repr=False)
     _send_untimed: SendBody = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        HttpOptions.__attrs_post_init__(self)
-        limits = Limits(
-            who=self._caller.who,
-            model=self.model,
-            catalogue=self.catalogue,
-            refers=self._is_known_host(),
-            context_window=self._window(),
-        )
+        HttpLimited.__attrs_post_init__(self)
         calling = Calling(
             name=self.name,
             model=self.model,
@@ -76,9 +54,8 @@ class HttpModel(HttpOptions):
             to_error=self._caller.to_error,
             timeout=self.timeout,
             clock=self.clock,
-            refuse=limits.refuse,
+            refuse=self._limits.refuse,
         )
-        object.__setattr__(self, "_limits", limits)
         object.__setattr__(self, "_calling", calling)
         send = partial(self._caller.send, self._dialect.path(streamed=False))
         object.__setattr__(self, "_send", send)
@@ -95,12 +72,7 @@ class HttpModel(HttpOptions):
         """Answer what tells this model from others of its name, for a journal."""
         return self.base_url
 
-    def _is_known_host(self) -> bool:
-        """Tell whether *base_url* serves the models that the reference catalogue names."""
-        return False
-
     def _window(self) -> int | None:
-        """Answer the most tokens of a prompt, where that is set here."""
         return self.context_window
 
     def _failures(self) -> FailureFormat:

@@ -95,7 +95,8 @@ class OllamaEmbeddings(HttpEmbedder):
 
     It takes an `EmbeddingRequest` and answers an `EmbeddingResponse`; `embed` makes a stage of it.
     A text that is longer than the context is `InvalidRequest`, where Ollama itself would cut it in
-    silence. What the vectors are for (``task``) is refused.
+    silence; one that is surely longer than the *context* given is `ContextOverflow` at once. What
+    the vectors are for (``task``) is refused.
 
     Everything else is as with `Ollama`: one attempt a call, the same errors; in a pipeline with a
     journal, answers are kept as they came.
@@ -109,6 +110,9 @@ class OllamaEmbeddings(HttpEmbedder):
 
     name: str = attrs.field(default="ollama", kw_only=True, validator=_options.text)
     """What events, errors and reports call the provider."""
+
+    def _window(self) -> int | None:
+        return self.context if self.max_input_tokens is None else self.max_input_tokens
 
     def _speaks(self) -> _EmbedDialect:
         options = {} if self.context is None else {"num_ctx": self.context}

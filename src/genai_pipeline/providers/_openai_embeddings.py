@@ -51,5 +51,8 @@ class OpenAIEmbeddings(HttpEmbedder):
         encoding = self.encoding or ("base64" if packs else "float")
         return OpenAIEmbeddingDialect(self.model, encoding, f"{self.name} {self.model!r}")
 
+    def _is_known_host(self) -> bool:
+        return is_openai(self.base_url)
+
     def _default_key(self) -> Secret | None:
         return openai_key(self.base_url)
