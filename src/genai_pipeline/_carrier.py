@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import anyio
 import attrs
 
+from genai_pipeline._cancelled import failure_in
 from genai_pipeline._chain import Chain
 from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._paid import CallRecorder
@@ -121,9 +122,10 @@ class Carrier:
                 self._count(walk, fate, None, began)
             else:
                 await self._settle(delivery, walk, fate, None, began)
-        except BaseException:
+        except BaseException as cancellation:
             if not walk.ended:
                 error = Stopped("the run was cancelled before the record was finished")
+                error.__cause__ = cancellation.__cause__
                 self._release(walk, error)
                 await self._settle(delivery, walk, "handed_back", error, began)
             raise
@@ -155,9 +157,10 @@ class Carrier:
                 await self._put_all(walk, walk.unwritten or dict(enumerate(outputs)))
             if walk.timed:
                 self._note_sink(self.clock.now() - began - walk.waited_for_turn)
-        except Exception as error:  # noqa: BLE001 - an error is a way to end
-            walk.failed_in("sink", error)
-            return error
+        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - a way to end
+            failure = await failure_in(raised)
+            walk.failed_in("sink", failure)
+            return failure
         return "written"
 
     async def _work_in_time(self, walk: Walk) -> Fate:
@@ -180,9 +183,10 @@ class Carrier:
     async def _write_on(self, walk: Walk, left: dict[int, Record[Any]]) -> Fate:
         try:
             await self._put_all(walk, left)
-        except Exception as error:  # noqa: BLE001 - an error is a way to end
-            walk.failed_in("sink", error)
-            return error
+        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - a way to end
+            failure = await failure_in(raised)
+            walk.failed_in("sink", failure)
+            return failure
         return "written"
 
     async def _put_all(self, walk: Walk, left: dict[int, Record[Any]]) -> None:
@@ -272,7 +276,8 @@ class Carrier:
             await self._put_letter(walk, self._dead_letter(walk, error, began))
         except Stopped:
             await self._settle(delivery, walk, "handed_back", error, began)
-        except Exception as failure:  # noqa: BLE001 - reported, and the record handed back
+        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - reported, and handed back
+            failure = await failure_in(raised)
             self.engine.fail(failure, stop="the dead letters cannot be written")
             await self._settle(delivery, walk, "handed_back", error, began)
         else:

@@ -132,7 +132,7 @@ class CallRecorder(Protocol):
         """Tell whether one of these answers is for *call*, made here."""
         ...
 
-    async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
+    def make(self, call: PaidCall, send: Send, /) -> Awaitable[RawAnswer]:
         """Answer *call* from the journal, or send it and keep what comes."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Mapping
 from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -129,22 +129,29 @@ class Recorder:
         """Answer the key of each answer in the pool."""
         return [key for key, numbers in self._pool.items() for _ in numbers]
 
-    async def make(self, call: PaidCall, send: Send, /) -> RawAnswer:
+    def make(self, call: PaidCall, send: Send, /) -> Coroutine[Any, Any, RawAnswer]:
         """Answer *call* from the journal, or send it and keep what comes."""
         visit = current_visit()
         mark = _NOWHERE if visit is None else visit.mark
         key = call_key(mark, call)
         known = self._take(key, visit)
         if known is not None:
-            answer = await self.run.journal.answer(known)
-            self.run.replayed += 1
-            return answer
+            return self._replay(known)
         require_sendable()
-        if mark.on_unknown != "retry":
-            found = await self._found(call, key, mark, visit)
-            if found is not None:
-                return found
-        return await self._send(call, send, key, mark, visit)
+        if mark.on_unknown == "retry":
+            return self._send(call, send, key, mark, visit)
+        return self._find_or_send(call, send, key, mark, visit)
+
+    async def _replay(self, number: int) -> RawAnswer:
+        answer = await self.run.journal.answer(number)
+        self.run.replayed += 1
+        return answer
+
+    async def _find_or_send(
+        self, call: PaidCall, send: Send, key: bytes, mark: StageMark, visit: Visit | None
+    ) -> RawAnswer:
+        found = await self._found(call, key, mark, visit)
+        return await self._send(call, send, key, mark, visit) if found is None else found
 
     def _take(self, key: bytes, visit: Visit | None) -> int | None:
         numbers = self._pool.get(key)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
+from genai_pipeline._cancelled import failure_in
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
@@ -23,13 +24,7 @@ from genai_pipeline._signals import received_signals
 from genai_pipeline._space import Space
 from genai_pipeline._tally import Tally, run_ended
 from genai_pipeline._turnstile import Turnstile
-from genai_pipeline.errors import (
-    DeadlineExceeded,
-    Rejected,
-    Stopped,
-    TooManyFailures,
-    Transient,
-)
+from genai_pipeline.errors import DeadlineExceeded, Rejected, Stopped, TooManyFailures, Transient
 from genai_pipeline.events import (
     RecordWaited,
     RunStarted,
@@ -335,7 +330,8 @@ class Runner:
                     await self._read_again_and_again()
                 else:
                     await self._read_once()
-        except Exception as error:  # noqa: BLE001 - reported at the end
+        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - reported at the end
+            error = await failure_in(raised)
             emit(SourceFailed(error=error, retry_in=None))
             self.fail(error, stop=f"the source failed: {error}")
         finally:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import genai_pipeline as gp
+
 RECORDS = 6
+
+PRICES = gp.PriceBook({"double": {"input": "1", "output": "10"}})
+OUTPUT, CAP = 4, "0.01"
+"""How many tokens an answer may have, and what all may cost in dollars."""
 
 SHAPES = ("1 to 1", "1 to N", "N to 1", "three calls")
 

@@ -28,7 +28,7 @@ from genai_pipeline._journal_tables import TableRows
 from genai_pipeline.journals import Sqlite
 from genai_pipeline.sinks import Disk
 from tests import canary
-from tests.journaled.mortal_points import RECORDS
+from tests.journaled.mortal_points import CAP, OUTPUT, PRICES, RECORDS
 
 
 @attrs.define
@@ -155,7 +155,8 @@ model = gp.wrap(call, gp.Journaled(provider="double", model="double"))
 
 async def ask(value: Any) -> Any:
     """Make one call."""
-    return (await model(gp.Request(json.dumps(value), system=canary.PROMPT))).text
+    request = gp.Request(json.dumps(value), system=canary.PROMPT, max_output_tokens=OUTPUT)
+    return (await model(request)).text
 
 
 async def thrice(value: Any) -> Any:
@@ -221,6 +222,8 @@ async def work(shape: str) -> None:
         sink=Sink(),
         journal=MortalSqlite(FOLDER / "run.db", ballast=0, connect=connect),
         max_in_flight=2 if shape == "N to 1" else 1,
+        budgets=[gp.Budget(cap=CAP, window="total")],
+        prices=PRICES,
     )
     report = await pipeline.run()
     (FOLDER / "report").write_text(json.dumps(report.to_dict()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from genai_pipeline.events import IsolationFailed
 
 FOLDER, WAY = Path(os.environ["POISON_FOLDER"]), os.environ["POISON_WAY"]
 RECORDS, KILLER = 50, 25
+_LITTLE = 1 << 36
 PRICES = gp.PriceBook({"script": {"input": "1", "output": "10"}})
 
 
@@ -56,6 +58,9 @@ async def polish(number: int) -> str:
             os.abort()
         elif WAY == "segfault":
             ctypes.string_at(0)
+        elif WAY == "memory":
+            resource.setrlimit(resource.RLIMIT_AS, (_LITTLE, resource.RLIM_INFINITY))
+            bytearray(2 * _LITTLE)
         elif WAY == "exit":
             os._exit(7)
         elif WAY in {"innocent", "refused", "object", "orphan"} and deaths() < 2:

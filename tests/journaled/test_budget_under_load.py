@@ -103,6 +103,7 @@ async def test_a_thousand_calls_at_once_use_the_cap_up_and_stay_within(
     assert most > 100
     # Besides the first time, each looks when one has ended, and when one before it found room.
     assert journal.asked <= CALLS + 2 * report.written + 2
+    print(f"{CALLS} at once, at most {most} under way: {bill / CAP:.1%} of the cap billed")
     assert Decimal("0.95") * CAP <= bill <= CAP
     assert journal.peak <= int(CAP * NANO)
     async with journal:

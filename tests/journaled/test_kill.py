@@ -20,9 +20,11 @@ import pytest
 
 from genai_pipeline.journals import Sqlite
 
-from .mortal_points import POINTS, RECORDS, SHAPES, UNKNOWN, applies
+from .mortal_points import OUTPUT, POINTS, RECORDS, SHAPES, UNKNOWN, applies
 
 HERE = Path(__file__).parent
+COST = 1000
+"""What an answer costs, in nano-dollars: one token of input."""
 
 
 @attrs.frozen
@@ -84,6 +86,7 @@ def test_killed_anywhere_it_resumes(tmp_path: Path, place: Place, shape: str, po
     billed = Counter(place.bill.read_text().splitlines())
     assert billed.total() - len(billed) <= POINTS[point]
     look_at_the_journal(tmp_path, unknown=point in UNKNOWN)
+    look_at_the_money(tmp_path, billed)
     look_at_the_output(tmp_path, shape)
     if point != "after T3":
         return
@@ -102,6 +105,7 @@ def test_killed_while_it_takes_over_it_resumes(tmp_path: Path, place: Place, sha
     billed = Counter(place.bill.read_text().splitlines())
     assert billed.total() - len(billed) <= 1
     look_at_the_journal(tmp_path, unknown=True)
+    look_at_the_money(tmp_path, billed)
     look_at_the_output(tmp_path, shape)
 
 
@@ -131,6 +135,21 @@ def look_at_the_journal(folder: Path, *, unknown: bool) -> None:
             rows = await journal.rows("out")
             out = [json.loads(line) for line in (folder / "out").read_text().splitlines()]
             assert {row["key"]: row["value"] for row in rows} == dict(out)
+
+    anyio.run(look)
+
+
+def look_at_the_money(folder: Path, billed: Counter[str]) -> None:
+    """See that nothing is held, that a lost call counts at its most, and the others as billed."""
+
+    async def look() -> None:
+        async with Sqlite(folder / "run.db", ballast=0) as journal:
+            (line,) = await journal.budgets()
+            lost = await journal.open_calls()
+        assert line.reserved == 0
+        assert all(call.charged > OUTPUT * 10_000 for call in lost)
+        assert line.spent == len(billed) * COST + sum(call.charged for call in lost)
+        assert billed.total() * COST <= line.spent <= line.cap
 
     anyio.run(look)
 

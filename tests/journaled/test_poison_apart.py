@@ -92,6 +92,17 @@ def test_poison_is_dead_in_the_run_that_finds_it(
     assert Counter(what for _, what in lines(tmp_path, "bill"))["first 25"] == 1
 
 
+def test_a_record_that_finds_no_memory_is_dead_of_that(
+    tmp_path: Path, anyio_backend_name: str
+) -> None:
+    """A record that asks for more memory than the process may have fails alone, in its run."""
+    report = run(tmp_path, "memory", anyio_backend_name)
+    assert (report["written"], report["dead"], report["told"]) == (49, 1, [])
+    counts, (dead,), (budget,), problems = look(tmp_path)
+    assert (dead.key, dead.error, dead.stage) == ("25", "MemoryError", "polish")
+    assert (counts, problems, budget.reserved) == ({"done": 49, "dead": 1}, [], 0)
+
+
 def test_an_innocent_suspect_ends_well(tmp_path: Path, anyio_backend_name: str) -> None:
     """Whoever was only there when processes were killed is done, by calls that the run keeps."""
     for _ in range(2):

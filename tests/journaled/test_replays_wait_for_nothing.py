@@ -19,7 +19,6 @@ from genai_pipeline.errors import (
     ConnectionFailed,
     InvalidAnswer,
     Overloaded,
-    PipelineError,
     RateLimited,
 )
 from genai_pipeline.journals import Memory
@@ -88,14 +87,9 @@ class World:
             return answers
 
         stage = gp.chain(gp.map(ask, name="ask"), gp.map(sorted, name="sort", version=version))
-        report = None
-        try:
-            with self.scope:
-                report = await pipeline(asks, stage, journal=journal, clock=self.clock).run()
-        except* PipelineError:  # of a call that failed beside the one at which the world died
-            if not self.scope.cancel_called:
-                raise
-        return report
+        with self.scope:
+            return await pipeline(asks, stage, journal=journal, clock=self.clock).run()
+        return None
 
 
 async def checked(request: gp.Request, call_next: Any) -> gp.Response:

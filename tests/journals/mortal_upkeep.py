@@ -11,9 +11,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +24,7 @@ import apsw
 
 from genai_pipeline._journal_admin import Selector
 from genai_pipeline.journals import Sqlite
+from genai_pipeline.journals._schema import MIGRATIONS, migrate
 from genai_pipeline.testing import FakeClock
 from tests.journals.disk import Connection
 from tests.journals.script import (
@@ -39,6 +42,7 @@ Work: TypeAlias = Callable[[Sqlite], Awaitable[Any]]
 
 POINTS_OF_EACH = 40
 _NEVER = 1 << 60
+OLD = "bringing an older version forward"
 
 
 class Countdown:
@@ -124,6 +128,25 @@ async def fill(path: Path, folder: Path) -> None:
     journal.crash()
 
 
+def make_old(path: Path, old: Path) -> None:
+    """Leave what is in the journal at *path* as the first version of the library kept it."""
+    old.parent.mkdir()
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection, old, {1: MIGRATIONS[1]})
+        connection.execute("ATTACH ? AS new", (str(path),))
+        (made,) = connection.execute("SELECT sql FROM new.sqlite_schema WHERE name = 'out'")
+        connection.execute(made[0])
+        tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            names = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+            columns = ", ".join(names)
+            connection.execute(
+                f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}"
+            )
+        connection.execute("DELETE FROM main.meta WHERE name = 'salt'")
+
+
 async def nothing(_: Sqlite) -> None:
     """Open the file, and close it: what was left is taken over, and the log written back."""
 
@@ -140,6 +163,7 @@ async def backup(journal: Sqlite) -> None:
 WORKS: dict[str, Work] = {
     "first opening": nothing,
     "taking over": nothing,
+    OLD: nothing,
     "checkpoint": rest,
     "purge": lambda journal: journal.purge(100.0),
     "vacuum": lambda journal: journal.vacuum(),
@@ -189,7 +213,8 @@ def sweep(name: str, template: Path, folder: Path) -> tuple[int, list[str]]:
         made = folder / f"{name} {number}"
         made.mkdir()
         if name != "first opening":
-            shutil.copytree(template, made, dirs_exist_ok=True)
+            left = template.with_name("old") if name == OLD else template
+            shutil.copytree(left, made, dirs_exist_ok=True)
         return made / "run.db"
 
     whole = place("whole")
@@ -212,6 +237,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     template = folder / "template"
     anyio.run(fill, folder / "alive.db", template)
+    make_old(folder / "alive.db", folder / "old" / "run.db")
     print(json.dumps({name: sweep(name, template, folder) for name in WORKS}))
 
 

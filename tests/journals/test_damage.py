@@ -75,6 +75,23 @@ def test_a_log_that_was_removed_is_told(folder: Path) -> None:
     _run(check)
 
 
+def test_a_stale_index_of_the_log_changes_nothing(folder: Path) -> None:
+    """A -shm that another program left beside the file is neither believed nor in the way."""
+
+    async def check() -> None:
+        path = await _in_use(folder)
+        whole = shutil.copytree(path.parent, folder / "whole") / path.name
+        path.with_name("run.db-shm").write_bytes(bytes(range(256)) * 128)
+        async with (
+            Sqlite(whole, ballast=0) as expected,
+            Sqlite(path, ballast=0) as journal,
+        ):
+            assert await journal.check() == []
+            assert await look(journal) == await look(expected)
+
+    _run(check)
+
+
 def test_a_log_that_was_cut_is_told(folder: Path) -> None:
     """However much is cut off the -wal, what is lacking is told; whole, nothing is."""
 

@@ -100,6 +100,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(folder: Path, seed: int
     async def check() -> None:
         world = await _run(folder / "run.db", "FULL")
         found = await _sweep(world, seed)
+        print(found)
         assert attrs.evolve(found, points=0) == Sweep()
         assert found.points > 400
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +133,22 @@ async def test_nobody_enters_meanwhile(folder: Path, clock: FakeClock) -> None:
     async with journal(folder, clock):
         with pytest.raises(ConfigurationError, match=f"in use by process {os.getpid()}"):
             await SqliteReader(folder / "run.db", clock=clock).__aenter__()
+
+
+async def test_to_be_refused_leaves_the_owners_locks(folder: Path, clock: FakeClock) -> None:
+    """Who is refused in the owner's own process leaves the file closed to other programs."""
+
+    def refused_elsewhere() -> bool:
+        look = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute({sql!r})"
+        done = subprocess.run([sys.executable, "-c", look], capture_output=True, check=False)
+        return b"database is locked" in done.stderr
+
+    path, sql = folder / "run.db", "SELECT * FROM run"
+    async with journal(folder, clock):
+        assert refused_elsewhere()
+        with pytest.raises(ConfigurationError, match="in use by process"):
+            await SqliteReader(path, clock=clock).__aenter__()
+        assert refused_elsewhere()
 
 
 async def test_what_is_no_journal(folder: Path, clock: FakeClock) -> None:

@@ -280,6 +280,25 @@ async def test_the_status_of_a_journal_in_use_is_told(tmp_path: Path) -> None:
     assert status.counts["records.done"] == 1
 
 
+async def test_a_status_that_does_not_fit_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that runs full in the middle of a status leaves the one before."""
+    path, write = tmp_path / "run.db", os.write
+    clock = FakeClock()
+    async with Sqlite(path, writer="inline", ballast=0, clock=clock) as journal:
+        status = read_status(path)
+        assert status is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda file, data: write(file, data[:-1]))
+            clock.advance(1.0)
+            await journal.begin_run(run_info())
+            assert read_status(path) == status
+        clock.advance(1.0)
+        await journal.claim(1, "a")
+        assert read_status(path) != status
+
+
 class _Backwards:
     """A codec that turns bodies around and adds what they belong to."""
 

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,49 @@ async def test_a_cancelled_put_harms_no_other(tmp_path: Path) -> None:
         assert scope.cancelled_caught
 
 
+async def test_a_call_cancelled_before_its_thread_begins_harms_no_other(tmp_path: Path) -> None:
+    """Puts that wait behind one are done also when it is cancelled while no thread is free."""
+    path, threads = tmp_path / "s.db", anyio.to_thread.current_default_thread_limiter()
+    before, asked = threads.total_tokens, anyio.Event()
+    begun, busy = threading.Event(), threading.Event()
+
+    async def ask() -> None:
+        await store.put("first", 1)
+        asked.set()
+
+    async def give_up() -> None:
+        with scope:
+            await store.put("dropped", 1)
+
+    async with Sqlite(path, busy_timeout=60) as store:
+        try:
+            threads.total_tokens = 1
+            scope = anyio.CancelScope()
+            assert store._connection is not None
+            store._connection.set_trace_callback(lambda _: begun.set())
+            async with anyio.create_task_group() as group:
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    group.start_soon(ask)
+                    await anyio.to_thread.run_sync(begun.wait, limiter=anyio.CapacityLimiter(1))
+                    for work in (partial(anyio.to_thread.run_sync, busy.wait), give_up):
+                        group.start_soon(work)
+                        await anyio.wait_all_tasks_blocked()
+                    for number in range(3):
+                        group.start_soon(store.put, str(number), number)
+                    await anyio.wait_all_tasks_blocked()
+                await asked.wait()
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+                await anyio.wait_all_tasks_blocked()
+                busy.set()
+        finally:
+            busy.set()
+            threads.total_tokens = before
+        assert [await store.get(str(number)) for number in range(3)] == [0, 1, 2]
+        assert await store.get("dropped") is None
+
+
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), {1: 2}, object()])
 async def test_what_json_cannot_hold_is_refused(tmp_path: Path, value: Any) -> None:
     """A value that is no JSON is a ConfigurationError, and nothing is put."""
@@ -338,7 +383,8 @@ _WRITER = textwrap.dedent(
                 await store.put(f"{name} {number}", "x" * number)
                 os.write(1, b"%d\\n" % number)
 
-        async with Sqlite(path) as store, anyio.create_task_group() as group:
+        # The other process writes all the time, and SQLite does not let them take turns.
+        async with Sqlite(path, busy_timeout=60) as store, anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(work)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = ["MOST_ROWS", "RowKind", "insertion", "prepare_bulk"]
 
 MOST_ROWS = 512
 """In one statement."""
+
+_SIZES = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, MOST_ROWS)
 
 _WIDTH = 12
 
@@ -103,7 +106,7 @@ def insertion(rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
         values += row
         values += _PADDINGS[len(row)]
     # Few sizes, so that SQLite prepares few statements, and once; rows of no kind write nothing.
-    size = max(4, 1 << (len(rows) - 1).bit_length())
+    size = _SIZES[bisect_left(_SIZES, len(rows))]
     values += _NO_ROW * (size - len(rows))
     return _insertion(size), [_NULL if value is None else value for value in values]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -70,11 +71,8 @@ class Desks:
 
     def here(self) -> Desk:
         """Answer the one of the event loop that is running."""
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            task = None
-        return self._of_other_loop() if task is None else self._of_loop(task.get_loop())
+        loop = _loop_of_asyncio()
+        return self._of_other_loop() if loop is None else self._of_loop(loop)
 
     def _of_loop(self, loop: asyncio.AbstractEventLoop) -> Desk:
         desk = self._of.get(id(loop))
@@ -93,3 +91,12 @@ class Desks:
             desk = Desk(token, token.run_sync_soon)
             self._other.set(desk)
             return desk
+
+
+def _loop_of_asyncio() -> asyncio.AbstractEventLoop | None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    # A loop of asyncio may be the host of one of trio, whose tasks are none of its own.
+    return loop if "trio" not in sys.modules or asyncio.current_task() is not None else None

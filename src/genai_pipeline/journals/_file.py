@@ -42,6 +42,9 @@ from genai_pipeline.journals._vault import Vault
 __all__ = ["JournalFile"]
 
 _SECOND = 1.0
+_PAGE = 4096
+_LOOKS = 16
+"""So often it is looked, at least, how full the log is, while it is filled."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -84,6 +87,9 @@ class JournalFile:
     waits: dict[str, str] = attrs.field(factory=dict, init=False)
     _full_at: int = attrs.field(default=0, init=False)
     """The size of a log that was written back, and begins anew at its beginning."""
+
+    _unseen: int = attrs.field(default=0, init=False)
+    """About how many bytes were written since the size of the log was looked at."""
 
     _told: float = attrs.field(default=float("-inf"), init=False)
     _tried: float = attrs.field(default=float("-inf"), init=False)
@@ -214,6 +220,7 @@ class JournalFile:
             return
         commit_together(self.tables, together, self.committed + 1, self.path)
         self.committed, self.failures = self.committed + 1, 0
+        self._unseen += sum([_PAGE + operation.size for operation in together])
         self.mark.tell(self.committed)
         for operation in batch:
             if operation.kind == "alone":
@@ -277,6 +284,10 @@ class JournalFile:
             self.tables.connection.close()
 
     def _checkpoint(self) -> None:
+        # To look gives the interpreter away, and the thread then waits for it.
+        if self._unseen * _LOOKS < self.checkpoint_bytes:
+            return
+        self._unseen = 0
         try:
             size = self._log.stat().st_size
         except FileNotFoundError:

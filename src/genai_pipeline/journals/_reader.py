@@ -112,10 +112,10 @@ class SqliteReader(SqliteKeeper):
                 f"SqliteReader: path={str(self.path)!r}: there is no such file"
             )
         with storage_errors(self.path):
-            self._require_readable()
             locked = self._lock.acquire_or_look(this_process(self.clock.wall()), self.path)
             self._unlocked = None if locked else self._look()
             try:
+                self._require_readable()
                 self._tables = self._opened()
             except BaseException:
                 self._release()
@@ -163,6 +163,8 @@ class SqliteReader(SqliteKeeper):
         return connection
 
     def _require_readable(self) -> None:
+        # Once it is known that nobody has the journal: to close a file drops the locks that SQLite
+        # has on it anywhere in this process.
         try:
             self.path.open("rb").close()
         except PermissionError as error:

@@ -19,6 +19,13 @@ from genai_pipeline.journals._check import publish
 from genai_pipeline.journals._connection import Connection, connect, prepare
 from genai_pipeline.journals._faults import storage_errors
 from genai_pipeline.journals._owner import OwnerLock, this_process
+from genai_pipeline.journals._salvage_items import known_items, restore_items
+from genai_pipeline.journals._salvage_rows import (
+    lost_records,
+    reopen,
+    reopen_all,
+    tables_of_sinks,
+)
 from genai_pipeline.journals._schema import migrate
 from genai_pipeline.journals._sql_calls import digest_of
 from genai_pipeline.journals._sql_rows import make, table_names, table_of
@@ -59,6 +66,12 @@ _WORDS = {
 _NUMBERED = {"word", "run", "call", "answer", "budget", "cap", "past_cost"}
 """Tables whose keys are small numbers, so that each can be looked up."""
 
+_ORDERS = {"ending": "rowid", "gathered": "rowid"}
+"""By what tables are ordered in the file, where that is not their key."""
+
+_IN_AN_INDEX = {"member": "member_of_item"}
+"""Tables of which an index has all that is in them."""
+
 _PROBES = 4096
 
 
@@ -85,8 +98,11 @@ def salvage(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Salvage
     Bring what can be read of the journal *path* into the new journal *to*; *path* stays as it is.
 
     Every answer that is brought over is whole, and every budget's sums are those of its calls, or
-    more. Raises `ConfigurationError` when *to* exists or *path* is in use, and `StorageFailed`
-    when nothing can be read.
+    more. A record that is lost is worked on again, by the answers of its calls that are not lost;
+    so is one that is done and has lost a row of a table. All others keep their ends.
+
+    Raises `ConfigurationError` when *to* exists or *path* is in use, and `StorageFailed` when
+    nothing can be read.
     """
     source, target = Path(path).absolute(), Path(to).absolute()
     check(source.is_file(), "salvage", "path", str(source), "the path of a journal file")
@@ -140,9 +156,9 @@ def _copied(old: Connection, new: Connection) -> Salvaged:
     for table, key in _KEYS.items():
         if not _copy(old, new, table, key, rows):
             damaged.append(table)
-    of_sinks = table_names(Tables(new))
+    of_sinks = sorted({*table_names(Tables(new)), *tables_of_sinks(old)})
     damaged += [table for table in of_sinks if not _copy_table(old, new, table, rows)]
-    lost = _mended(new)
+    lost = _mended(new, groups_are_whole="gathered" not in damaged)
     new.execute("COMMIT")
     return Salvaged(rows=rows, damaged=tuple(damaged), lost_answers=tuple(lost))
 
@@ -175,16 +191,16 @@ def _copy_table(old: Connection, new: Connection, name: str, rows: dict[str, int
     except (ValueError, TypeError):  # what is noted of it is damaged
         table = None
     if table is None:
+        reopen_all(new)
         return False
     make(tables, table)
     whole = _copy(old, new, name, "rowid", rows)
-    if not whole:
-        # A record that is done and has no row may have had one. It is worked on again, for nothing.
-        new.execute(
-            "UPDATE item SET state = 'ready' WHERE state = 'done' "  # noqa: S608
-            f'AND substr(item, 1, 14) NOT IN (SELECT "_record" FROM "{name}")'
-        )
-    return whole
+    lost = lost_records(old, new, name)
+    if lost is not None:
+        reopen(new, lost)
+    elif not whole:
+        reopen_all(new)
+    return whole and not lost
 
 
 def _quoted(name: str) -> str:
@@ -206,32 +222,32 @@ class _Reader:
     whole: bool = True
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        yield from self._scan("", "ASC")
+        # In the order in which they lie, since what is sorted first is lost with the first page.
+        order = _ORDERS.get(self.table, self.key).split(", ")
+        yield from self._scan(f"NOT INDEXED ORDER BY {', '.join(order)}")
         if not self.whole:
-            yield from self._scan("", "DESC")
+            yield from self._scan(f"NOT INDEXED ORDER BY {' DESC, '.join(order)} DESC")
+            if self.table in _IN_AN_INDEX:
+                yield from self._scan(f"INDEXED BY {_IN_AN_INDEX[self.table]}")
             for place in self._places():
-                yield from self._scan(f"WHERE {self.key} = ?", "ASC", place)
+                yield from self._scan(f"WHERE {self.key} = ?", place)
 
-    def _scan(self, where: str, order: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+    def _scan(self, how: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         names = ", ".join(map(_quoted, self.columns))
-        sql = f'SELECT {names} FROM "{self.table}" NOT INDEXED {where} ORDER BY {self.key} {order}'  # noqa: S608
         try:
-            rows: Any = self.connection.execute(sql, parameters)
+            rows: Any = self.connection.execute(
+                f'SELECT {names} FROM "{self.table}" {how}',  # noqa: S608
+                parameters,
+            )
             yield from rows
         except (sqlite3.Error, OverflowError):  # undecodable text, too
             self.whole = False
 
     def _places(self) -> Iterator[object]:
-        """Answer keys to look up one by one, as an index still knows them, or by number."""
-        if self.table not in _NUMBERED and self.table != "ending" and self.key != "rowid":
-            return
-        if self.table == "ending":
-            names = "SELECT item FROM item WHERE state IN ('dead', 'held')"
-            try:
-                yield from (row[0] for row in self.connection.execute(names).fetchall())
-            except sqlite3.Error:
-                return
-        else:
+        """Answer keys to look up one by one, as other tables still know them, or by number."""
+        if self.table in {"item", "ending", "gathered"}:
+            yield from known_items(self.connection)
+        elif self.table in _NUMBERED or self.key == "rowid":
             yield from range(1, self._last() + 1)
 
     def _last(self) -> int:
@@ -242,7 +258,7 @@ class _Reader:
         return int(row[0] or 0)
 
 
-def _mended(new: Connection) -> list[int]:
+def _mended(new: Connection, *, groups_are_whole: bool) -> list[int]:
     """Let what was brought over fit together; answer the calls whose answers are lost."""
     for table, columns in _WORDS.items():
         for column in columns:
@@ -255,7 +271,14 @@ def _mended(new: Connection) -> list[int]:
             new.execute("DELETE FROM answer WHERE call = ?", (call,))
     for item, body, digest in new.execute("SELECT item, body, digest FROM gathered").fetchall():
         if blake2b(body, digest_size=16).digest() != digest:
+            groups_are_whole = False
             new.execute("DELETE FROM gathered WHERE item = ?", (item,))
+    new.execute(
+        "INSERT OR IGNORE INTO run (run, pipeline, fingerprint, version, stages, began, state) "
+        "SELECT DISTINCT run, (SELECT min(id) FROM word), (SELECT min(id) FROM word), '', '[]', "
+        "0.0, 'lost' FROM call"
+    )
+    restore_items(new, groups_are_whole=groups_are_whole)
     # A group that is not whole is gathered anew.
     new.execute("DELETE FROM gathered WHERE item NOT IN (SELECT item FROM item)")
     new.execute("DELETE FROM member WHERE item NOT IN (SELECT item FROM gathered)")
@@ -270,11 +293,6 @@ def _mended(new: Connection) -> list[int]:
     new.execute(
         "UPDATE call SET budgets = NULL WHERE EXISTS (SELECT 1 FROM json_each(budgets) "
         "WHERE value NOT IN (SELECT id FROM budget))"
-    )
-    new.execute(
-        "INSERT OR IGNORE INTO run (run, pipeline, fingerprint, version, stages, began, state) "
-        "SELECT DISTINCT run, (SELECT min(id) FROM word), (SELECT min(id) FROM word), '', '[]', "
-        "0.0, 'lost' FROM call"
     )
     _add_up(new)
     return lost

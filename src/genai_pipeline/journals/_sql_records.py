@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -200,8 +201,13 @@ def _take_in(tables: Tables, asked: _Asked, owner: int | None) -> Claim:
         key = tables.vault.seal(owner or 0, key, place_of_key(item))
         tables.sealed_for[item] = owner or 0
     tables.note(RowKind.CLAIM, *span(asked.record), asked.pipeline, key, asked.run, owner)
-    tables.carried[item] = Life(state="claimed", run=asked.run)
+    tables.carried[item] = _begun(asked.run)
     return Claim(item=item, state="claimed")
+
+
+@lru_cache(maxsize=16)
+def _begun(run: int) -> Life:
+    return Life(state="claimed", run=run)
 
 
 def _take_up(tables: Tables, asked: _Asked, owner: int | None) -> Claim:

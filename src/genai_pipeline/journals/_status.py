@@ -89,14 +89,15 @@ def write_status(path: Path, status: JournalStatus) -> None:
     """Put *status* beside the journal *path*, whole or not at all; a full disk is no failure."""
     target = status_path(path)
     draft = target.with_name(target.name + ".new")
-    text = json.dumps(attrs.asdict(status))
+    text = json.dumps(attrs.asdict(status)).encode()
     with suppress(OSError):
         descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, text.encode())
+            taken = os.write(descriptor, text)
         finally:
             os.close(descriptor)
-        draft.replace(target)
+        if taken == len(text):  # a disk that runs full takes the beginning, and says no more
+            draft.replace(target)
 
 
 def read_status(path: str | os.PathLike[str]) -> JournalStatus | None:

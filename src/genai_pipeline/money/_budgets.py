@@ -65,9 +65,9 @@ class Budgets:
         at: float,
     ) -> tuple[BudgetUse, ...]:
         """Answer what a call that begins at wall time *at* counts against, ordered by name."""
-        self.latest = max(self.latest, at)
         if not self.budgets:
             return ()
+        self.latest = max(self.latest, at)
         found = {}
         for budget in self.budgets:
             use = budget.uses(

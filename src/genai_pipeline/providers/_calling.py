@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from genai_pipeline._paid import CallName, PaidCall, Send, current_recorder, paid
+from genai_pipeline._paid import CallName, PaidCall, current_recorder, paid
 from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._replay import is_kept
 from genai_pipeline.clock import Clock
@@ -50,6 +50,12 @@ class Calling:
     refuse: Callable[[Request], None] | None = attrs.field(default=None, repr=False)
     """Raises for what the model surely does not take, before anything is sent."""
 
+    _identity: tuple[Any, ...] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _identity(self.dialect, self.place), takes_self=True),
+    )
+
     async def answer(
         self, request: Request, send: Callable[[bytes], Awaitable[RawAnswer]]
     ) -> Response:
@@ -68,7 +74,9 @@ class Calling:
             if current_recorder() is None:  # nobody need know of the call before it is made
                 verdict = self._verdict(request, await send(body), read_json)
             else:
-                verdict = await self._recorded(request, partial(send, body))
+                read = ReadOnce()  # what it used is asked for before it is read
+                answer = await paid(self._call(request, read), partial(send, body))
+                verdict = self._verdict(request, answer, read)
             response = verdict.response
             failure = None if verdict.error is None else type(verdict.error).__name__
         except Exception as error:
@@ -80,11 +88,6 @@ class Calling:
         if verdict.error is not None:
             raise verdict.error
         return response
-
-    async def _recorded(self, request: Request, send: Send) -> Verdict:
-        read = ReadOnce()
-        answer = await paid(self._call(request, read), send)
-        return self._verdict(request, answer, read)
 
     def _verdict(
         self, request: Request, answer: RawAnswer, read: Callable[[bytes], Any]
@@ -105,9 +108,7 @@ class Calling:
     def would_replay(self, request: Request) -> bool:
         """Tell whether a journal would answer *request*."""
         return is_kept(
-            CallName(
-                provider=self.name, model=self.model, request=request, identity=self._identity()
-            )
+            CallName(provider=self.name, model=self.model, request=request, identity=self._identity)
         )
 
     def _call(self, request: Request, read: ReadOnce) -> PaidCall:
@@ -117,9 +118,10 @@ class Calling:
             request=request,
             judge=partial(judge, self.dialect, read=read),
             timeout=self.timeout,
-            identity=self._identity(),
+            identity=self._identity,
         )
 
-    def _identity(self) -> tuple[Any, ...]:
-        kind, *rest = self.dialect.identity()
-        return (kind, self.place, *rest)
+
+def _identity(dialect: Dialect, place: str) -> tuple[Any, ...]:
+    kind, *rest = dialect.identity()
+    return (kind, place, *rest)

@@ -8,6 +8,8 @@ import math
 import os
 import sqlite3
 import threading
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -40,7 +42,15 @@ class _Desk:
     """What waits to be done, on one event loop."""
 
     lock: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True))
-    waiting: list[Operation] = attrs.field(factory=list)
+    waiting: deque[Operation] = attrs.field(factory=deque)
+
+    def take(self) -> list[Operation]:
+        """Take all that waits; from any thread."""
+        taken: list[Operation] = []
+        with suppress(IndexError):  # while we look, there may come more
+            while True:
+                taken.append(self.waiting.popleft())
+        return taken
 
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
@@ -131,36 +141,44 @@ class Sqlite:
             while not operation.done:
                 async with desk.lock:
                     if not operation.done:
-                        batch, desk.waiting = desk.waiting, []
                         await anyio.to_thread.run_sync(
-                            self._carry_out, batch, abandon_on_cancel=True
+                            self._carry_out, desk, abandon_on_cancel=True
                         )
         finally:
-            if operation in desk.waiting:  # cancelled before its turn
-                desk.waiting.remove(operation)
+            with suppress(ValueError):
+                desk.waiting.remove(operation)  # cancelled before its turn
         if operation.error is not None:
             raise operation.error
         return operation
 
     # In a worker thread.
 
-    def _carry_out(self, batch: list[Operation]) -> None:
-        """Do the operations of *batch*; each learns how it went, whoever waits for it."""
-        try:
-            with self._lock, storage_errors(self.path):
-                connection = self._opened()
-                try:
-                    carry_out(
-                        connection, batch, max_entries=self.max_entries, max_bytes=self.max_bytes
-                    )
-                finally:
-                    self._close_if_unused()
-        except Exception as error:  # noqa: BLE001 - raised to each who asked
-            for operation in batch:
-                operation.error = _fresh(error)
-        finally:
-            for operation in batch:
-                operation.done = True
+    def _carry_out(self, desk: _Desk) -> None:
+        """
+        Do what waits at *desk*; each operation learns how it went, whoever waits for it.
+
+        It is taken here: a call that is cancelled may never get its thread.
+        """
+        with self._lock:
+            batch = desk.take()
+            try:
+                self._attempt(batch)
+            except Exception as error:  # noqa: BLE001 - raised to each who asked
+                for operation in batch:
+                    operation.error = _fresh(error)
+            finally:
+                for operation in batch:
+                    operation.done = True
+
+    def _attempt(self, batch: list[Operation]) -> None:
+        if not batch:  # another thread did it, for a call that was cancelled meanwhile
+            return
+        with storage_errors(self.path):
+            connection = self._opened()
+            try:
+                carry_out(connection, batch, max_entries=self.max_entries, max_bytes=self.max_bytes)
+            finally:
+                self._close_if_unused()
 
     def _enter(self) -> None:
         with self._lock, storage_errors(self.path):
