@@ -33,6 +33,7 @@ LIMITS = {
     "workers": "the stages: every worker was busy; --max-in-flight may be raised",
     "quota": "a quota: records waited until a provider or a policy let them on",
     "sink": "the sink: workers waited until their records were durable",
+    "memory": "memory: the source was not asked while more than max_memory was used",
     "cpu": "this process's CPU: quicker code or more processes would help",
 }
 """What `Report.limited_by` means."""
