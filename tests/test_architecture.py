@@ -54,9 +54,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_answer_codec", "_batched", "_branch", "_cancelled", "_chain", "_costs", "_embed"),
-            *("_encode", "_fan_out", "_frozen_groups", "_functions", "_gather", "_generate"),
-            *("_isolated_words", "_paid_response", "_versions"),
+            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_embed"),
+            *("_encode", "_error_groups", "_fan_out", "_frozen_groups", "_functions", "_gather"),
+            *("_generate", "_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),
             *("_streaming", "_subjects", "_table_sinks", "_wrap", "catalogue"),
         }

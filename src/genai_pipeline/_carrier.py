@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol
 import anyio
 import attrs
 
-from genai_pipeline._cancelled import failure_in
 from genai_pipeline._chain import Chain
+from genai_pipeline._error_groups import failure_in
 from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._paid import CallRecorder
 from genai_pipeline._space import Space, is_full

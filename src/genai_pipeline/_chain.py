@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
+from genai_pipeline._error_groups import one_of
 from genai_pipeline._fan_out import FAN_OUT, for_each
 from genai_pipeline._lifespan import Composite
 from genai_pipeline._options import check
@@ -143,7 +144,7 @@ class Chain(Composite):
                     if timed:
                         began = now()
                 except BaseException as error:
-                    walk.failed_in(names[index], error)
+                    walk.failed_in(names[index], one_of(error))
                     raise
             if timed:
                 ended = now()

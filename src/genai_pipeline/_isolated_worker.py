@@ -22,6 +22,7 @@ import attrs
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
 from genai_pipeline._chain import Chain
+from genai_pipeline._error_groups import failure_in
 from genai_pipeline._isolated_words import (
     HEADER,
     importing_main,
@@ -120,7 +121,8 @@ class _Worker:
         set_recorder(walk.recorder)
         try:
             outputs = await self.chain.walk(record, walk)
-        except Exception as error:  # noqa: BLE001 - a way to end
+        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - a way to end
+            error = await failure_in(raised)
             end: Any = (portable(error), walk.stage_of(error), walk.attempts)
             self.line.say("failed", 0, end)
             return

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from genai_pipeline._cancelled import failure_in
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
+from genai_pipeline._error_groups import failure_in
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff

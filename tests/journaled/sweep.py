@@ -12,6 +12,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 
 import attrs
 
@@ -37,12 +38,15 @@ POINTS = (
 """What some world of every sweep of 500 must come to."""
 
 
+_AT_ONCE = 1000
+
+
 def plan_of(seed: int) -> WorldPlan:
     """Answer the plan of the world *seed*."""
     return draw(random.Random(seed))
 
 
-def told(seed: int, world: World) -> str:
+def story(seed: int, world: World) -> str:
     """Tell what is wrong with a world, and how to see it again."""
     plan = _smaller(world.plan)
     return (
@@ -70,7 +74,7 @@ def sweep(seeds: Iterable[int]) -> tuple[list[str], Counter[str]]:
             raise
         reached += world.seen
         if world.found:
-            wrong.append(told(seed, world))
+            wrong.append(story(seed, world))
         if seed % 100 == 0 and simulate(plan_of(seed)).log != world.log:
             wrong.append(f"world {seed}: run again, it went another way")
     return wrong, reached
@@ -83,11 +87,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
     failed, total = False, Counter[str]()
-    for first in range(given.first, given.first + given.worlds, 1000):
-        last = min(first + 1000, given.first + given.worlds)
-        wrong, reached = sweep(range(first, last))
-        print(*wrong, f"worlds {first} to {last - 1}: {len(wrong)} wrong", sep="\n", flush=True)
-        failed, total = failed or bool(wrong), total + reached
+    end = given.first + given.worlds
+    parts = [range(at, min(at + _AT_ONCE, end)) for at in range(given.first, end, _AT_ONCE)]
+    with ProcessPoolExecutor() as processes:
+        # One part alone is swept here, where a debugger reaches it.
+        swept = processes.map(sweep, parts) if len(parts) > 1 else map(sweep, parts)
+        for part, (wrong, reached) in zip(parts, swept, strict=True):
+            told = f"worlds {part[0]} to {part[-1]}: {len(wrong)} wrong"
+            print(*wrong, told, sep="\n", flush=True)
+            failed, total = failed or bool(wrong), total + reached
     print(*(f"{total[point]:8} {point}" for point in sorted(total)), sep="\n")
     never = [point for point in POINTS if not total[point]] if given.worlds >= 500 else []
     print(f"{given.worlds} worlds; never reached: {never}")

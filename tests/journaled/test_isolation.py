@@ -124,6 +124,17 @@ async def fail_oddly(folder: str) -> str:
     raise Odd("strange")
 
 
+async def fail_in_a_group(_: str) -> None:
+    """Raise out of a task group."""
+
+    async def fail() -> None:
+        raise gp.errors.Refused("not that")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(fail)
+        group.start_soon(anyio.sleep, 50)
+
+
 async def suspected(journal: Memory) -> None:
     """Let the process die twice while it carries the record."""
     for _ in range(2):
@@ -273,6 +284,16 @@ async def test_an_error_that_cannot_be_pickled_is_told(tmp_path: Path) -> None:
     assert (await pipeline(tmp_path, gp.map(fail_oddly), journal).run()).dead == 1
     (record,) = await journal.records(Selector())
     assert (record.stage, record.message) == ("fail_oddly", "Odd: strange")
+
+
+async def test_an_error_in_a_task_group_means_there_what_it_means_here(tmp_path: Path) -> None:
+    """What a stage raises there out of a task group is told as itself, with its stage."""
+    journal = Memory()
+    await suspected(journal)
+    assert (await pipeline(tmp_path, gp.map(fail_in_a_group), journal).run()).dead == 1
+    (record,) = await journal.records(Selector())
+    assert (record.error, record.stage) == ("Refused", "fail_in_a_group")
+    assert record.message == "not that"
 
 
 async def test_gathering_stages_stay_here(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -40,6 +41,7 @@ _MARK = b"\xef\xbb\xbf"
 _NOT_UTF_8 = b'{"text": "\xff\xfe\xe2\x82"}'
 _TYPE_FOR_WHOLE = "application/json"
 _NO_BODY = b"HTTP/1.1 204 No Content\r\n\r\n"
+_SEVEN = re.compile(r"(?<=[\[ ])7(?=[,\]}])")
 _NUMBERS = ("NaN", "-Infinity", "1e999", str(2**70), "-7")
 
 
@@ -143,7 +145,7 @@ def _joined(first: bytes, second: bytes) -> bytes:
 def _odd_numbers(document: Mapping[str, Any]) -> Iterator[bytes]:
     """Yield *document* with each of the numbers that are none, or too large, for all of its own."""
     text = json.dumps({"zz": [7], **_with_sevens(document)})
-    yield from (text.replace(": 7", f": {number}").encode() for number in _NUMBERS)
+    yield from (_SEVEN.sub(number, text).encode() for number in _NUMBERS)
 
 
 def _with_sevens(value: Any) -> Any:

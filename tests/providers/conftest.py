@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.providers.wires import WIRES, Wire
 from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
+from tests.servers.exact import ExactServer
 from tests.servers.gemini import GeminiServer
 from tests.servers.llama import running_llama
 from tests.servers.messages import MessagesServer
@@ -40,6 +42,19 @@ def gemini() -> Iterator[GeminiServer]:
     """Give a server of ours that speaks Gemini's API, as its path says."""
     with GeminiServer() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def exact() -> Iterator[ExactServer]:
+    """Give a server that sends what it is told to."""
+    with ExactServer() as server:
+        yield server
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> Wire:
+    """Give each API in turn."""
+    return WIRES[request.param]
 
 
 @pytest.fixture(scope="session")

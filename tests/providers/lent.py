@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias
 
 import anthropic
+import attrs
 import openai
 import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.providers import from_anthropic, from_openai
+from tests.providers.wires import WIRES
 from tests.servers.chat import ChatServer
 from tests.servers.messages import MessagesServer
 
-__all__ = ["CANARY", "Kind", "Lenders", "Lent", "claude_at", "forgets_sockets", "openai_at"]
+__all__ = ["CANARY", "LENT", "Kind", "Lenders", "Lent", "claude_at", "forgets_sockets", "openai_at"]
 
 Kind: TypeAlias = Literal["openai", "anthropic"]
 
@@ -84,6 +86,18 @@ class Lent:
         else:
             async with claude_at(self._url, default_headers=_OLDER) as claude:
                 yield from_anthropic(claude, "a-model", **self._options)
+
+
+def _lent(kind: Kind) -> Callable[..., Lent]:
+    limits = {"max_output_tokens": 9} if kind == "anthropic" else {}
+    return lambda base_url, **_: Lent(kind, base_url, **limits)  # it has none of our options
+
+
+LENT = {
+    "from_openai": attrs.evolve(WIRES["OpenAI"], make=_lent("openai")),
+    "from_anthropic": attrs.evolve(WIRES["Anthropic"], make=_lent("anthropic")),
+}
+"""How they are answered, to the byte, by the name of the function that makes them."""
 
 
 class Lenders:

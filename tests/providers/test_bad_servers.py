@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from tests.providers.bad_answers import BOMB
 from tests.providers.test_bad_input import Outcome, called, streamed
-from tests.providers.wires import WIRES, Wire
+from tests.providers.wires import Wire
 from tests.servers.chat import ChatServer, http
 from tests.servers.exact import ExactServer
 
@@ -21,19 +20,6 @@ pytestmark = pytest.mark.anyio
 ASK = gp.Request("hello")
 KEY = "sk-canary-0123456789"
 LIMIT = 2**20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ExactServer]:
-    """Give a server that sends what it is told to."""
-    with ExactServer() as exact:
-        yield exact
-
-
-@pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> Wire:
-    """Give each API in turn."""
-    return WIRES[request.param]
 
 
 def whole(wire: Wire, text: str) -> bytes:
@@ -46,12 +32,12 @@ def stream(wire: Wire, text: str) -> bytes:
     return http(wire.coded(wire.events(text)) + wire.end, kind=wire.media_type)
 
 
-async def both(wire: Wire, server: ExactServer, answer: bytes, **options: str) -> list[Outcome]:
+async def both(wire: Wire, exact: ExactServer, answer: bytes, **options: str) -> list[Outcome]:
     """Answer what comes of a call and of a stream that are answered so."""
-    provider = wire.make(server.address, **options)
+    provider = wire.make(exact.address, **options)
     return [
-        await called(provider, server, answer),
-        await streamed(provider, server, answer),
+        await called(provider, exact, answer),
+        await streamed(provider, exact, answer),
     ]
 
 
@@ -71,43 +57,43 @@ async def both(wire: Wire, server: ExactServer, answer: bytes, **options: str) -
     ],
 )
 async def test_a_failure_without_words_is_known_by_its_status(
-    server: ExactServer, wire: Wire, status: int, kind: type[Exception]
+    exact: ExactServer, wire: Wire, status: int, kind: type[Exception]
 ) -> None:
     """What stands between us and the server answers in its own way, and is understood."""
     for body in (b"<html>a proxy's page</html>", b"", b"\xff", b"[1]"):
         for came in await both(
-            wire, server, http(body, status=f"{status} Whatever", kind="text/html")
+            wire, exact, http(body, status=f"{status} Whatever", kind="text/html")
         ):
             assert isinstance(came.error, kind)
             assert str(status) in str(came.error)
 
 
-async def test_what_comes_behind_an_answer_is_nobodys(server: ExactServer, wire: Wire) -> None:
+async def test_what_comes_behind_an_answer_is_nobodys(exact: ExactServer, wire: Wire) -> None:
     """Bytes behind the length that was told are not taken for the next answer."""
-    provider = wire.make(server.address)
+    provider = wire.make(exact.address)
     async with gp.wrap(provider):
-        came = await called(provider, server, whole(wire, "first") + whole(wire, "stray"))
+        came = await called(provider, exact, whole(wire, "first") + whole(wire, "stray"))
         assert came.text == "first"
         for _ in range(3):
-            came = await called(provider, server, whole(wire, "next"))
+            came = await called(provider, exact, whole(wire, "next"))
             if not isinstance(came.error, errors.ConnectionFailed):  # the other right answer
                 assert came.text == "next"
-        came = await streamed(provider, server, stream(wire, "first") + stream(wire, "stray"))
+        came = await streamed(provider, exact, stream(wire, "first") + stream(wire, "stray"))
         assert came.text == "first"
         for _ in range(3):
-            came = await streamed(provider, server, stream(wire, "next"))
+            came = await streamed(provider, exact, stream(wire, "next"))
             if not isinstance(came.error, errors.ConnectionFailed):
                 assert came.text == "next"
 
 
-async def test_a_bomb_costs_no_more_than_the_limit(server: ExactServer, wire: Wire) -> None:
+async def test_a_bomb_costs_no_more_than_the_limit(exact: ExactServer, wire: Wire) -> None:
     """Megabytes in kilobytes are refused as they come out, whatever the status they come with."""
     packed = "content-encoding: gzip\r\n"
-    provider = wire.make(server.address, max_answer_bytes=LIMIT)
+    provider = wire.make(exact.address, max_answer_bytes=LIMIT)
     async with gp.wrap(provider):
-        await called(provider, server, http(b"", headers=packed))  # loads what is needed
+        await called(provider, exact, http(b"", headers=packed))  # loads what is needed
         for status in ("200 OK", "500 Oops"):
-            server.say(http(BOMB, status=status, kind=wire.media_type, headers=packed))
+            exact.say(http(BOMB, status=status, kind=wire.media_type, headers=packed))
             gc.collect()
             tracemalloc.start()
             try:
@@ -124,7 +110,7 @@ async def test_a_bomb_costs_no_more_than_the_limit(server: ExactServer, wire: Wi
             assert peak < 8 * 2**20
 
 
-async def test_a_server_that_quotes_the_key_is_not_quoted(server: ExactServer, wire: Wire) -> None:
+async def test_a_server_that_quotes_the_key_is_not_quoted(exact: ExactServer, wire: Wire) -> None:
     """The key is in no error, whatever comes back."""
     document = {"error": {"message": f"bad key {KEY}", "code": KEY, "status": KEY}}
     headers = f"location: https://x/?{KEY}\r\nrequest-id: {KEY}\r\nx-request-id: {KEY}\r\n"
@@ -132,7 +118,7 @@ async def test_a_server_that_quotes_the_key_is_not_quoted(server: ExactServer, w
         for body in (json.dumps(document).encode(), KEY.encode()):
             for kind in (KEY, wire.media_type):
                 answer = http(body, status=status, headers=headers, kind=kind)
-                for came in await both(wire, server, answer, api_key=KEY):
+                for came in await both(wire, exact, answer, api_key=KEY):
                     error = came.error
                     assert error is not None
                     assert KEY not in f"{error!r} {vars(error)} {error.__cause__!r}"
@@ -140,15 +126,15 @@ async def test_a_server_that_quotes_the_key_is_not_quoted(server: ExactServer, w
     told = wire.frame("error", b"{" + KEY.encode())
     right = stream(wire, "fine").replace(b"\r\n", f"\r\n{headers}".encode(), 1)
     for answer in (http(told, kind=wire.media_type), right):
-        came = (await both(wire, server, answer, api_key=KEY))[1]
+        came = (await both(wire, exact, answer, api_key=KEY))[1]
         assert KEY not in f"{came.error!r} {came.response!r}"
 
 
-async def test_the_key_goes_to_its_own_server_alone(server: ExactServer, wire: Wire) -> None:
+async def test_the_key_goes_to_its_own_server_alone(exact: ExactServer, wire: Wire) -> None:
     """A redirect to another server is an error, and that server sees nothing."""
     with ChatServer() as other:
         headers = f"location: {other.url('ok')}\r\n"
         moved = http(b"", status="307 Temporary Redirect", headers=headers)
-        for came in await both(wire, server, moved, api_key=KEY):
+        for came in await both(wire, exact, moved, api_key=KEY):
             assert isinstance(came.error, gp.ConfigurationError)
         assert other.connections == 0

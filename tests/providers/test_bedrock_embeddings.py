@@ -17,9 +17,9 @@ from genai_pipeline.journals import Memory
 from genai_pipeline.providers import AwsCredentials, BedrockEmbeddings
 from genai_pipeline.testing import EmbedderContract
 from tests.engine.doubles import Kept, Ledger
-from tests.providers.test_other_embeddings import numbers
 from tests.servers.bedrock import KEY_ID, SECRET, TOKEN, BedrockServer, is_signed
 from tests.servers.chat import Exchange, http
+from tests.servers.embeddings import numbers
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"
 HEADERS = "x-amzn-requestid: req-1\r\nx-amzn-bedrock-input-token-count: 7\r\n"

@@ -29,9 +29,10 @@ from tests.providers.test_bedrock_embeddings import (
 )
 from tests.providers.test_limits import Letters
 from tests.providers.test_openai_embeddings import embed
-from tests.providers.test_other_embeddings import numbers, of_gemini, of_ollama
+from tests.providers.test_other_embeddings import of_gemini, of_ollama
 from tests.servers.bedrock import BedrockServer
 from tests.servers.chat import ChatServer
+from tests.servers.embeddings import numbers
 
 pytestmark = pytest.mark.anyio
 

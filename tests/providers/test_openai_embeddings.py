@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 import struct
@@ -24,14 +23,10 @@ from genai_pipeline.testing import EmbedderContract
 from tests.engine.doubles import Kept, Ledger
 from tests.providers.sdk import headers_of, sdk_request
 from tests.servers.chat import ChatServer, Exchange, http
+from tests.servers.embeddings import numbers
 
 USAGE = {"prompt_tokens": 7, "total_tokens": 7}
 ASK = gp.EmbeddingRequest(["a", "b"])
-
-
-def numbers(text: str) -> list[float]:
-    """Answer four numbers that tell *text* from others, which single precision holds."""
-    return [byte / 256 for byte in hashlib.blake2b(text.encode(), digest_size=4).digest()]
 
 
 def packed(vector: list[float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import anyio.to_thread
@@ -15,13 +14,9 @@ from genai_pipeline import errors
 from genai_pipeline.providers import GeminiEmbeddings, OllamaEmbeddings
 from genai_pipeline.testing import EmbedderContract
 from tests.servers.chat import ChatServer, Exchange, http
+from tests.servers.embeddings import numbers
 
 ASK = gp.EmbeddingRequest(["a", "b"])
-
-
-def numbers(text: str) -> list[float]:
-    """Answer four numbers that tell *text* from others, which single precision holds."""
-    return [byte / 256 for byte in hashlib.blake2b(text.encode(), digest_size=4).digest()]
 
 
 def of_gemini(exchange: Exchange) -> bytes:

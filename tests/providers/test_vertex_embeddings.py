@@ -14,8 +14,8 @@ import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import GeminiEmbeddings
 from genai_pipeline.testing import EmbedderContract
-from tests.providers.test_other_embeddings import numbers
 from tests.servers.chat import ChatServer, Exchange, http
+from tests.servers.embeddings import numbers
 
 CONTENT, PREDICT = "gemini-embedding-001", "text-embedding-005"
 USAGE = {"promptTokenCount": 7, "totalTokenCount": 7}

@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse, EmbeddingTask
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer, InvalidRequest
+from genai_pipeline.errors import ConfigurationError, InvalidRequest
 from genai_pipeline.messages import Usage
 from genai_pipeline.providers._bedrock_answer import FAILURES
-from genai_pipeline.providers._document import as_count, as_dict, as_list, quoted
+from genai_pipeline.providers._document import as_count, as_dict, as_list
+from genai_pipeline.providers._embedding_answer import response_in_order
 from genai_pipeline.providers._http_embedder import EmbeddingDialect
 from genai_pipeline.providers._json import json_bytes
-from genai_pipeline.providers._rules import refuse_extra
-from genai_pipeline.providers._vectors import check_alike, to_vector
+from genai_pipeline.providers._rules import refuse_extra, refuse_task
 
 __all__ = ["CohereDialect", "Maker", "TitanDialect", "maker_of"]
 
@@ -56,19 +56,10 @@ class _InvokeDialect(EmbeddingDialect):
         self, request: EmbeddingRequest, document: object, headers: Mapping[str, str], who: str
     ) -> EmbeddingResponse:
         """Answer the vectors in *document*, which come in the order of the texts."""
+        told = as_dict(document)
+        usage = self.usage_in(told) or self.usage_told(headers)
         request_id = FAILURES.request_id(headers)
-        try:
-            vectors = [to_vector(each) for each in self._told(as_dict(document))]
-            check_alike(vectors, len(request.texts))
-        except ValueError as error:
-            raise InvalidAnswer(f"{who}: {error}{quoted(request_id)}") from None
-        usage = self.usage_in(as_dict(document)) or self.usage_told(headers)
-        return EmbeddingResponse(
-            vectors,
-            usage=usage or Usage(),
-            request_id=request_id,
-            attributes={} if usage is not None else {"usage_missing": True},
-        )
+        return response_in_order(self._told(told), request, usage, who, request_id=request_id)
 
     def usage_told(self, headers: Mapping[str, str]) -> Usage | None:
         """Answer what was used, which Bedrock tells beside the answers of all its models."""
@@ -90,10 +81,7 @@ class TitanDialect(_InvokeDialect):
 
     def body(self, request: EmbeddingRequest) -> bytes:
         """Answer the body that asks for the one text of *request*."""
-        if request.task is not None:
-            raise ConfigurationError(
-                f"{self.who}: task={request.task!r}; this model has no such parameter, leave it out"
-            )
+        refuse_task(request, self.who, of="model")
         refuse_extra(request, self.who, taken=("inputText", "dimensions"))
         (text,) = request.texts
         if not text:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer, InvalidRequest
+from genai_pipeline.errors import InvalidAnswer, InvalidRequest
 from genai_pipeline.messages import Usage
 from genai_pipeline.providers._chat_answer import usage_of
 from genai_pipeline.providers._document import as_list, as_text, quoted
@@ -18,7 +18,7 @@ from genai_pipeline.providers._failures import to_error
 from genai_pipeline.providers._http_embedder import EmbeddingDialect
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._retry_after import rate_limits
-from genai_pipeline.providers._rules import refuse_extra
+from genai_pipeline.providers._rules import refuse_extra, refuse_task
 from genai_pipeline.providers._vectors import check_alike, to_vector
 
 __all__ = ["OpenAIEmbeddingDialect"]
@@ -44,10 +44,7 @@ class OpenAIEmbeddingDialect(EmbeddingDialect):
 
     def body(self, request: EmbeddingRequest) -> bytes:
         """Answer the body that asks for *request*."""
-        if request.task is not None:
-            raise ConfigurationError(
-                f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
-            )
+        refuse_task(request, self.who)
         refuse_extra(request, self.who, taken=_OWN)
         for place, text in enumerate(request.texts):
             if not text:

@@ -11,11 +11,11 @@ from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse, Embed
 from genai_pipeline.errors import ConfigurationError, InvalidAnswer
 from genai_pipeline.messages import Usage
 from genai_pipeline.providers._document import as_count, as_dict, as_list
+from genai_pipeline.providers._embedding_answer import response_in_order
 from genai_pipeline.providers._gemini_answer import FAILURES, error_of, usage_of
 from genai_pipeline.providers._http_embedder import EmbeddingDialect
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._rules import refuse_extra
-from genai_pipeline.providers._vectors import check_alike, to_vector
 
 __all__ = ["ContentDialect", "GoogleAiDialect", "PredictDialect", "embedding_dialect"]
 
@@ -56,14 +56,8 @@ class _GoogleDialect(EmbeddingDialect):
         failed = error_of(document, who)
         if failed is not None:
             raise failed
-        try:
-            vectors = [to_vector(each.get("values")) for each in self._told(document)]
-            check_alike(vectors, len(request.texts))
-        except ValueError as error:
-            raise InvalidAnswer(f"{who}: {error}") from None
-        usage = self.usage_in(document)
-        missing = {} if usage is not None else {"usage_missing": True}
-        return EmbeddingResponse(vectors, usage=usage or Usage(), attributes=missing)
+        vectors = (each.get("values") for each in self._told(document))
+        return response_in_order(vectors, request, self.usage_in(document), who)
 
     def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
         """Answer what was used."""

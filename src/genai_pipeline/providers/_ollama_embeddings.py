@@ -10,14 +10,14 @@ import attrs
 from genai_pipeline import _options
 from genai_pipeline._options import at_least, optional
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
-from genai_pipeline.errors import ConfigurationError, InvalidAnswer
+from genai_pipeline.errors import InvalidAnswer
 from genai_pipeline.messages import Usage
 from genai_pipeline.providers._document import as_list, as_text
+from genai_pipeline.providers._embedding_answer import response_in_order
 from genai_pipeline.providers._http_embedder import EmbeddingDialect, HttpEmbedder
 from genai_pipeline.providers._json import json_bytes
 from genai_pipeline.providers._ollama_answer import FAILURES, error_of, usage_of
-from genai_pipeline.providers._rules import refuse_extra
-from genai_pipeline.providers._vectors import check_alike, to_vector
+from genai_pipeline.providers._rules import refuse_extra, refuse_task
 
 __all__ = ["OllamaEmbeddings"]
 
@@ -44,10 +44,7 @@ class _EmbedDialect(EmbeddingDialect):
 
     def body(self, request: EmbeddingRequest) -> bytes:
         """Answer the body that asks for *request*: a text that is too long is never cut."""
-        if request.task is not None:
-            raise ConfigurationError(
-                f"{self.who}: task={request.task!r}; this API has no such parameter, leave it out"
-            )
+        refuse_task(request, self.who)
         refuse_extra(request, self.who, taken=_OWN)
         body: dict[str, Any] = {"model": self.model, "input": list(request.texts)}
         if request.dimensions is not None:
@@ -69,19 +66,8 @@ class _EmbedDialect(EmbeddingDialect):
         failed = error_of(document, who)
         if failed is not None:
             raise failed
-        try:
-            vectors = [to_vector(each) for each in as_list(document.get("embeddings"))]
-            check_alike(vectors, len(request.texts))
-        except ValueError as error:
-            raise InvalidAnswer(f"{who}: {error}") from None
-        usage = self.usage_in(document)
-        missing = {} if usage is not None else {"usage_missing": True}
-        return EmbeddingResponse(
-            vectors,
-            usage=usage or Usage(),
-            model=as_text(document.get("model")),
-            attributes=missing,
-        )
+        vectors, model = as_list(document.get("embeddings")), as_text(document.get("model"))
+        return response_in_order(vectors, request, self.usage_in(document), who, model=model)
 
     def usage_in(self, document: Mapping[str, Any]) -> Usage | None:
         """Answer what was used."""

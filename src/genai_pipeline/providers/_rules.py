@@ -20,6 +20,7 @@ __all__ = [
     "refuse_options",
     "refuse_parts",
     "refuse_streamed_labels",
+    "refuse_task",
 ]
 
 _ALWAYS = ("messages", "system", "extra")
@@ -84,3 +85,11 @@ def refuse_extra(request: Request | EmbeddingRequest, who: str, *, taken: Contai
                 f"{who}: extra[{name!r}]={value!r} would override what the request itself says; "
                 "set it there, or at the provider"
             )
+
+
+def refuse_task(request: EmbeddingRequest, who: str, *, of: str = "API") -> None:
+    """Raise `ConfigurationError` where *request* says what the vectors are for."""
+    if request.task is not None:
+        raise ConfigurationError(
+            f"{who}: task={request.task!r}; this {of} has no such parameter, leave it out"
+        )

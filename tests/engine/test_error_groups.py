@@ -1,4 +1,4 @@
-"""A cancellation amid which a task group fails goes on alone; the failure is its cause."""
+"""What a task group raises: what it means for a record, and when it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ import anyio.lowlevel
 import pytest
 
 import genai_pipeline as gp
-from genai_pipeline._cancelled import failure_in
-from genai_pipeline.errors import DeadlineExceeded, Stopped
+from genai_pipeline._error_groups import failure_in, one_of
+from genai_pipeline.errors import (
+    AuthenticationFailed,
+    BudgetExhausted,
+    CircuitOpen,
+    DataError,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    Overloaded,
+    RateLimited,
+    Stopped,
+    Throttled,
+)
 from genai_pipeline.journals import Memory
+from genai_pipeline.report import RunFailed
 from genai_pipeline.testing import FakeClock
 
 from .doubles import Kept, Ledger
@@ -173,7 +185,7 @@ async def test_only_a_cancellation_takes_errors_with_it() -> None:
         await failure_in(group)
     assert caught.value is group
     failed = ExceptionGroup("failed", [ValueError()])
-    assert await failure_in(failed) is failed
+    assert await failure_in(failed) is failed.exceptions[0]
     with anyio.CancelScope() as scope:
         scope.cancel()
         await failure_in(failed)
@@ -188,3 +200,125 @@ async def test_only_a_cancellation_takes_errors_with_it() -> None:
             with pytest.raises(BaseExceptionGroup) as caught:
                 await failure_in(alone)
             assert caught.value is alone
+
+
+OPEN, SLOW = CircuitOpen("open", retry_after=5), Throttled("slow", retry_after=9)
+BUSY, LIMITED = Overloaded("503"), RateLimited("429")
+WRONG, BAD, LOST = AuthenticationFailed("key"), DataError("bad"), OutcomeUnknown("lost")
+STOPPED = Stopped("stopped")
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([BAD], BAD),
+        ([OPEN], None),
+        ([OPEN, SLOW], None),
+        ([OPEN, BUSY], BUSY),
+        ([BUSY, LIMITED], BUSY),
+        ([BAD, LOST, OPEN], LOST),
+        ([BAD, STOPPED], STOPPED),
+        ([LOST, BUSY, WRONG], WRONG),
+        ([BAD, BUSY], None),
+    ],
+)
+async def test_which_error_speaks_for_a_group(
+    errors: list[Exception], expected: Exception | None
+) -> None:
+    """What stops a run or holds a record goes before the rest, which has to be of one mind."""
+    group = ExceptionGroup("group", errors)
+    assert one_of(group) is (expected or group)
+    outer = ExceptionGroup("outer", [group])
+    assert one_of(outer) is (expected or outer)
+    told = RunFailed("of a pipeline inside", errors, None)  # type: ignore[arg-type]
+    assert one_of(told) is told
+
+
+async def side_by_side(*errors: Exception) -> None:
+    """Raise each of *errors* in a task of its own, at once."""
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async with anyio.create_task_group() as group:
+        for error in errors:
+            group.start_soon(fail, error)
+
+
+async def test_rejected_calls_in_a_task_group_are_not_made_for_ever(clock: FakeClock) -> None:
+    """A stage whose calls stand in each other's way ends, and cancels no paid call twice."""
+    begun = 0
+    bulkhead = gp.Bulkhead(1, queue=0, clock=clock)
+
+    async def call(value: str) -> str:
+        nonlocal begun
+        begun += 1
+        await clock.sleep(1)
+        return value
+
+    model = gp.wrap(call, bulkhead)
+
+    async def one(value: str) -> None:
+        await model(value)
+
+    async def stage(value: str) -> str:
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(one, value)
+        return value
+
+    dead = Kept()
+    report = await gp.Pipeline(
+        source=Ledger("a"), stage=gp.map(stage), sink=Kept(), dead_letters=dead, clock=clock
+    ).run()
+    assert (report.dead, begun) == (1, 1)
+    assert "BulkheadFull" in dead.values[0].trace
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (BudgetExhausted("no money"), "held"),
+        (OutcomeUnknown("lost"), "held"),
+        (AuthenticationFailed("key"), "ready"),
+        (Overloaded("503"), "dead"),
+    ],
+)
+async def test_an_error_in_a_task_group_means_what_it_means_alone(
+    clock: FakeClock, error: Exception, state: str
+) -> None:
+    """Money that is used up holds a record, and a wrong key stops the run, from within a group."""
+
+    async def stage(_: str) -> None:
+        await side_by_side(error, ValueError("beside"))
+
+    journal, dead = Memory(), Kept()
+    pipeline = gp.Pipeline(
+        source=Ledger("a"),
+        stage=gp.map(stage),
+        sink=Kept(),
+        dead_letters=dead,
+        journal=journal,
+        clock=clock,
+    )
+    if state == "dead":
+        await pipeline.run()
+        (letter,) = dead.values
+        assert (letter.error, letter.stage) == ("builtins.ExceptionGroup", "stage")
+    else:
+        with pytest.raises(RunFailed) as caught:
+            await pipeline.run()
+        assert caught.value.exceptions == (error,)
+        assert "beside it: ValueError: beside" in getattr(error, "__notes__", [])
+    assert await journal.counts("pipeline") == {state: 1}
+
+
+async def test_a_dead_letter_names_the_only_error_of_a_group(clock: FakeClock) -> None:
+    """The letter of a record that failed in a task group is as if it had failed without."""
+    dead, stage = Kept(), gp.map(lambda _: side_by_side(DataError("bad")), name="ask")
+    await gp.Pipeline(
+        source=Ledger("a"), stage=stage, sink=Kept(), dead_letters=dead, clock=clock
+    ).run()
+    (letter,) = dead.values
+    assert letter.error.endswith("DataError")
+    assert (letter.category, letter.stage, letter.message) == ("data", "ask", "bad")
