@@ -94,6 +94,9 @@ async def test_the_window_that_is_given_counts(server: ChatServer) -> None:
 class Letters:
     """Counts exactly, for a tokenizer of letters, and tells for what model."""
 
+    def __repr__(self) -> str:
+        return "Letters()"
+
     def __init__(self) -> None:
         self.models: list[str] = []
 

@@ -60,7 +60,7 @@ async def test_a_misbehaving_server_loses_and_mixes_up_nothing(
     """
     with MisbehavingServer(tmp_path, seed=4) as server:
         report, answers, dead = await run(
-            server, records, 256, timeout=Timeout(3), concurrency=AdaptiveLimit(initial=256)
+            server, records, 256, timeout=Timeout(10), concurrency=AdaptiveLimit(initial=256)
         )
         attempts = server.attempts()
     assert (report.written, report.dead, report.handed_back) == (records, 0, 0)

@@ -278,12 +278,12 @@ class ChatServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
-        self._thread.join(10)
+        self._thread.join(30)
 
     def url(self, way: str) -> str:
         """Answer the base URL where the server answers in this *way*."""

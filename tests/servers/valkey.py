@@ -14,7 +14,8 @@ from typing import Self
 
 __all__ = ["Valkey"]
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
+_PORTS_TRIED = 5
 
 
 class Valkey:
@@ -28,6 +29,7 @@ class Valkey:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
+        self._keeps_port = False
 
     @property
     def url(self) -> str:
@@ -36,16 +38,27 @@ class Valkey:
 
     def start(self) -> None:
         """Start it, and return when it takes connections."""
-        program = _program()
+        for _ in range(_PORTS_TRIED):
+            if self._begin():
+                self._keeps_port = True
+                return
+            assert not self._keeps_port, "the server ended while it started anew"
+            self.port = _free_port()  # somebody was quicker to take the other
+        raise AssertionError("the server ended each time it was started")
+
+    def _begin(self) -> bool:
+        """Start it on its port; answer whether it could have that."""
         address = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         self._process = subprocess.Popen(
-            [program, *address, "--appendonly", "no", "--save", ""], stdout=subprocess.DEVNULL
+            [_program(), *address, "--appendonly", "no", "--save", ""], stdout=subprocess.DEVNULL
         )
         end = time.monotonic() + _PATIENCE
-        while not _answers(self.port):
-            assert self._process.poll() is None, "the server ended while it started"
+        while not _answers(self.port, self._process.pid):
+            if self._process.poll() is not None:
+                return False
             assert time.monotonic() < end, "the server did not start in time"
             time.sleep(0.01)
+        return True
 
     def kill(self) -> None:
         """Kill it, as the kernel would when memory runs out."""
@@ -90,10 +103,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, pid: int) -> bool:
+    """Tell whether it is the process *pid*, and not somebody else's server, that answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16) == b"+PONG\r\n"
+            connection.sendall(b"INFO server\r\n")
+            return b"\r\nprocess_id:%d\r\n" % pid in connection.recv(1 << 16)
     except OSError:
         return False
