@@ -7,8 +7,9 @@ What continuous integration runs, on the machine at hand: plain ``nox`` runs all
 ``nox -l`` lists the sessions, ``nox -s lint`` runs one, ``nox -s tests-3.12 -- -k retry`` passes
 arguments on to pytest. Not part of the default are ``nox -s bench``, which measures at full length,
 ``nox -s mutation -- resilience/_retry``, which asks of a module what no test would notice,
-``nox -s worlds``, which simulates many more worlds than the tests do, and ``nox -s fuzz``, which
-looks for a text that the reading of answers cannot bear.
+``nox -s worlds``, which simulates many more worlds than the tests do, ``nox -s stress``, which lets
+processes share a store for long, and ``nox -s fuzz``, which looks for a text that the reading of
+answers cannot bear.
 """
 
 from __future__ import annotations
@@ -160,6 +161,13 @@ def worlds(session: nox.Session) -> None:
     """Simulate 100,000 worlds with faults; ``-- 1 --first 42`` runs one of them again."""
     session.install(".[all]", *group("test"))
     session.run("python", "-m", "tests.journaled.sweep", *(session.posargs or ["100000"]))
+
+
+@nox.session(python=PYTHONS[-1])
+def stress(session: nox.Session) -> None:
+    """Let processes and threads share a store for ten minutes; ``-- 60`` for one."""
+    session.install(".[all]", *group("test"))
+    session.run("python", "-m", "tests.stores.stress", *(session.posargs or ["600"]))
 
 
 @nox.session(python=PYTHONS[0])
