@@ -37,6 +37,11 @@ class Handoff(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is carried."""
+        return not self.busy and not self._items
+
     def put(self, item: T) -> bool:
         """Give *item* to whichever worker is free next; answer whether there is room for more."""
         items = self._items
@@ -48,6 +53,12 @@ class Handoff(Generic[T]):
     async def wait_for_room(self) -> None:
         """Wait until a worker has found nothing left to take."""
         while self.busy + len(self._items) >= self._capacity:
+            room = self._room = anyio.Event()
+            await room.wait()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until nothing waits and nothing is carried; for the reader, as `wait_for_room`."""
+        while not self.idle:
             room = self._room = anyio.Event()
             await room.wait()
 

@@ -71,6 +71,7 @@ class RunJournal:
     _under_way: int = attrs.field(default=0, init=False)
     """Calls that hold money, or are about to, and will end."""
 
+    _waits: dict[str, str] = attrs.field(factory=dict, init=False)
     _lines: BudgetLines = attrs.field(factory=BudgetLines, init=False)
 
     @classmethod
@@ -203,12 +204,19 @@ class RunJournal:
             self.charged += settled.charged - call.hold
         self._lines.freed(settled.spent)
 
-    async def tell(self, waits_for: str | None) -> None:
-        """Let others see in the journal's status what the run waits for, where it has one."""
+    async def tell(self, kind: str, waits_for: str | None) -> None:
+        """
+        Let others see in the journal's status what the run waits for, where it has one.
+
+        It may wait for one thing of each *kind* at a time.
+        """
+        self._waits.pop(kind, None)
+        if waits_for is not None:
+            self._waits[kind] = waits_for
         tell = getattr(self.journal, "tell", None)
         if tell is not None:
             with suppress(StorageFailed):  # no more than words
-                await tell(self.number, waits_for)
+                await tell(self.number, " and ".join(self._waits.values()) or None)
 
     def stop(self) -> None:
         """Let those who wait for money look again, and find that the run stops."""

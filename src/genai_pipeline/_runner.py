@@ -15,6 +15,7 @@ from genai_pipeline._error_groups import failure_in
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
+from genai_pipeline._intake import intake_of
 from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._listeners import listened
 from genai_pipeline._lost_calls import require_reconcilable
@@ -75,6 +76,7 @@ class Runner:
         self._journal = RunJournal.of(
             pipeline, self._chain.marks, lambda: self._stopped is not None
         )
+        self._source = intake_of(pipeline, self._handoff, self._tally, self._journal)
         self._finished: Finished | None = None
         self._isolation: Isolation | None = None
         self._space = self._make_space(pipeline)
@@ -339,7 +341,7 @@ class Runner:
 
     async def _read_once(self) -> None:
         handoff, tally, finished = self._handoff, self._tally, self._finished
-        deliveries = aiter(self._pipeline.source)
+        deliveries = aiter(self._source)
         try:
             async for delivery in deliveries:
                 tally.read += 1

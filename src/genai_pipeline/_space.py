@@ -114,7 +114,7 @@ class Space:
 
     async def _tell(self, waits_for: str | None) -> None:
         if self.journal is not None:
-            await self.journal.tell(waits_for)
+            await self.journal.tell("space", waits_for)
 
     async def _try_until_written(
         self, write: Callable[[], Awaitable[object]], walk: Walk, error: Exception

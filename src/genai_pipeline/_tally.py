@@ -32,6 +32,7 @@ _ONE_IN = 16
 _FOLD_EVERY = 1024
 _QUOTA_SHARE = 0.2
 _QUOTAS = ("queue", "limiter", "cooldown", "breaker")
+_PAUSED_SHARE = 0.2
 _CPU_SHARE = 0.8
 _BUSY_SHARE = 0.5
 
@@ -53,6 +54,9 @@ class Tally:
 
     rejections: int = 0
     waited: float = 0.0
+    paused: float = 0.0
+    """Seconds that the source was asked for nothing, for want of memory."""
+
     calls: int = 0
     failed_calls: int = 0
     input_tokens: int = 0
@@ -188,6 +192,7 @@ class Tally:
             rejections=self.rejections,
             waited=self.waited,
             waits=dict(self.waits),
+            paused=self.paused,
             levels=dict(self.levels),
             mended=dict(self.mended),
             calls=self.calls,
@@ -207,6 +212,8 @@ class Tally:
         held = sum(self.waits.get(each, 0.0) for each in _QUOTAS)
         if held > _QUOTA_SHARE * max(self.carried, held):
             return "quota"
+        if self.paused > _PAUSED_SHARE * elapsed:
+            return "memory"
         if cpu > _CPU_SHARE * (time.perf_counter() - self._real):
             return "cpu"
         if self.carried < _BUSY_SHARE * elapsed * self.workers:

@@ -24,6 +24,8 @@ __all__ = [
     "DiskFilled",
     "DiskFreed",
     "Event",
+    "IntakePaused",
+    "IntakeResumed",
     "IsolationFailed",
     "LevelAnswered",
     "Listener",
@@ -146,6 +148,27 @@ class DiskFreed(Event):
     path: str
     seconds: float
     """For how long there was none."""
+
+
+@attrs.frozen(kw_only=True)
+class IntakePaused(Event):
+    """
+    More memory is used than ``max_memory`` of `Pipeline`, and the source is asked for nothing.
+
+    What is in flight goes on; when nothing is, one record after another is let through.
+    """
+
+    memory: int
+    max_memory: int
+
+
+@attrs.frozen(kw_only=True)
+class IntakeResumed(Event):
+    """Memory is well below ``max_memory`` of `Pipeline`, and the source is asked as before."""
+
+    memory: int
+    seconds: float
+    """For how long intake was paused."""
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from signal import SIGINT, SIGTERM, Signals
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from genai_pipeline import _options
 from genai_pipeline._isolated_words import importing_main
 from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
+from genai_pipeline._resident_memory import STATM, resident_memory
 from genai_pipeline._runner import Runner
 from genai_pipeline._subjects import Subject, is_subject
 from genai_pipeline._table_sinks import tables_of
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from genai_pipeline._plan import Plan
 
 __all__ = ["Pipeline"]
+
+_LEAST_MEMORY = 1024**2
+"""No process has less: a smaller number was meant in megabytes, or gigabytes."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -51,6 +55,12 @@ def _is_share_or_count(owner: object, option: attrs.Attribute[Any], value: objec
     )
     allowed = "a count (int, 0 or more), a share (float above 0, up to 1.0) or None"
     check(fine, owner, option.name, value, allowed)
+
+
+def _is_memory(owner: object, option: attrs.Attribute[Any], value: object) -> None:
+    fine = isinstance(value, int) and not isinstance(value, bool) and value >= _LEAST_MEMORY
+    allowed = f"bytes, a whole number, {_LEAST_MEMORY} or more, such as 2 * 1024**3, or None"
+    check(value is None or fine, owner, option.name, value, allowed)
 
 
 def _is_journal(owner: object, option: attrs.Attribute[Any], value: object) -> None:
@@ -139,6 +149,23 @@ class Pipeline(Generic[A, B]):
     that waits is not limited by *record_timeout* any more.
     """
 
+    max_memory: int | None = attrs.field(default=None, validator=_is_memory)
+    """
+    Bytes that this process may have resident: while it has more, the source is asked for nothing,
+    and what is in flight goes on. The source is asked again when a twentieth of them is free; and
+    when nothing is in flight any more, for one record after another, whatever is used. The memory
+    is looked at ten times a second while records are read. Processes that stages start are not
+    counted.
+    """
+
+    memory_used: Callable[[], int] | None = attrs.field(
+        default=None, validator=_options.optional(_options.function("nothing, that answers bytes"))
+    )
+    """
+    Answers the bytes that *max_memory* limits, quickly; `None` reads ``/proc/self/statm``, which
+    Linux alone has.
+    """
+
     stop_signals: Sequence[Signals] = (SIGINT, SIGTERM)
     """
     Signals that stop a run (in the main thread): the first in order, the second at once.
@@ -180,6 +207,13 @@ class Pipeline(Generic[A, B]):
                 "Pipeline: budgets= needs journal=, where money is held before it is spent; "
                 "give gp.Sqlite(path), or gp.journals.Memory() for this process alone"
             )
+        if self.max_memory is None and self.memory_used is not None:
+            raise ConfigurationError(
+                "Pipeline: memory_used= is for max_memory=, which is not given; give it bytes, "
+                "such as 2 * 1024**3, or leave both out"
+            )
+        if self.max_memory is not None and self.memory_used is None:
+            self._require_resident_memory()
         if self.subject is not None and not callable(getattr(self.journal, "erase", None)):
             raise ConfigurationError(
                 f"Pipeline: subject={self.subject!r} needs a journal= that can erase; give "
@@ -192,6 +226,16 @@ class Pipeline(Generic[A, B]):
                 "its rows are written with the ends of records; give gp.Sqlite(path), or write to "
                 "gp.sinks.Table(path)"
             )
+
+    def _require_resident_memory(self) -> None:
+        try:
+            resident_memory()
+        except OSError as error:
+            raise ConfigurationError(
+                f"Pipeline: max_memory={self.max_memory} cannot be kept, since this system does "
+                f"not tell in {STATM} what is used; give memory_used=, such as "
+                "lambda: psutil.Process().memory_info().rss, or leave max_memory= out"
+            ) from error
 
     async def run(self) -> Report:
         """

@@ -12,10 +12,11 @@ from genai_pipeline.errors import AccountingError
 
 __all__ = ["Limit", "Report", "RunFailed", "StageReport"]
 
-Limit: TypeAlias = Literal["source", "workers", "quota", "sink", "cpu"]
+Limit: TypeAlias = Literal["source", "workers", "quota", "sink", "memory", "cpu"]
 """
 What a run was limited by: waiting for the source, all workers being busy in stages, waiting for
-a provider's or a policy's quota, waiting for the sink, or this process's CPU.
+a provider's or a policy's quota, waiting for the sink, this process's memory (see ``max_memory`` of
+`Pipeline`), or its CPU.
 """
 
 
@@ -98,6 +99,9 @@ class Report:
     after a 429, the ``breaker``, the ``backoff`` before a retry; and the answers of the
     ``provider``. Many wait at once, so the sum is far more than *elapsed*.
     """
+
+    paused: float = 0.0
+    """Seconds that the source was asked for nothing, since memory was above ``max_memory``."""
 
     levels: Mapping[str, int] = attrs.field(factory=dict)
     """How many answers each level of a `Degrade` gave, by its name."""

@@ -325,6 +325,34 @@ async def test_the_status_says_what_a_run_waits_for(tmp_path: Path, clock: FakeC
     assert said == [{"1": "space for out.jsonl"}, {}]
 
 
+async def test_the_status_tells_of_two_waits_at_once(tmp_path: Path, clock: FakeClock) -> None:
+    """While a run waits for space and for memory, the status has both; then what is left."""
+    path, most = tmp_path / "run.db", 100 * 1024**2
+    said: list[Any] = []
+
+    async def look() -> None:
+        for seconds in (30, 40, 120):
+            await clock.sleep(seconds)
+            status = read_status(path)
+            assert status is not None
+            said.append(dict(status.waits))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        report = await gp.Pipeline(
+            source=Ledger(range(60), clock=clock, every=5),
+            stage=gp.map(str),
+            sink=full_until(clock, 100),
+            journal=Sqlite(path, ballast=0, writer="inline", clock=clock),
+            max_memory=most,
+            memory_used=lambda: 2 * most if 10 <= clock.now() < 50 else 0,
+            clock=clock,
+        ).run()
+    space = "space for out.jsonl"
+    assert said == [{"1": f"{space} and memory below {most} bytes"}, {"1": space}, {}]
+    assert report.written == 60
+
+
 class FullDisk(Disk):
     """A disk on which nothing can be made, written or named while it is full."""
 

@@ -31,6 +31,8 @@ _LIMITED = RateLimited("slow down", retry_after=2)
             "warning",
             "record_waited",
         ),
+        (events.IntakePaused(memory=2, max_memory=1), "warning", "intake_paused"),
+        (events.IntakeResumed(memory=1, seconds=1), "info", "intake_resumed"),
         (
             events.CallFinished(provider="p", model="m", seconds=1, cost=Decimal(1)),
             "debug",

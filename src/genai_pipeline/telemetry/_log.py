@@ -77,7 +77,7 @@ def _level(event: Event) -> str:
             return "warning"
         case events.SourceFailed() | events.StopRequested() | events.RecordWaited():
             return "warning"
-        case events.IsolationFailed() | events.DiskFilled():
+        case events.IsolationFailed() | events.DiskFilled() | events.IntakePaused():
             return "warning"
         case events.RecordSettled() | events.CallFinished(error=None):
             return "debug"

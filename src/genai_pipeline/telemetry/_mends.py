@@ -14,7 +14,7 @@ _MENDS = {
     "DeadlineExceeded": "allow more time, or lower --max-in-flight",
     "InvalidAnswer": "the model answered in the wrong form; retry, or ask more plainly",
     "InvalidRequest": "correct the request: its parameters, its model or its size",
-    "MemoryError": "lower --max-in-flight",
+    "MemoryError": "lower --max-in-flight, or set max_memory= of the pipeline",
     "ModuleNotFoundError": "install the missing package; genai-pipeline doctor lists the extras",
     "Overloaded": "the provider was overloaded; run again later, or add a retry",
     "QuotaExhausted": "top up the account at the provider, then run again",
@@ -33,6 +33,7 @@ LIMITS = {
     "workers": "the stages: every worker was busy; --max-in-flight may be raised",
     "quota": "a quota: records waited until a provider or a policy let them on",
     "sink": "the sink: workers waited until their records were durable",
+    "memory": "memory: the source was not asked while more than max_memory was used",
     "cpu": "this process's CPU: quicker code or more processes would help",
 }
 """What `Report.limited_by` means."""

@@ -43,6 +43,7 @@ def summary(
     lines = [_headline(report, title), _row("records", _counts(report))]
     lines += [_row("throughput", _throughput(report))]
     lines += _waits(report)
+    lines += _paused(report)
     lines += _levels(report)
     lines += _mended(report)
     lines += _money(report)
@@ -100,6 +101,12 @@ def _waits(report: Report) -> Iterator[Line]:
         if seconds > 0
     ]
     yield _row("waited for", f"{', '.join(parts)} ({figures.seconds(total)} of all calls)")
+
+
+def _paused(report: Report) -> Iterator[Line]:
+    """Tell for how long the source was not asked, if it was so."""
+    if report.paused > 0:
+        yield _row("paused", f"{figures.seconds(report.paused)} for memory, above max_memory")
 
 
 def _levels(report: Report) -> Iterator[Line]:
