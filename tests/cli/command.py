@@ -20,7 +20,7 @@ import pyte
 
 from tests.canary import no_secret_in
 
-__all__ = ["JOBS", "Terminal", "command", "environment", "start", "unblock_signals"]
+__all__ = ["JOBS", "Terminal", "command", "environment", "hear_signals", "start"]
 
 _PATIENCE = 30.0
 
@@ -192,15 +192,18 @@ def command(
     return done
 
 
-def unblock_signals() -> None:
+def hear_signals() -> None:
     """Let a process that is begun next hear every signal, as a shell does."""
-    # What another test, or a library, left blocked here would be inherited.
+    # What another test, or a library, left blocked here would be inherited, and so would that a
+    # shell has begun these tests in the background, where Ctrl-C is ignored.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """Begin ``genai-pipeline`` with *arguments*, without a terminal, and no signal blocked."""
-    unblock_signals()
+    """Begin ``genai-pipeline`` with *arguments*, without a terminal, and deaf to no signal."""
+    hear_signals()
     return subprocess.Popen(
         [sys.executable, "-m", "genai_pipeline", *arguments],
         cwd=cwd,
@@ -225,7 +228,7 @@ class Terminal:
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(side)
         self._main, self._side = main, side
-        unblock_signals()
+        hear_signals()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "genai_pipeline", *arguments],
             cwd=cwd,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from genai_pipeline.journals import read_status
-from tests.cli.command import environment, unblock_signals
+from tests.cli.command import environment, hear_signals
 from tests.cli.journal_jobs import bill, say, write_jobs
 
 _FULL = """
@@ -48,7 +48,7 @@ def test_a_run_that_waits_for_space_tells_and_stops(tmp_path: Path) -> None:
     with (tmp_path / "paid.py").open("a") as jobs:
         jobs.write(_FULL)
     run = [sys.executable, "-m", "genai_pipeline", "run", "paid.py:waiting", "-q"]
-    unblock_signals()
+    hear_signals()
     process = subprocess.Popen(
         run,
         cwd=tmp_path,

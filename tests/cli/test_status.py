@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import environment, unblock_signals
+from tests.cli.command import environment, hear_signals
 from tests.cli.journal_jobs import END, bill, money, plain, say, shape, write_jobs
 
 LOOKS = (
@@ -127,7 +127,7 @@ def test_status_of_a_full_disk(crashed: Path) -> None:
 
 
 def _run(folder: Path) -> subprocess.Popen[str]:
-    unblock_signals()
+    hear_signals()
     return subprocess.Popen(
         [sys.executable, "-m", "genai_pipeline", "run", "paid.py:pipeline", "-q", "--grace", "0"],
         cwd=folder,
