@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -201,11 +201,11 @@ def hear_signals() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, cwd: Path, before: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Begin ``genai-pipeline`` with *arguments*, without a terminal, and deaf to no signal."""
     hear_signals()
     return subprocess.Popen(
-        [sys.executable, "-m", "genai_pipeline", *arguments],
+        [*before, sys.executable, "-m", "genai_pipeline", *arguments],
         cwd=cwd,
         env=environment(PYTHONUNBUFFERED="1"),
         stdout=subprocess.PIPE,

@@ -78,10 +78,21 @@ def test_second_signal(jobs: Path, backend: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_before_the_run(jobs: Path, number: signal.Signals) -> None:
     """A signal while the pipeline is being made ends the process at once, in one line."""
-    (jobs / "heavy.py").write_text(
-        "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"
-    )
+    (jobs / "heavy.py").write_text(_HEAVY)
     process = start("run", "heavy.py", cwd=jobs)
+    when_begun(process, jobs / "loading")
+    process.send_signal(number)
+    assert told(process) == "genai-pipeline: interrupted\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_a_command_in_the_background(jobs: Path, number: signal.Signals) -> None:
+    """A command that a script began with ``&``, which ignores Ctrl-C, is ended just so."""
+    (jobs / "heavy.py").write_text(_HEAVY)
+    process = start(
+        "run", "heavy.py", cwd=jobs, before=("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    )
     when_begun(process, jobs / "loading")
     process.send_signal(number)
     assert told(process) == "genai-pipeline: interrupted\n"
@@ -100,6 +111,8 @@ def test_signal_while_opening(jobs: Path, number: signal.Signals, backend: str) 
     assert process.returncode == 130
     assert (jobs / "closed").exists()
 
+
+_HEAVY = "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"
 
 _OPENING = """
 import pathlib

@@ -44,16 +44,23 @@ def _terminated_as_interrupted() -> Iterator[None]:
     """
     Let SIGTERM do what Ctrl-C does, until the run itself listens.
 
-    Otherwise a SIGTERM while sinks are opened would end the process with none of them closed.
+    Otherwise a SIGTERM while sinks are opened would end the process with none of them closed. A
+    shell that begins a command in the background lets it ignore Ctrl-C; here it is heard, as it is
+    by the run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
