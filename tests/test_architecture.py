@@ -54,7 +54,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
-            *("_answer_codec", "_batched", "_branch", "_chain", "_costs", "_embed"),
+            *("_answer_codec", "_batched", "_branch", "_chain", "_closing", "_costs", "_embed"),
             *("_encode", "_error_groups", "_fan_out", "_frozen_groups", "_functions", "_gather"),
             *("_generate", "_isolated_words", "_paid_response", "_versions"),
             *("_identity", "_ledger", "_lifespan", "_lives", "_order", "_stack", "_stages"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from genai_pipeline._closing import close_deliveries
 from genai_pipeline._handoff import Handoff
 from genai_pipeline._options import check, is_number
 from genai_pipeline._resident_memory import resident_memory
@@ -122,6 +123,4 @@ class _Deliveries:
         return await anext(self.deliveries)
 
     async def aclose(self) -> None:
-        close = getattr(self.deliveries, "aclose", None)
-        if close is not None:
-            await close()
+        await close_deliveries(self.deliveries)

@@ -11,6 +11,7 @@ import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
+from genai_pipeline._closing import close_deliveries
 from genai_pipeline._error_groups import failure_in
 from genai_pipeline._failures_alike import LATEST, FailuresAlike
 from genai_pipeline._fan_out import FAN_OUT
@@ -406,10 +407,8 @@ class Runner:
 
 
 async def _close(deliveries: AsyncIterator[Any]) -> None:
-    close = getattr(deliveries, "aclose", None)
-    if close is not None:
-        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await close()
+    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+        await close_deliveries(deliveries)
 
 
 def _summary(errors: Sequence[Exception]) -> str:

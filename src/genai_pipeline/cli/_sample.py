@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from genai_pipeline._closing import close_deliveries
 from genai_pipeline._lifespan import Composite
 from genai_pipeline.errors import Stopped
 from genai_pipeline.records import Delivery
@@ -42,7 +43,7 @@ class Sample(Narrowed):
                 if left == 0:
                     return
         finally:
-            await _close(deliveries)
+            await close_deliveries(deliveries)
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -56,7 +57,7 @@ class HandedBack(Narrowed):
             async for delivery in deliveries:
                 yield attrs.evolve(delivery, settle=_Refusal(delivery))
         finally:
-            await _close(deliveries)
+            await close_deliveries(deliveries)
 
 
 @attrs.frozen
@@ -67,9 +68,3 @@ class _Refusal:
 
     async def __call__(self, error: Exception | None) -> None:
         await self.delivery.settle(error or Stopped("a dry run finishes no record"))
-
-
-async def _close(deliveries: Any) -> None:
-    close = getattr(deliveries, "aclose", None)
-    if close is not None:
-        await close()

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from genai_pipeline._closing import close_deliveries
 from genai_pipeline._lifespan import Composite
 from genai_pipeline.errors import Stopped, Transient
 from genai_pipeline.records import Delivery
@@ -103,6 +104,4 @@ async def _close(deliveries: AsyncIterator[Any], held: Delivery[Any] | None) -> 
     with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
         if held is not None:
             await held.settle(Stopped("the reader went away before the record was delivered"))
-        close = getattr(deliveries, "aclose", None)
-        if close is not None:
-            await close()
+        await close_deliveries(deliveries)

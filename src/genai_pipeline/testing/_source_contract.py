@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from genai_pipeline._closing import close_deliveries
 from genai_pipeline.errors import Stopped
 from genai_pipeline.records import Delivery, Record
 from genai_pipeline.types import Source
@@ -145,9 +146,7 @@ async def _reading(source: Source[Any]) -> AsyncIterator[AsyncIterator[Delivery[
     try:
         yield deliveries
     finally:
-        close = getattr(deliveries, "aclose", None)
-        if close is not None:
-            await close()
+        await close_deliveries(deliveries)
 
 
 async def _records(source: Source[Any]) -> list[Record[Any]]:
