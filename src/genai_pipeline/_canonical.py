@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from genai_pipeline.errors import ConfigurationError
 
-__all__ = ["PLAIN", "Json", "canonical", "digest", "digest_of", "json_copy", "spelled_object"]
+__all__ = ["PLAIN", "Json", "canonical", "digest", "json_copy"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -62,14 +62,9 @@ def digest(value: Json) -> str:
     Keys are sorted, and a float with an integral value counts as that integer, as in JSON
     itself, so that ``1`` and ``1.0`` are one value.
     """
-    return digest_of(canonical(value))
-
-
-def digest_of(text: str) -> str:
-    """Answer the `digest` of the value whose `canonical` text is *text*."""
     import hashlib  # noqa: PLC0415 - slow to import, and not every request is identified
 
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+    return hashlib.blake2b(canonical(value).encode("ascii"), digest_size=16).hexdigest()
 
 
 def canonical(value: Json) -> str:
@@ -79,15 +74,11 @@ def canonical(value: Json) -> str:
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, dict):
-        return spelled_object({key: canonical(item) for key, item in value.items()})
+        pairs = [f"{quoted(key)}:{canonical(item)}" for key, item in sorted(value.items())]
+        return f"{{{','.join(pairs)}}}"
     if isinstance(value, list):
         return f"[{','.join([canonical(item) for item in value])}]"
     return _CONSTANTS[value] if value is None or isinstance(value, bool) else _number(value)
-
-
-def spelled_object(items: Mapping[str, str]) -> str:
-    """Answer the text of an object of *items*, which are spelled already."""
-    return f"{{{','.join([f'{quoted(key)}:{items[key]}' for key in sorted(items)])}}}"
 
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}

@@ -6,7 +6,6 @@ from bisect import insort
 from collections.abc import Awaitable, Collection, Coroutine, Iterable, Mapping
 from functools import lru_cache, partial
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import anyio.lowlevel
@@ -36,7 +35,6 @@ __all__ = ["Recorder", "call_key", "key_here"]
 
 _LABEL = 100
 _NOWHERE = StageMark("")
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _ANSWERED = ("answered",)
 _UNKNOWN = ("unknown", "partial")
 
@@ -114,10 +112,9 @@ class Recorder:
 
     def restart(self) -> None:
         """Put every answer back, since the record begins its walk anew."""
-        if self._answered:
-            self._pool = {}
-            for key, number in self._answered:
-                self._pool.setdefault(key, []).append(number)
+        self._pool = {}
+        for key, number in self._answered:
+            self._pool.setdefault(key, []).append(number)
 
     @property
     def replaying(self) -> bool:
@@ -309,9 +306,7 @@ def _lost(number: int, intent: Intent) -> PastCall:
     )
 
 
-def _labels(attributes: Mapping[str, Any]) -> Mapping[str, str]:
-    if not attributes:
-        return _NO_LABELS
+def _labels(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value
         for name, value in attributes.items()

@@ -6,12 +6,11 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from genai_pipeline._canonical import canonical, digest_of, json_copy, spelled_object
+from genai_pipeline._canonical import digest, json_copy
 from genai_pipeline._options import at_least, check, from_to, one_of, optional
 from genai_pipeline._part_forms import identity_of
 from genai_pipeline._request_options import to_extra, to_labels, to_schema, to_stop
@@ -213,21 +212,21 @@ class Request:
         kind: Any = type(self)
         names, defaults, values_in = _parameters(kind)
         values = values_in(self)
-        spelled = {"messages": f"[{','.join([_spelled(message) for message in self.messages])}]"}
+        plain: dict[str, Any] = {"messages": [_identity(message) for message in self.messages]}
         if values != defaults:  # many requests are messages alone
             told = zip(names, values, defaults, strict=True)
             given = {name: value for name, value, default in told if value != default}
             if self.tools:
                 given["tools"] = [tool.plain() for tool in self.tools]
-            plain = json_copy(given, where="Request")
-            spelled |= {name: canonical(value) for name, value in plain.items()}
-        return digest_of(spelled_object(spelled))
+            plain |= json_copy(given, where="Request")
+        return digest(plain)
 
 
-def _spelled(message: Message) -> str:
+def _identity(message: Message) -> list[Any]:
     content = message.content
-    text = quoted(content) if isinstance(content, str) else canonical([*map(identity_of, content)])
-    return f'["{message.role}",{text}]'
+    if isinstance(content, str):
+        return [message.role, content]
+    return [message.role, [identity_of(part) for part in content]]
 
 
 @functools.cache

@@ -166,9 +166,8 @@ def usage_of(usage: object) -> Usage:
         return _NOTHING_USED
     told: dict[str, Any] = usage
     into, out = as_count(told.get("prompt_tokens")), as_count(told.get("completion_tokens"))
-    read, written = told.get("prompt_tokens_details"), told.get("completion_tokens_details")
-    read = as_dict(read) if read else read
-    written = as_dict(written) if written else written
+    read = as_dict(told.get("prompt_tokens_details"))
+    written = as_dict(told.get("completion_tokens_details"))
     # Subsets by definition; some gateways count them beside.
     cached = min(into, as_count(read.get("cached_tokens"))) if read else 0
     fresh = min(into - cached, as_count(read.get("cache_write_tokens"))) if read else 0
