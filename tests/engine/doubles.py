@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
+import anyio
 import anyio.lowlevel
 
-from genai_pipeline import Delivery, Record
+from genai_pipeline import Delivery, Pipeline, Record, Report
 from genai_pipeline.clock import Clock
 
 
@@ -103,3 +104,24 @@ class Kept:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.left += 1
         self.left_with = kind
+
+
+async def run_interrupted(pipeline: Pipeline[Any, Any], kind: str, *, at: float) -> Report:
+    """
+    Run *pipeline*, and after *at* seconds stop it or cancel it, as *kind* says; answer the account.
+
+    Any other kind leaves it alone: what it does by itself, as on a timeout.
+    """
+    with anyio.CancelScope() as scope:
+
+        async def interrupt() -> None:
+            await pipeline.clock.sleep(at)
+            if kind == "stop":
+                pipeline.stop()
+            elif kind == "cancel":
+                scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupt)
+            await pipeline.run()
+    return pipeline.report()

@@ -22,7 +22,7 @@ from genai_pipeline._resident_memory import resident_memory
 from genai_pipeline.journals import Memory, Sqlite, read_status
 from genai_pipeline.testing import FakeClock
 
-from .doubles import Kept, Ledger
+from .doubles import Kept, Ledger, run_interrupted
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +58,21 @@ def heard() -> tuple[list[Any], Callable[[Any], None]]:
             told.append(event)
 
     return told, listener
+
+
+async def run_slowly(clock: FakeClock, used: Callable[[], int]) -> tuple[list[Any], gp.Report]:
+    """Carry five records, each for 30 s, while *used* answers the memory; answer what was told."""
+    told, listener = heard()
+    with gp.listen(listener):
+        report = await gp.Pipeline(
+            source=Ledger(range(5)),
+            stage=taking(clock, 30),
+            sink=Kept(),
+            max_memory=MOST,
+            memory_used=used,
+            clock=clock,
+        ).run()
+    return told, report
 
 
 async def test_nothing_is_read_while_memory_is_high_and_all_is_read_after(
@@ -113,21 +128,12 @@ async def test_events_and_report_say_for_how_long(clock: FakeClock) -> None:
 
 async def test_memory_must_be_well_below_before_it_goes_on(clock: FakeClock) -> None:
     """A twentieth of max_memory must be free again, so that intake does not flutter."""
-    told, listener = heard()
 
     def used() -> int:
         now = clock.now()
         return MOST + 1 if now < 10 else MOST * 96 // 100 if now < 20 else MOST * 95 // 100
 
-    with gp.listen(listener):
-        await gp.Pipeline(
-            source=Ledger(range(5)),
-            stage=taking(clock, 30),
-            sink=Kept(),
-            max_memory=MOST,
-            memory_used=used,
-            clock=clock,
-        ).run()
+    told, _ = await run_slowly(clock, used)
     _, resumed = told
     assert resumed.memory == MOST * 95 // 100
     assert resumed.seconds == pytest.approx(20, abs=0.2)
@@ -188,19 +194,7 @@ async def test_a_stop_ends_the_wait_at_once(clock: FakeClock, kind: str) -> None
         clock=clock,
         **options,
     )
-    with anyio.CancelScope() as scope:
-
-        async def stop() -> None:
-            await clock.sleep(50)
-            if kind == "stop":
-                pipeline.stop()
-            elif kind == "cancel":
-                scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(stop)
-            await pipeline.run()
-    report = pipeline.report()
+    report = await run_interrupted(pipeline, kind, at=50)
     assert clock.now() == pytest.approx(50)
     assert (report.read, report.handed_back) == (1, 1)
     assert report.paused == pytest.approx(50)
@@ -320,22 +314,13 @@ async def test_the_status_says_that_a_run_waits_for_memory(
 
 async def test_memory_that_cannot_be_read_just_now_changes_nothing(clock: FakeClock) -> None:
     """An OSError, such as for too many open files, neither fails the run nor ends a pause."""
-    told, listener = heard()
 
     def used() -> int:
         if 1 <= clock.now() < 10:
             raise OSError(24, "Too many open files")
         return 2 * MOST if clock.now() < 1 else MOST // 2
 
-    with gp.listen(listener):
-        report = await gp.Pipeline(
-            source=Ledger(range(5)),
-            stage=taking(clock, 30),
-            sink=Kept(),
-            max_memory=MOST,
-            memory_used=used,
-            clock=clock,
-        ).run()
+    told, report = await run_slowly(clock, used)
     assert report.written == 5
     assert told[1].seconds == pytest.approx(10, abs=0.2)
 

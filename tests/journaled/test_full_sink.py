@@ -20,7 +20,7 @@ from genai_pipeline.errors import StorageFailed, StorageFull
 from genai_pipeline.journals import Memory, Sqlite, read_status
 from genai_pipeline.sinks import Disk, Files, JsonLines, Table
 from genai_pipeline.testing import FakeClock, Script
-from tests.engine.doubles import Kept, Ledger
+from tests.engine.doubles import Kept, Ledger, run_interrupted
 
 from .test_journaled_runs import asking, upper
 
@@ -247,19 +247,7 @@ async def test_a_stop_hands_back_what_waits_for_space(clock: FakeClock, kind: st
         clock=clock,
         **options,
     )
-    with anyio.CancelScope() as scope:
-
-        async def stop() -> None:
-            await clock.sleep(50)
-            if kind == "stop":
-                pipeline.stop()
-            elif kind == "cancel":
-                scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(stop)
-            await pipeline.run()
-    report = pipeline.report()
+    report = await run_interrupted(pipeline, kind, at=50)
     if kind != "cancel":
         assert report.stopped is not None
         assert report.handed_back == 4
