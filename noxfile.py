@@ -113,7 +113,8 @@ def tests_lowest(session: nox.Session) -> None:
     )
     # The plugin of the oldest anyio that we work with does not know the latest pytest.
     session.install("--constraint", lowest, ".[all]", *group("test"), "pytest<9")
-    # Seldom one of these leaves a socket to the collector, which tells whatever test runs by then.
+    # What the SDKs stand on forgets a socket where it is cancelled while opening one, with an old
+    # anyio, and the collector may find it when another test than that runs.
     session.run(*PYTEST, "-W", "ignore:unclosed <socket.socket:ResourceWarning", *session.posargs)
 
 
