@@ -157,11 +157,17 @@ async def test_leaving_and_cancelling_hang_up(chat: ChatServer) -> None:
         before = chat.hung_up
         async with model.stream(REQUEST) as chunks:
             await anext(chunks)
-        asked = len(chat.seen)
+        begun = anyio.Event()
+
+        async def wait_for_more() -> None:
+            async with model.stream(REQUEST) as chunks:
+                await anext(chunks)
+                begun.set()
+                await anext(chunks)
+
         async with anyio.create_task_group() as group:
-            group.start_soon(read, model.stream(REQUEST))
-            while len(chat.seen) == asked:
-                await anyio.lowlevel.checkpoint()
+            group.start_soon(wait_for_more)
+            await begun.wait()  # else the server might not yet be where it hears of it
             group.cancel_scope.cancel()
         with anyio.fail_after(30):
             while chat.hung_up < before + 2:
