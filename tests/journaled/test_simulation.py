@@ -17,6 +17,7 @@ WORLDS, AT_ONCE = 2000, 500
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+@pytest.mark.thorough
 def test_what_a_journal_promises_holds_in_every_world(first: int) -> None:
     """Whatever dies, fails, stops or jumps, nothing is lost, paid for twice or over the cap."""
     wrong, reached = sweep(range(first, first + AT_ONCE))
