@@ -5,17 +5,29 @@ from __future__ import annotations
 import anyio
 import attrs
 
+from genai_pipeline import _options
 from genai_pipeline._options import check, one_of, optional
+from genai_pipeline._secret import Secret
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Usage
+from genai_pipeline.providers._aws_credentials import GetCredentials
 from genai_pipeline.providers._bedrock_embedding_dialects import (
     CohereDialect,
     Maker,
     TitanDialect,
     maker_of,
 )
-from genai_pipeline.providers._bedrock_host import path_of
-from genai_pipeline.providers._bedrock_options import AtBedrock
+from genai_pipeline.providers._bedrock_host import (
+    base_url_of,
+    is_amazon,
+    key_of,
+    path_of,
+    region_name,
+    region_of_environment,
+    sign_of,
+    to_get,
+)
+from genai_pipeline.providers._caller import Sign
 from genai_pipeline.providers._http_embedder import HttpEmbedder
 
 __all__ = ["BedrockEmbeddings"]
@@ -24,7 +36,7 @@ _AT_ONCE = 16
 
 
 @attrs.frozen(eq=False)
-class BedrockEmbeddings(AtBedrock, HttpEmbedder):
+class BedrockEmbeddings(HttpEmbedder):
     """
     A model of Amazon Bedrock that embeds: Titan Text Embeddings, or Cohere's Embed.
 
@@ -41,6 +53,22 @@ class BedrockEmbeddings(AtBedrock, HttpEmbedder):
         default=None, kw_only=True, validator=optional(one_of("amazon", "cohere"))
     )
     """Whose words the model takes, where its name (an ARN of a profile) does not tell."""
+
+    region: str | None = attrs.field(
+        factory=region_of_environment, kw_only=True, validator=optional(region_name)
+    )
+    """Where the model is asked; by default what ``AWS_REGION`` or ``AWS_DEFAULT_REGION`` says."""
+
+    base_url: str = attrs.field(default=attrs.Factory(base_url_of, takes_self=True), kw_only=True)
+    """Everything before ``/model``; by default the host of the region."""
+
+    credentials: GetCredentials | None = attrs.field(
+        default=None, kw_only=True, repr=False, converter=to_get
+    )
+    """`AwsCredentials`, or a function that answers them, asked at each call."""
+
+    name: str = attrs.field(default="bedrock", kw_only=True, validator=_options.text)
+    """What events, errors and reports call the provider."""
 
     async def __call__(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """
@@ -80,6 +108,16 @@ class BedrockEmbeddings(AtBedrock, HttpEmbedder):
         check(maker is not None, self, "maker", maker, "'amazon' or 'cohere' for such a model")
         dialect = TitanDialect if maker == "amazon" else CohereDialect
         return dialect(path_of(self), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_amazon(self.base_url)
+
+    def _default_key(self) -> Secret | None:
+        return key_of(self.base_url, self.credentials)
+
+    def _sign(self) -> Sign | None:
+        has_key = self._key() is not None
+        return sign_of(self, has_key=has_key, credentials=self.credentials, region=self.region)
 
 
 def _joined(answers: list[EmbeddingResponse]) -> EmbeddingResponse:

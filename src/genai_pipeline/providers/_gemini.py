@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import attrs
 
+from genai_pipeline import _options
+from genai_pipeline._options import optional
+from genai_pipeline._secret import Secret
 from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._gemini_dialect import ContentDialect
-from genai_pipeline.providers._gemini_host import path_of
-from genai_pipeline.providers._gemini_options import AtGoogle
+from genai_pipeline.providers._gemini_host import (
+    base_url_of,
+    credentials_of,
+    is_google,
+    key_of,
+    path_of,
+    place_name,
+)
 from genai_pipeline.providers._gemini_request import gemini_body
 from genai_pipeline.providers._http_model import HttpModel
+from genai_pipeline.providers._target import Headers
 from genai_pipeline.providers._token_count import fetch_count
 
 __all__ = ["Gemini"]
 
 
 @attrs.frozen(eq=False)
-class Gemini(AtGoogle, HttpModel):
+class Gemini(HttpModel):
     """
     A Gemini model, at Google AI or, with a *project*, at Vertex AI.
 
@@ -34,6 +44,26 @@ class Gemini(AtGoogle, HttpModel):
     blocked prompt or answer is `Refused`. A cancelled call may have been billed. In a pipeline with
     a journal, answers are kept as they came, before they are read.
     """
+
+    project: str | None = attrs.field(default=None, kw_only=True, validator=optional(place_name))
+    """
+    The Google Cloud project whose Vertex AI to ask; by default Google AI is asked.
+
+    *api_key* then is an access token: a function that answers it, and how long it lasts.
+    """
+
+    location: str = attrs.field(default="global", kw_only=True, validator=place_name)
+    """Where in Vertex AI: ``global``, ``us``, ``eu``, or a region."""
+
+    base_url: str = attrs.field(default=attrs.Factory(base_url_of, takes_self=True), kw_only=True)
+    """
+    Everything before ``/models`` or ``/projects``; ``…/v1beta`` for what is in preview.
+
+    By default that of Google AI, or of the project's place.
+    """
+
+    name: str = attrs.field(default="gemini", kw_only=True, validator=_options.text)
+    """What events, errors and reports call the provider."""
 
     async def count_tokens(self, request: Request) -> int:
         """
@@ -56,3 +86,12 @@ class Gemini(AtGoogle, HttpModel):
 
     def _speaks(self) -> ContentDialect:
         return ContentDialect(path_of(self), f"{self.name} {self.model!r}")
+
+    def _is_known_host(self) -> bool:
+        return is_google(self.base_url)
+
+    def _default_key(self) -> Secret | None:
+        return key_of(self)
+
+    def _credentials(self, key: str) -> Headers:
+        return credentials_of(self, key)
