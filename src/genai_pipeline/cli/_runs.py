@@ -58,4 +58,5 @@ def _plain(run: RunSummary) -> dict[str, Any]:
         "counts": dict(run.counts),
         "fingerprint": run.fingerprint,
         "version": run.version,
+        "stages": list(run.stages),
     }
