@@ -131,6 +131,11 @@ class Budget:
         object.__setattr__(self, "_filters", filters)
         object.__setattr__(self, "_nano", to_nano(self.cap, rounding=ROUND_FLOOR))
 
+    @property
+    def parts_records(self) -> bool:
+        """Whether each value of an attribute of records has a cap of its own."""
+        return not set(self.scope).issubset(_OWN)
+
     def uses(
         self,
         *,
