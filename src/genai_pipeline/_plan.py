@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from genai_pipeline._chain import Chain
+from genai_pipeline._chain import Chain, every_mark
 from genai_pipeline._dry_walk import DryWalks
 from genai_pipeline._expected_calls import ENDED, CallsTaken, PlanLine
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._journal import Claim, Finished, Journal
 from genai_pipeline._journal_admin import CostLine
-from genai_pipeline._lifespan import Lifespan, every_part
-from genai_pipeline._paid import StageMark
+from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._recorder import stage_key
 from genai_pipeline._run_journal import publishes_at_end
 from genai_pipeline._versions import fingerprint_of
@@ -181,18 +180,10 @@ def _chain_of(stage: Any) -> Chain:
     return stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
 
 
-def _every_mark(stage: Any) -> Iterator[StageMark]:
-    """Yield what calls may be known by that are made in *stage*, and around it."""
-    yield StageMark("")
-    for part in every_part(_chain_of(stage)):
-        if isinstance(part, Chain):
-            yield from part.marks
-
-
 async def _read(
     pipeline: Pipeline[Any, Any], journal: Journal, finished: Finished, sample: int
 ) -> _Seen:
-    taken = CallsTaken(stages=frozenset(map(stage_key, _every_mark(pipeline.stage))))
+    taken = CallsTaken(stages=frozenset(map(stage_key, every_mark(_chain_of(pipeline.stage)))))
     seen, waiting, ended = _Seen(taken), list[Record[Any]](), list[str]()
 
     async def look() -> None:
@@ -250,6 +241,6 @@ async def _expected(
     ended = sum(counts.get(state, 0) for state in ENDED)
     if not ended:
         return None
-    stages = {mark.stage for mark in _every_mark(pipeline.stage)}
+    stages = {mark.stage for mark in every_mark(_chain_of(pipeline.stage))}
     past = [line for line in past if line.group["stage"] in stages]
     return tuple(seen.taken.lines(past, ended, seen.records - seen.finished))

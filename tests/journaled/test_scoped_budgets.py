@@ -84,3 +84,13 @@ async def test_gathered_records_are_held_together() -> None:
     assert (report.written, report.handed_back, model.calls) == (0, 12, 0)
     report = await _pipeline(journal, gp.gather(2), stage, cap="1", scope="tenant").run()
     assert (report.written, model.calls) == (12, 6)
+
+
+async def test_a_budget_of_a_stage_that_is_not_there_is_refused() -> None:
+    """A misspelt stage= would cap nothing, so the pipeline is refused, and its stages are named."""
+    inner = gp.chain(gp.map(str.strip, name="inner"), gp.map(str.title, name="other"))
+    stages = (gp.map(str.upper, name="first"), inner)
+    for stage in ("first", "inner", "f*", "*", None):
+        _pipeline(Memory(), *stages, cap="1", stage=stage)
+    with pytest.raises(gp.ConfigurationError, match=r"stage='frist'.* are first, .*inner, other"):
+        _pipeline(Memory(), *stages, cap="1", stage="frist")
