@@ -87,5 +87,8 @@ async def release_records(
         count = await release(journal, which) if found else 0
     if count:
         say(f"{figures.count(count)} go on with the next run; {then}")
+        purged = sum(record.key is None for record in found)
+        if purged:
+            say(f"{figures.count(purged)} of them were purged: all their calls are made anew")
     require_keys(which.keys, found, state)
     return Exit.DONE
