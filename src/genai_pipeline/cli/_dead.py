@@ -63,7 +63,7 @@ def _print_record(record: KeptRecord, letter: dict[str, Any] | None) -> None:
         if value not in (None, ""):
             print(f"  {name:<12}{one_line(str(value))}")
     for name in ("payload", "attributes", "trace"):
-        if letter and letter.get(name):
+        if letter and (letter.get(name) or name == "payload"):  # which may be 0, "" or null
             print(f"  {name}")
             value = letter[name]
             text = value if name == "trace" else json.dumps(value, indent=2)
