@@ -67,6 +67,7 @@ FLOORS: tuple[frozenset[str], ...] = (
                 "_alone",
                 "_budget_lines",
                 "_dry_walk",
+                "_expected_calls",
                 "_failure_limit",
                 "_intake",
                 "_isolated_worker",

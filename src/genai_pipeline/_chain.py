@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 from genai_pipeline._error_groups import one_of
 from genai_pipeline._fan_out import FAN_OUT, for_each
-from genai_pipeline._lifespan import Composite
+from genai_pipeline._lifespan import Composite, every_part
 from genai_pipeline._options import check
 from genai_pipeline._paid import (
     StageMark,
@@ -26,7 +26,7 @@ from genai_pipeline.records import Record
 from genai_pipeline.types import Stage
 from genai_pipeline.walk import Walk, current_walk
 
-__all__ = ["Chain", "chain"]
+__all__ = ["Chain", "chain", "every_mark"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -196,6 +196,14 @@ def _distinct(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         seen[name] = seen.get(name, 0) + 1
         yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
+def every_mark(whole: Chain) -> Iterator[StageMark]:
+    """Yield what calls may be known by that are made in *whole*, and around it."""
+    yield StageMark("")
+    for part in every_part(whole):
+        if isinstance(part, Chain):
+            yield from part.marks
 
 
 @overload

@@ -43,6 +43,8 @@ class RunSummary:
     """``running``, ``ended``, ``stopped``, ``failed``, or ``died`` when its process did."""
 
     counts: Mapping[str, int]
+    stages: tuple[str, ...] = ()
+    """The names of the stages that it had."""
 
 
 @attrs.frozen(kw_only=True)

@@ -240,9 +240,11 @@ class JournaledCarrier(Carrier):
     async def _end_badly(
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
     ) -> None:
-        if isinstance(error, OutcomeUnknown):
+        if isinstance(error, OutcomeUnknown) or _of_some_records(error):
             self.engine.fail(error, stop=None)
-        await super()._end_badly(delivery, walk, error, began)
+            await self._settle(delivery, walk, "handed_back", error, began)
+        else:
+            await super()._end_badly(delivery, walk, error, began)
 
     async def _bury(
         self, delivery: Delivery[Any], walk: Walk, error: Exception, began: float
@@ -323,6 +325,11 @@ def _recorder_of(walk: Walk) -> Recorder:
     recorder = walk.recorder
     assert isinstance(recorder, Recorder)
     return recorder
+
+
+def _of_some_records(error: Exception) -> bool:
+    """Whether *error* holds records of one tenant, say, and no others."""
+    return isinstance(error, BudgetExhausted) and error.scoped
 
 
 def _any(rows: tuple[TableRows, ...]) -> bool:

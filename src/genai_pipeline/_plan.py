@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from decimal import Decimal
@@ -11,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from genai_pipeline._chain import Chain
+from genai_pipeline._chain import Chain, every_mark
 from genai_pipeline._dry_walk import DryWalks
+from genai_pipeline._expected_calls import ENDED, CallsTaken, PlanLine
 from genai_pipeline._fan_out import FAN_OUT
-from genai_pipeline._journal import Claim, Finished, ItemState, Journal
+from genai_pipeline._journal import Claim, Finished, Journal
 from genai_pipeline._journal_admin import CostLine
 from genai_pipeline._lifespan import Lifespan
+from genai_pipeline._recorder import stage_key
 from genai_pipeline._run_journal import publishes_at_end
 from genai_pipeline._versions import fingerprint_of
 from genai_pipeline.errors import ConfigurationError, Stopped
-from genai_pipeline.money import PriceBook, from_nano
+from genai_pipeline.money import PriceBook
 from genai_pipeline.records import Record, accept
 
 if TYPE_CHECKING:
@@ -29,19 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "PlanLine", "finished_for", "make_plan"]
 
 _CHUNK = 500
-_ENDED: tuple[ItemState, ...] = ("done", "filtered", "dead")
-_UNKNOWN = ("unknown", "partial")
-
-
-@attrs.frozen(kw_only=True)
-class PlanLine:
-    """What the calls of one stage to one model are expected to be."""
-
-    stage: str
-    model: str
-    calls: int
-    cost: Decimal
-    """US dollars."""
+_RUNS = 1000
 
 
 @attrs.frozen(kw_only=True)
@@ -49,10 +38,12 @@ class Plan:
     """
     What a run would do, told before anything is claimed or sent.
 
-    What the journal knows is exact: *finished*, *reuse*, *unknown*. Which new calls user code will
-    make cannot be known without running it, so *new* and *expected_cost* are estimates: unfinished
-    records take as many calls of each stage and model, at the same mean cost, as those that have
-    ended did. Without any such record they are `None`.
+    What the journal knows is exact: *finished*, and *reuse* and *unknown*, which are calls of the
+    stages in their versions of today; whether a request will come out the same can be known only by
+    running the stage. Nor can it be known which new calls user code will make, so *new* and
+    *expected_cost* are estimates: unfinished records take as many calls of each stage and model, at
+    the same mean cost, as those that have ended did, in the version they were last worked on in.
+    Without any such record they are `None`.
 
     *worst_cost* is exact, and *likely_cost* an estimate by the requests themselves. Both go no
     further than the next new call of each record that was walked (``sample=``): behind it, nobody
@@ -69,7 +60,10 @@ class Plan:
     """Those that the journal knows, and that are not finished."""
 
     reuse: int
-    """Answered calls of records that are not finished, to be answered from the journal."""
+    """
+    Answered calls of records that are not finished, which are answered from the journal if they
+    are asked again.
+    """
 
     unknown: int
     """Calls of theirs that may have been billed without an answer, and none came later."""
@@ -100,6 +94,9 @@ class Plan:
     lines: tuple[PlanLine, ...] = ()
     """The expected calls by stage and model, the dearest first."""
 
+    untried: tuple[str, ...] = ()
+    """Stages that no run has had yet: *new* and *expected_cost* know nothing of their calls."""
+
     def __str__(self) -> str:
         new = "an unknown number" if self.new is None else f"about {self.new}"
         cost = "" if self.expected_cost is None else f" for about ${self.expected_cost:.2f}"
@@ -113,13 +110,10 @@ class Plan:
 class _Seen:
     """What is counted while the source is read."""
 
+    taken: CallsTaken
     records: int = 0
     finished: int = 0
     begun: int = 0
-    unknown: int = 0
-    reuse: Counter[str] = attrs.field(factory=Counter)
-    """Answered calls of unfinished records, by stage."""
-
     sample: list[tuple[Record[Any], Claim | None]] = attrs.field(factory=list)
 
     def look(self, records: list[Record[Any]], claims: Mapping[str, Claim], most: int) -> None:
@@ -128,12 +122,7 @@ class _Seen:
             claim = claims.get(record.key)
             if claim is not None:
                 self.begun += 1
-                answered = {call.key for call in claim.calls if call.state == "answered"}
-                for call in claim.calls:
-                    if call.state == "answered":
-                        self.reuse[call.stage] += 1
-                    elif call.state in _UNKNOWN and call.key not in answered:
-                        self.unknown += 1
+                self.taken.see_unfinished(claim)
             if len(self.sample) < most:
                 self.sample.append((record, claim))
 
@@ -150,7 +139,8 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         finished = await finished_for(pipeline, journal)
         seen = await _read(pipeline, journal, finished, sample)
         past = await _past(pipeline, journal)
-        lines = await _expected(pipeline, journal, seen, past)
+        lines = None if past is None else await _expected(pipeline, journal, seen, past)
+        untried = await _untried(pipeline, journal)
         walks = DryWalks(
             chain=chain,
             journal=journal,
@@ -165,8 +155,8 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         records=seen.records,
         finished=seen.finished,
         begun=seen.begun,
-        reuse=seen.reuse.total(),
-        unknown=seen.unknown,
+        reuse=seen.taken.reuse,
+        unknown=seen.taken.unknown,
         new=None if lines is None else sum(line.calls for line in lines),
         expected_cost=None if lines is None else sum((line.cost for line in lines), Decimal(0)),
         sampled=len(seen.sample),
@@ -174,6 +164,7 @@ async def make_plan(pipeline: Pipeline[Any, Any], sample: int) -> Plan:
         worst_cost=walks.worst if seen.sample else None,
         likely_cost=walks.likely if seen.sample else None,
         lines=lines or (),
+        untried=untried,
     )
 
 
@@ -192,7 +183,8 @@ def _chain_of(stage: Any) -> Chain:
 async def _read(
     pipeline: Pipeline[Any, Any], journal: Journal, finished: Finished, sample: int
 ) -> _Seen:
-    seen, waiting = _Seen(), list[Record[Any]]()
+    taken = CallsTaken(stages=frozenset(map(stage_key, every_mark(_chain_of(pipeline.stage)))))
+    seen, waiting, ended = _Seen(taken), list[Record[Any]](), list[str]()
 
     async def look() -> None:
         keys = [record.key for record in waiting]
@@ -207,11 +199,15 @@ async def _read(
                 await delivery.settle(Stopped("the record was only looked at, for a plan"))
             if delivery.record.key in finished:
                 seen.finished += 1
+                if len(ended) < _CHUNK:
+                    ended.append(delivery.record.key)
             elif delivery.error is None:
                 waiting.append(delivery.record)
             if len(waiting) >= _CHUNK:
                 await look()
     await look()
+    for claim in (await journal.past_calls(ended, pipeline.name)).values():
+        taken.see_finished(claim)
     return seen
 
 
@@ -219,6 +215,15 @@ async def _past(pipeline: Pipeline[Any, Any], journal: Journal) -> list[CostLine
     """Answer what past calls took; `None` when the journal cannot tell."""
     costs = getattr(journal, "costs", None)
     return None if costs is None else list(await costs(("stage", "model"), pipeline=pipeline.name))
+
+
+async def _untried(pipeline: Pipeline[Any, Any], journal: Journal) -> tuple[str, ...]:
+    """Answer the stages that no run has had yet, if there was a run and the journal can tell."""
+    runs = getattr(journal, "runs", None)
+    past = [] if runs is None else await runs(pipeline=pipeline.name, limit=_RUNS)
+    tried = {stage for run in past for stage in run.stages}
+    stages = (mark.stage for mark in _chain_of(pipeline.stage).marks)
+    return tuple(stage for stage in stages if tried and stage not in tried)
 
 
 def _outputs(past: list[CostLine] | None) -> Iterator[tuple[tuple[str, str], int]]:
@@ -230,27 +235,12 @@ def _outputs(past: list[CostLine] | None) -> Iterator[tuple[tuple[str, str], int
 
 
 async def _expected(
-    pipeline: Pipeline[Any, Any], journal: Journal, seen: _Seen, past: list[CostLine] | None
+    pipeline: Pipeline[Any, Any], journal: Journal, seen: _Seen, past: list[CostLine]
 ) -> tuple[PlanLine, ...] | None:
     counts = await journal.counts(pipeline.name)
-    ended = sum(counts.get(state, 0) for state in _ENDED)
-    if past is None or not ended:
+    ended = sum(counts.get(state, 0) for state in ENDED)
+    if not ended:
         return None
-    of_stage = Counter[str]()
-    for line in past:
-        of_stage[line.group["stage"]] += line.calls
-    unfinished = seen.records - seen.finished
-    found = (_line(line, seen.reuse, of_stage, ended, unfinished) for line in past if line.calls)
-    return tuple(sorted(found, key=lambda line: line.cost, reverse=True))
-
-
-def _line(
-    past: CostLine, reuse: Counter[str], of_stage: Counter[str], ended: int, unfinished: int
-) -> PlanLine:
-    stage = past.group["stage"]
-    # What unfinished records have had already is no part of what those that ended took.
-    reused = reuse[stage] * past.calls / of_stage[stage]
-    each = max(0.0, past.calls - reused) / ended
-    calls = max(0, round(each * unfinished - reused))
-    mean = from_nano(past.charged) / past.calls
-    return PlanLine(stage=stage, model=past.group["model"], calls=calls, cost=calls * mean)
+    stages = {mark.stage for mark in every_mark(_chain_of(pipeline.stage))}
+    past = [line for line in past if line.group["stage"] in stages]
+    return tuple(seen.taken.lines(past, ended, seen.records - seen.finished))

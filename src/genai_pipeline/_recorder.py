@@ -31,9 +31,12 @@ from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.money import to_nano
 from genai_pipeline.records import Record
 
-__all__ = ["Recorder", "call_key", "key_here"]
+__all__ = ["Recorder", "call_key", "key_here", "stage_key", "stage_of_key"]
 
 _LABEL = 100
+_OF_STAGE, _OF_CALL = 4, 12
+"""Bytes of a key: calls are told apart within one record alone, stages for a plan."""
+
 _NOWHERE = StageMark("")
 _ANSWERED = ("answered",)
 _UNKNOWN = ("unknown", "partial")
@@ -43,14 +46,26 @@ def call_key(mark: StageMark, call: CallName) -> bytes:
     """
     Answer 16 bytes that stand for the stage with its version, the model and the request.
 
-    They are the `digest` of a list of stage, version, provider, model, identity and fingerprint.
+    They begin with the `stage_key`, and go on with a digest of the canonical JSON of a list of
+    stage, version, provider, model, identity and fingerprint.
     """
     # Equal tuples are the same JSON where their parts are plain and of equal types.
     kinds = tuple(map(type, call.identity))
     begin = _key_begin if PLAIN.issuperset(kinds) else _key_begin.__wrapped__
     text = begin((mark.stage, mark.version, call.provider, call.model), call.identity, kinds)
     told = f'{text},"{call.request.fingerprint()}"]'
-    return blake2b(told.encode("ascii"), digest_size=16).digest()
+    return stage_key(mark) + blake2b(told.encode("ascii"), digest_size=_OF_CALL).digest()
+
+
+@lru_cache(maxsize=256)
+def stage_key(mark: StageMark) -> bytes:
+    """Answer the 4 bytes that the keys of all calls of the stage in its version begin with."""
+    return bytes.fromhex(digest([mark.stage, mark.version]))[:_OF_STAGE]
+
+
+def stage_of_key(key: bytes) -> bytes:
+    """Answer the `stage_key` that a `call_key` begins with."""
+    return key[:_OF_STAGE]
 
 
 def key_here(call: CallName) -> bytes:

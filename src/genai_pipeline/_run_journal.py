@@ -171,6 +171,7 @@ class RunJournal:
         alone = self._under_way == 1 and self._lines.is_hopeless(error.budget)
         if not error.waits or alone:
             self._no_longer_under_way()
+            error.scoped = self.budgets.is_scoped(error.budget)
             raise error
         self._under_way -= 1
         return error.budget

@@ -348,14 +348,14 @@ class BudgetExhausted(Systemic):
     """
     Raised when a call could cost more than what is left of a hard budget.
 
-    The run stops, and the record is held: raise the cap, or wait for the budget's next window,
-    and run again. *budget* names it; *waits* tells whether calls under way hold money that may
-    come back.
+    The record is held: raise the cap, or wait for the budget's next window, and run again. The run
+    stops; if *scoped*, as the budget of one tenant, it goes on with other records. *budget* names
+    it; *waits* tells whether calls under way hold money that may come back.
     """
 
     def __init__(self, message: str = "", *, budget: str = "", waits: bool = False) -> None:
         super().__init__(message)
-        self.budget, self.waits = budget, waits
+        self.budget, self.waits, self.scoped = budget, waits, False
 
 
 class StorageFailed(Systemic):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._chain import Chain, every_mark
+from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._isolated_words import importing_main
 from genai_pipeline._journal import Journal
 from genai_pipeline._options import check
@@ -207,6 +209,8 @@ class Pipeline(Generic[A, B]):
                 "Pipeline: budgets= needs journal=, where money is held before it is spent; "
                 "give gp.Sqlite(path), or gp.journals.Memory() for this process alone"
             )
+        for budget in self.budgets:
+            self._require_stage_of(budget)
         if self.max_memory is None and self.memory_used is not None:
             raise ConfigurationError(
                 "Pipeline: memory_used= is for max_memory=, which is not given; give it bytes, "
@@ -225,6 +229,17 @@ class Pipeline(Generic[A, B]):
                 f"Pipeline: the table {tables[0].name!r} needs a journal= that keeps tables, since "
                 "its rows are written with the ends of records; give gp.Sqlite(path), or write to "
                 "gp.sinks.Table(path)"
+            )
+
+    def _require_stage_of(self, budget: Budget) -> None:
+        """Raise `ConfigurationError` for a budget of a stage that is not there: it caps nothing."""
+        stage = self.stage
+        whole = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
+        names = [mark.stage for mark in every_mark(whole)]
+        if not any(map(budget.counts_stage, names)):
+            raise ConfigurationError(
+                f"Pipeline: budgets= has one for stage={budget.stage!r}, which would cap nothing; "
+                f"its stages are {', '.join(filter(None, names))}"
             )
 
     def _require_resident_memory(self) -> None:
@@ -275,7 +290,8 @@ class Pipeline(Generic[A, B]):
 
         Raises `ConfigurationError` without a journal, or while the pipeline runs.
         """
-        check(sample >= 0, self, "sample", sample, "a whole number, 0 or more")
+        fine = isinstance(sample, int) and sample >= 0
+        check(fine, self, "sample", sample, "a whole number, 0 or more")
         if self._current.running:
             raise ConfigurationError("Pipeline: it runs; ask for a plan before or after")
         from genai_pipeline._plan import make_plan  # noqa: PLC0415 - few runs are planned

@@ -47,7 +47,6 @@ def test_list(ended: Path) -> None:
         (("--until", "1h"), set()),
         (("--since", "2020-01-01", "--until", "2020-01-02T00:00+02:00"), set()),
         (("--pipeline", "asked"), BAD),
-        (("--pipeline", "other"), set()),
         (("--all",), BAD),
     ],
 )
@@ -75,6 +74,22 @@ def test_show(ended: Path) -> None:
         assert told in said.out
     (record,) = plain("dead", "show", "run.db", "9")
     assert (record["letter"]["payload"], record["generation"]) == (9, 0)
+
+
+def test_show_a_payload_that_is_nothing_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A payload of 0, or of null, is shown as any other."""
+    (tmp_path / "falsy.py").write_text(
+        "import genai_pipeline as gp\n"
+        "pipeline = gp.Pipeline(source=gp.sources.Values([0, None]), stage=gp.map(len),\n"
+        "    sink=gp.sinks.JsonLines('out', segment=9), journal=gp.Sqlite('run.db', ballast=0),\n"
+        "    max_failures=None)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert say("run", "falsy.py", "-q").code == 0
+    said = say("dead", "show", "run.db", "0", "1")
+    assert said.out.count("  payload\n    0\n") == said.out.count("  payload\n    null\n") == 1
 
 
 def test_show_what_is_not_there(ended: Path) -> None:

@@ -83,6 +83,15 @@ def test_plan(crashed: Path) -> None:
     assert (after["records"], after["last_run"]["run"]) == (counts, 1)
 
 
+def test_plan_of_a_change(crashed: Path) -> None:
+    """A stage of another version is planned to be bought again, as it then is."""
+    assert say("resume", "paid.py:pipeline", "-q").code == 0
+    plan, paid = plain("plan", "paid.py:pipeline", "-p", "version=2"), len(bill(crashed))
+    assert (plan["finished"] + plan["begun"], plan["reuse"]) == (END, 0)
+    assert say("resume", "paid.py:pipeline", "-p", "version=2", "-q").code == 0
+    assert plan["new"] == len(bill(crashed)) - paid
+
+
 def test_plan_needs_a_journal_and_a_pipeline(crashed: Path) -> None:
     """Without a journal there is nothing to plan by, and without a pipeline nothing to plan."""
     write_jobs(crashed)

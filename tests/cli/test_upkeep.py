@@ -96,6 +96,17 @@ def test_purge_forgets_and_resume_stays_exact(ended: Path) -> None:
     assert say("journal", "check", "run.db").code == 0
 
 
+def test_redriving_what_was_purged_says_what_it_costs(ended: Path) -> None:
+    """A purged record has no answers left, so nobody is told that they are used again."""
+    assert say("purge", "run.db", "--older-than", "0s").code == 0
+    redriven = say("dead", "redrive", "run.db", "--all")
+    assert redriven.code == 0
+    assert redriven.err.endswith("4 of them were purged: all their calls are made anew\n")
+    paid = len(bill(ended))
+    assert say("resume", "paid.py:pipeline", "-q").code == 0
+    assert len(bill(ended)) == paid + 4
+
+
 def test_vacuum(ended: Path) -> None:
     """After a purge, vacuum leaves nothing of what was purged, and a smaller file."""
     assert say("purge", "run.db", "--older-than", "0s").code == 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 import genai_pipeline as gp
-from genai_pipeline._canonical import digest, json_copy
+from genai_pipeline._canonical import canonical, digest, json_copy
 from genai_pipeline._paid import Judgement, PaidCall, StageMark
-from genai_pipeline._recorder import call_key
+from genai_pipeline._recorder import call_key, stage_of_key
 
 # Some are equal in Python, and not in JSON.
 _PARTS = st.sampled_from(["chat", "", None, True, 1, 1.0, False, 0, -0.0, 1.5, (1,), (True,)])
@@ -34,5 +35,7 @@ def test_a_key_is_a_digest_of_all_that_decides(
         identity=identity,
     )
     plain = json_copy(identity, where="identity")
-    told = digest(["ask", version, "p", "m", plain, request.fingerprint()])
-    assert call_key(StageMark("ask", version), call).hex() == told
+    told = canonical(["ask", version, "p", "m", plain, request.fingerprint()])
+    key = call_key(StageMark("ask", version), call)
+    assert stage_of_key(key).hex() == digest(["ask", version])[:8]
+    assert key[4:] == blake2b(told.encode(), digest_size=12).digest()

@@ -133,3 +133,83 @@ async def test_a_gather_ends_what_is_known() -> None:
     )
     plan = await pipeline.plan(sample=2)
     assert (plan.next_calls, plan.worst_cost, plan.likely_cost) == (0, None, None)
+
+
+async def _ask(text: str) -> str:
+    model = Script.of(lambda request: gp.Response(request.prompt, usage=USAGE, model="script"))
+    first = await model(gp.Request(f"first {text}", max_output_tokens=4))
+    return (await model(gp.Request(f"then {first.text}", max_output_tokens=4))).text
+
+
+def _asking(
+    journal: Any, *stages: gp.Stage[Any, Any], count: int = 10, in_flight: int = 4
+) -> gp.Pipeline[Any, Any]:
+    return gp.Pipeline(
+        source=Ledger([str(number) for number in range(count)]),
+        stage=gp.chain(*stages),
+        sink=Kept(),
+        journal=journal,
+        prices=PRICES,
+        max_in_flight=in_flight,
+    )
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_changed_stage_is_planned_to_be_bought_again(kind: str, tmp_path: Any) -> None:
+    """Answers of an older version are no calls to reuse; the plan is what the run then buys."""
+    journal: Any = Memory() if kind == "memory" else Sqlite(tmp_path / "run.db", ballast=0)
+    await _asking(journal, gp.map(_ask)).run()
+    for version, redone in (("2", 4), ("3", 10), ("4", 10)):
+        stage = gp.map(_ask, version=version)
+        plan = await _asking(journal, stage).plan()
+        assert (plan.finished, plan.begun, plan.reuse, plan.new) == (0, 10, 0, 20)
+        assert plan.expected_cost == 20 * Decimal("0.00003")
+        report = await _asking(journal, stage, count=redone).run()
+        assert (report.calls, report.replayed) == (2 * redone, 0)
+        plan = await _asking(journal, stage).plan()
+        assert (plan.finished, plan.reuse, plan.new) == (redone, 0, 20 - 2 * redone)
+
+
+async def test_the_answers_of_other_stages_are_planned_to_be_reused() -> None:
+    """When one of two stages changes, only its calls are new."""
+    journal = Memory()
+    first = gp.map(_ask, name="first")
+    await _asking(journal, first, gp.map(_ask, name="second")).run()
+    changed = gp.map(_ask, name="second", version="2")
+    plan = await _asking(journal, first, changed).plan()
+    assert (plan.reuse, plan.new, plan.untried) == (20, 20, ())
+    assert [(line.stage, line.calls) for line in plan.lines] == [("second", 20), ("first", 0)]
+    report = await _asking(journal, first, changed).run()
+    assert (report.replayed, report.calls) == (20, 20)
+
+
+async def test_lost_calls_are_no_part_of_what_a_record_takes() -> None:
+    """Calls whose answers were lost are not expected again of all records still to come."""
+    journal = Memory()
+    model = Script.of(lambda request: gp.Response(request.prompt, usage=USAGE, model="script"))
+    broken = Script(gp.errors.Overloaded("the answer is lost"))
+
+    async def ask(text: str) -> str:
+        if text == "4":
+            with pytest.raises(gp.errors.Overloaded):
+                await broken(gp.Request(text, max_output_tokens=4000))
+            raise gp.errors.AuthenticationFailed("the key is gone")
+        return (await model(gp.Request(text, max_output_tokens=4))).text
+
+    with pytest.raises(gp.RunFailed):
+        await _asking(journal, gp.map(ask), in_flight=1).run()
+    plan = await _asking(journal, gp.map(ask)).plan()
+    assert (plan.finished, plan.begun, plan.unknown, plan.new) == (4, 1, 1, 6)
+    assert plan.expected_cost == 6 * Decimal("0.00003")
+
+
+async def test_a_plan_names_stages_of_which_nothing_is_known() -> None:
+    """What a stage will call that no run has had is not among the new calls, and it is named."""
+    journal = Memory()
+    first = gp.map(_ask, name="first")
+    assert (await _asking(journal, first).plan()).untried == ()
+    await _asking(journal, first).run()
+    plan = await _asking(journal, first, gp.map(_ask, name="second")).plan()
+    assert (plan.reuse, plan.new, plan.untried) == (20, 0, ("second",))
+    plan = await _asking(journal, gp.map(_ask, name="renamed")).plan()
+    assert (plan.reuse, plan.new, plan.untried) == (0, 0, ("renamed",))

@@ -291,3 +291,11 @@ def test_exactly_the_shares_reached_are_told(costs: list[int], shares: list[floa
     told = [share for spent in itertools.accumulate(costs) for share in _settle(budgets, spent)]
     reached = [one for one in sorted(set(shares)) if sum(costs) >= Decimal(repr(one)) * 200]
     assert told == (reached if costs else [])
+
+
+@pytest.mark.parametrize("cap", ["1000000001", "1e12", "1e30"])
+def test_a_cap_beyond_what_a_journal_can_count_is_refused_when_built(cap: str) -> None:
+    """Not at the first call; the error says how much is allowed."""
+    with pytest.raises(gp.ConfigurationError, match=r"cap=.*(up to|at most) 10"):
+        gp.Budget(cap=cap)
+    assert gp.Budget(cap="1000000000").cap == 10**9

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
+import genai_pipeline as gp
 from genai_pipeline.errors import ConfigurationError, DataError
 from genai_pipeline.sources import Values
 from tests.sources.reading import keys, read, values
@@ -107,7 +109,7 @@ async def test_a_value_without_a_key_is_delivered_as_broken(key: Any, reason: st
     (delivery,) = await read(Values([{"name": "x"}], key=key))
     assert isinstance(delivery.error, DataError)
     assert reason in str(delivery.error)
-    assert (delivery.record.key, delivery.record.value) == ("0", {"name": "x"})
+    assert (delivery.record.key, delivery.record.value) == ("values[0]", {"name": "x"})
 
 
 def test_its_repr_is_short() -> None:
@@ -126,3 +128,20 @@ def test_key_must_be_a_function() -> None:
     """A name where a function belongs is refused when the source is built."""
     with pytest.raises(ConfigurationError, match="key='id'; give a function of the value"):
         Values([1], key="id")  # type: ignore[arg-type]
+
+
+async def test_a_value_whose_key_failed_takes_no_other_values_place() -> None:
+    """Once key= is mended, a journal passes no value by for one that was dead before."""
+    journal, found = gp.journals.Memory(), [{"id": 1}, {"id": 0}]
+    written = []
+    for name in ("idd", "id"):
+        sink: gp.sinks.Collect[dict[str, int]] = gp.sinks.Collect()
+        report = await gp.Pipeline(
+            source=Values(found, key=itemgetter(name)),
+            stage=gp.map(dict[str, int]),
+            sink=sink,
+            journal=journal,
+            max_failures=None,
+        ).run()
+        written.append((report.written, report.dead))
+    assert written == [(0, 2), (2, 0)]

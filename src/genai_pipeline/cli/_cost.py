@@ -11,7 +11,10 @@ import attrs
 from genai_pipeline._journal_admin import CostLine
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._journal_file import perform, reader
-from genai_pipeline.cli._table import dollars, print_json, print_table
+from genai_pipeline.cli._selection import ALL, require_pipeline
+from genai_pipeline.cli._table import dollars, print_json, print_table, say
+from genai_pipeline.cli._target import UsageError
+from genai_pipeline.journals import SqliteReader
 from genai_pipeline.money import from_nano
 from genai_pipeline.telemetry import _figures as figures
 
@@ -30,7 +33,13 @@ def cost(options: argparse.Namespace) -> int:
 async def _cost(options: argparse.Namespace) -> int:
     by: Sequence[str] = options.by
     async with reader(options) as journal:
+        await require_pipeline(journal, options)
         lines = await journal.costs(by, pipeline=options.pipeline, run=options.run)
+        if options.run is not None and not lines:
+            await _require_run(journal, options)
+    for name in by:
+        if lines and not any(line.group[name] for line in lines):
+            say(f"no call has the attribute {name!r}; only attributes that are text are kept")
     total = _total(lines)
     if options.json:
         groups = [{"group": dict(line.group), **_plain(line)} for line in lines]
@@ -41,6 +50,12 @@ async def _cost(options: argparse.Namespace) -> int:
     header = [*(name.upper() for name in by), *_HEADER]
     print_table(header, rows, right=range(len(by), len(header)))
     return Exit.DONE
+
+
+async def _require_run(journal: SqliteReader, options: argparse.Namespace) -> None:
+    runs = await journal.runs(pipeline=options.pipeline, limit=ALL)
+    if options.run not in {run.run for run in runs}:
+        raise UsageError(f"--run {options.run}: no such run; `runs {options.journal}` lists them")
 
 
 def _total(lines: Sequence[CostLine]) -> CostLine:

@@ -12,9 +12,14 @@ from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.cli._journal_file import perform, reader
 from genai_pipeline.cli._kept_records import list_records, release_records
-from genai_pipeline.cli._selection import ALL, key_of, selected
+from genai_pipeline.cli._selection import (
+    ALL,
+    key_of,
+    require_keys,
+    require_pipeline,
+    selected,
+)
 from genai_pipeline.cli._table import iso, minute, print_json, say
-from genai_pipeline.cli._target import UsageError
 from genai_pipeline.journals import SqliteReader
 from genai_pipeline.records import Record
 from genai_pipeline.telemetry import _figures as figures
@@ -37,17 +42,16 @@ async def _list(options: argparse.Namespace) -> int:
 async def _show(options: argparse.Namespace) -> int:
     which = Selector(pipeline=options.pipeline, keys=tuple(options.keys))
     async with reader(options) as journal:
+        await require_pipeline(journal, options)
         found = await journal.records(which, limit=ALL)
         letters = [await _letter(journal, record) for record in found]
-    missing = sorted(set(options.keys) - {record.key for record in found})
     if options.json:
         pairs = zip(found, letters, strict=True)
         print_json([{**_plain(record), "letter": letter} for record, letter in pairs])
     else:
         for record, letter in zip(found, letters, strict=True):
             _print_record(record, letter)
-    if missing:
-        raise UsageError(f"no dead record has the key {missing[0]!r}; `dead list` shows them")
+    require_keys(options.keys, found, "dead")
     return Exit.DONE
 
 
@@ -59,7 +63,7 @@ def _print_record(record: KeptRecord, letter: dict[str, Any] | None) -> None:
         if value not in (None, ""):
             print(f"  {name:<12}{one_line(str(value))}")
     for name in ("payload", "attributes", "trace"):
-        if letter and letter.get(name):
+        if letter and (letter.get(name) or name == "payload"):  # which may be 0, "" or null
             print(f"  {name}")
             value = letter[name]
             text = value if name == "trace" else json.dumps(value, indent=2)
@@ -86,6 +90,7 @@ async def _export(options: argparse.Namespace) -> int:
     which = selected(options, "dead", needs_some=True)
     count = purged = 0
     async with reader(options) as journal:
+        await require_pipeline(journal, options)
         found = await journal.records(which, limit=ALL)
         if options.output == "-":
             for record in found:
@@ -94,7 +99,7 @@ async def _export(options: argparse.Namespace) -> int:
                 if letter is not None:
                     print(json.dumps(letter))
         else:
-            async with dead_letters(options.output, None) as sink:
+            async with dead_letters(options.output, None, "--output") as sink:
                 for record in found:
                     letter = await _letter(journal, record)
                     purged += letter is None
@@ -103,6 +108,7 @@ async def _export(options: argparse.Namespace) -> int:
         count = len(found) - purged
     gone = f"; {figures.count(purged)} were purged before" if purged else ""
     say(f"dead letters exported: {figures.count(count)}{gone}")
+    require_keys(which.keys, found, "dead")
     return Exit.DONE
 
 

@@ -60,11 +60,11 @@ def sink(path: str, instead_of: object) -> Any:
     return _made(kind, path, instead_of, "--output")
 
 
-def dead_letters(path: str, instead_of: object) -> Any:
+def dead_letters(path: str, instead_of: object, option: str = "--dead-letters") -> Any:
     """Answer the sink that writes dead letters to *path*, which must be JSON Lines."""
     if _suffix(path) not in (".jsonl", ".ndjson") or path.endswith(_PACKED):
-        raise UsageError(f"--dead-letters {path}: the name must end in .jsonl or .ndjson")
-    return _made(sinks.JsonLines, path, instead_of, "--dead-letters")
+        raise UsageError(f"{option} {path}: the name must end in .jsonl or .ndjson")
+    return _made(sinks.JsonLines, path, instead_of, option)
 
 
 def _suffix(path: str) -> str:

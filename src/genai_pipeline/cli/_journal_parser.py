@@ -69,12 +69,29 @@ def _add(commands: Commands, name: str, help_: str, description: str) -> argpars
     return parser
 
 
+class _Once(argparse.Action):
+    """Refuses an option that is given twice, where the first would be forgotten."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002 - argparse calls so
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"argument {self.option_strings[0]}: given twice; give one")
+        setattr(namespace, self.dest, values)
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="answer JSON")
 
 
 def _add_pipeline(parser: Any) -> None:
-    parser.add_argument("--pipeline", metavar="NAME", help="only of the pipeline of this name")
+    parser.add_argument(
+        "--pipeline", action=_Once, metavar="NAME", help="only of the pipeline of this name"
+    )
 
 
 def _add_limit(parser: argparse.ArgumentParser, at_least_one: Callable[[str], int]) -> None:
@@ -156,16 +173,20 @@ def _add_selectors(parser: argparse.ArgumentParser, ended: str = "died") -> None
     group.add_argument(
         "--key", metavar="KEY", action="append", default=[], help="of this key; may be repeated"
     )
-    group.add_argument("--stage", metavar="NAME", help=f"that {ended} in this stage")
-    group.add_argument("--error", metavar="CLASS", help=f"that {ended} for an error of this class")
+    group.add_argument("--stage", action=_Once, metavar="NAME", help=f"that {ended} in this stage")
+    group.add_argument(
+        "--error", action=_Once, metavar="CLASS", help=f"that {ended} for an error of this class"
+    )
     group.add_argument(
         "--category",
+        action=_Once,
         choices=("transient", "permanent", "system", "data"),
         help=f"that {ended} for an error of this category",
     )
     for name, when in (("--since", "then or later"), ("--until", "before then")):
         group.add_argument(
             name,
+            action=_Once,
             metavar="TIME",
             type=moment,
             help=f"that {ended} {when}: 2026-11-26T14:30, or 12h for so long ago",

@@ -9,7 +9,14 @@ from typing import Any, Literal
 from genai_pipeline._journal_admin import KeptRecord, Selector
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._journal_file import reader, writer
-from genai_pipeline.cli._selection import ALL, counted, key_of, selected
+from genai_pipeline.cli._selection import (
+    ALL,
+    counted,
+    key_of,
+    require_keys,
+    require_pipeline,
+    selected,
+)
 from genai_pipeline.cli._table import minute, print_json, print_table, say
 from genai_pipeline.journals import Sqlite
 from genai_pipeline.telemetry import _figures as figures
@@ -29,6 +36,7 @@ async def list_records(
     """Show the latest records of *state* as a table, whose first column is *moment*, or as JSON."""
     which = selected(options, state, needs_some=False)
     async with reader(options) as journal:
+        await require_pipeline(journal, options)
         found = await journal.records(which, limit=options.limit + 1)
     shown = found[: options.limit]
     if options.json:
@@ -67,13 +75,20 @@ async def release_records(
     which = selected(options, state, needs_some=True)
     if options.dry_run:
         async with reader(options) as journal:
+            await require_pipeline(journal, options)
             found = await journal.records(which, limit=ALL)
         say(f"{counted(found)} would be {verb[1]}")
+        require_keys(which.keys, found, state)
         return Exit.DONE
     async with await writer(options) as journal:
+        await require_pipeline(journal, options)
         found = await journal.records(which, limit=ALL)
         say(f"{counted(found)} {verb[0]}")
         count = await release(journal, which) if found else 0
     if count:
         say(f"{figures.count(count)} go on with the next run; {then}")
+        purged = sum(record.key is None for record in found)
+        if purged:
+            say(f"{figures.count(purged)} of them were purged: all their calls are made anew")
+    require_keys(which.keys, found, state)
     return Exit.DONE

@@ -63,6 +63,8 @@ def _lines(found: Plan) -> Iterator[str]:
     else:
         cost = figures.money(found.expected_cost)
         yield f"new       about {figures.count(found.new)} calls, about {cost}"
+        if found.untried:
+            yield f"untried   {', '.join(found.untried)}: what it calls is not among the new ones"
     if found.sampled:
         likely = "unknown" if found.likely_cost is None else figures.money(found.likely_cost)
         worst = "no bound" if found.worst_cost is None else figures.money(found.worst_cost)

@@ -8,6 +8,7 @@ from typing import Any
 from genai_pipeline._journal_admin import RunSummary
 from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._journal_file import perform, reader
+from genai_pipeline.cli._selection import require_pipeline
 from genai_pipeline.cli._table import iso, minute, print_json, print_table
 from genai_pipeline.telemetry import _figures as figures
 
@@ -23,6 +24,7 @@ def runs(options: argparse.Namespace) -> int:
 
 async def _runs(options: argparse.Namespace) -> int:
     async with reader(options) as journal:
+        await require_pipeline(journal, options)
         found = await journal.runs(pipeline=options.pipeline, limit=options.limit)
     if options.json:
         print_json([_plain(run) for run in found])
@@ -58,4 +60,5 @@ def _plain(run: RunSummary) -> dict[str, Any]:
         "counts": dict(run.counts),
         "fingerprint": run.fingerprint,
         "version": run.version,
+        "stages": list(run.stages),
     }

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from genai_pipeline._journal_admin import KeptRecord, Selector
 from genai_pipeline.cli._target import UsageError
+from genai_pipeline.journals import Sqlite, SqliteReader
 from genai_pipeline.telemetry import _figures as figures
 
-__all__ = ["ALL", "counted", "key_of", "selected"]
+__all__ = ["ALL", "counted", "key_of", "require_keys", "require_pipeline", "selected"]
 
 ALL = 1_000_000_000
 """More records than there are."""
+
+_RUNS = 1000
 
 
 def selected(
@@ -39,6 +42,23 @@ def selected(
     if which != Selector(state=state) and options.all:
         raise UsageError(f"{state} {options.action}: --all goes with no other choice of records")
     return which
+
+
+async def require_pipeline(journal: Sqlite | SqliteReader, options: argparse.Namespace) -> None:
+    """Raise `UsageError` when *options* name a pipeline of which *journal* knows no run."""
+    name = options.pipeline
+    if name is None or await journal.runs(pipeline=name, limit=1):
+        return
+    known = sorted({run.pipeline for run in await journal.runs(limit=_RUNS)})
+    there = f"there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none'}"
+    raise UsageError(f"--pipeline {name}: no run of it is in {options.journal}; {there}")
+
+
+def require_keys(keys: Iterable[str], found: Iterable[KeptRecord], state: str) -> None:
+    """Raise `UsageError` when a record of *state* was *found* for not all of the *keys*."""
+    missing = sorted(set(keys) - {record.key for record in found})
+    if missing:
+        raise UsageError(f"no {state} record has the key {missing[0]!r}; `{state} list` shows them")
 
 
 def counted(records: Sequence[KeptRecord]) -> str:

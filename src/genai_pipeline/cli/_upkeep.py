@@ -12,6 +12,7 @@ from genai_pipeline.cli._exits import Exit
 from genai_pipeline.cli._explain import one_line
 from genai_pipeline.cli._journal_file import existing, perform, reader, writer
 from genai_pipeline.cli._rows import table
+from genai_pipeline.cli._selection import require_pipeline
 from genai_pipeline.cli._table import print_json, say
 from genai_pipeline.clock import SystemClock
 from genai_pipeline.journals import salvage
@@ -93,6 +94,7 @@ async def _purge(options: argparse.Namespace) -> int:
     before = SystemClock().wall() - options.older_than
     if options.dry_run:
         async with reader(options) as kept:
+            await require_pipeline(kept, options)
             found = await kept.purge(before, pipeline=options.pipeline, dry_run=True)
         say(
             f"{figures.count(found.records)} records and {figures.count(found.calls)} calls would "
@@ -100,6 +102,7 @@ async def _purge(options: argparse.Namespace) -> int:
         )
         return Exit.DONE
     async with await writer(options) as kept:
+        await require_pipeline(kept, options)
         found = await kept.purge(before, pipeline=options.pipeline)
     say(
         f"{figures.count(found.records)} records and {figures.count(found.calls)} calls forgotten; "

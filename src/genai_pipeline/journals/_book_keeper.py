@@ -49,6 +49,7 @@ class Keeper:
                 ended=run.ended,
                 state=run.state,
                 counts=run.counts,
+                stages=run.info.stages,
             )
             for run in known[:limit]
         ]

@@ -15,6 +15,7 @@ import attrs
 
 from genai_pipeline._options import check
 from genai_pipeline.clock import SystemClock
+from genai_pipeline.errors import ConfigurationError
 from genai_pipeline.journals._check import publish
 from genai_pipeline.journals._connection import Connection, connect, prepare
 from genai_pipeline.journals._faults import storage_errors
@@ -101,8 +102,8 @@ def salvage(path: str | os.PathLike[str], to: str | os.PathLike[str]) -> Salvage
     more. A record that is lost is worked on again, by the answers of its calls that are not lost;
     so is one that is done and has lost a row of a table. All others keep their ends.
 
-    Raises `ConfigurationError` when *to* exists or *path* is in use, and `StorageFailed` when
-    nothing can be read.
+    Raises `ConfigurationError` when *to* exists, or *path* is in use or another program's, and
+    `StorageFailed` when nothing can be read.
     """
     source, target = Path(path).absolute(), Path(to).absolute()
     check(source.is_file(), "salvage", "path", str(source), "the path of a journal file")
@@ -130,6 +131,7 @@ def _salvage(source: Path, folder: Path, target: Path) -> Salvaged:
     try:
         old.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
         old.execute("PRAGMA schema_version").fetchall()
+        _require_journal(old, source)
         prepare(new)
         migrate(new, draft)
         found = _copied(old, new)
@@ -138,6 +140,15 @@ def _salvage(source: Path, folder: Path, target: Path) -> Salvaged:
         new.close()
     publish(draft, target)
     return found
+
+
+def _require_journal(old: Connection, source: Path) -> None:
+    """Raise `ConfigurationError` for the file of another program, which has nothing to bring."""
+    # By its tables, since what else tells a journal may be what is damaged.
+    if not all(_columns(old, table) for table in ("word", "item", "call")):
+        raise ConfigurationError(
+            f"salvage: path={str(source)!r} is the file of another program; give that of a journal"
+        )
 
 
 def _copy_keys(source: Path, target: Path) -> None:

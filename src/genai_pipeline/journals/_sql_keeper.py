@@ -29,8 +29,8 @@ __all__ = ["budgets", "costs", "letter", "open_calls", "records", "redrive", "re
 def runs(tables: Tables, pipeline: str | None, limit: int) -> list[RunSummary]:
     """Answer the latest runs."""
     rows = tables.all(
-        "SELECT run, pipeline, fingerprint, version, began, ended, state, counts FROM run "
-        "WHERE ? IS NULL OR pipeline = ? ORDER BY run DESC LIMIT ?",
+        "SELECT run, pipeline, fingerprint, version, began, ended, state, counts, stages "
+        "FROM run WHERE ? IS NULL OR pipeline = ? ORDER BY run DESC LIMIT ?",
         pipeline,
         tables.known(pipeline or ""),
         limit,
@@ -45,8 +45,9 @@ def runs(tables: Tables, pipeline: str | None, limit: int) -> list[RunSummary]:
             ended=ended,
             state=state,
             counts=json.loads(counts),
+            stages=tuple(json.loads(stages)),
         )
-        for run, name, fingerprint, version, began, ended, state, counts in rows
+        for run, name, fingerprint, version, began, ended, state, counts, stages in rows
     ]
 
 

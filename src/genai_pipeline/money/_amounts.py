@@ -37,7 +37,8 @@ def to_amount(value: object, owner: str, option: str) -> Decimal:
         )
     allowed = 'an amount of 0 or more, as text ("0.25"), a whole number or a Decimal'
     number = _number(value)
-    check(number.is_finite() and 0 <= number <= _MOST, owner, option, value, allowed)
+    check(number.is_finite() and number >= 0, owner, option, value, allowed)
+    check(number <= _MOST, owner, option, value, f"an amount of at most {_MOST:f}")
     places = number.as_tuple().exponent
     fine = isinstance(places, int) and places >= _FINEST
     check(fine, owner, option, value, f"at most {-_FINEST} decimal places")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from genai_pipeline._journal import BudgetUse
+from genai_pipeline._journal import NANO, BudgetUse
 from genai_pipeline._options import check, one_of, optional
 from genai_pipeline.money._amounts import Amount, to_amount, to_nano
 from genai_pipeline.money._windows import WINDOWS, Window, window_of
@@ -19,12 +19,14 @@ __all__ = ["Budget"]
 
 _NAME = re.compile(r"[\w.:-]+")
 _PLAIN = re.compile(r"[\w.:@/+-]+")
+_MOST = 10**9 * NANO
 _OWN = ("provider", "model", "stage")
 
 
 def _to_cap(value: Amount) -> Decimal:
     cap = to_amount(value, "Budget", "cap")
-    check(to_nano(cap, rounding=ROUND_FLOOR) > 0, "Budget", "cap", value, "an amount above 0")
+    nano = to_nano(cap, rounding=ROUND_FLOOR)
+    check(0 < nano <= _MOST, "Budget", "cap", value, "an amount above 0, up to 1000000000")
     return cap
 
 
@@ -130,6 +132,15 @@ class Budget:
         object.__setattr__(self, "account", account)
         object.__setattr__(self, "_filters", filters)
         object.__setattr__(self, "_nano", to_nano(self.cap, rounding=ROUND_FLOOR))
+
+    def counts_stage(self, stage: str) -> bool:
+        """Whether calls made by *stage* may count."""
+        return self.stage is None or _matches(self.stage, stage)
+
+    @property
+    def parts_records(self) -> bool:
+        """Whether each value of an attribute of records has a cap of its own."""
+        return not set(self.scope).issubset(_OWN)
 
     def uses(
         self,

@@ -83,6 +83,11 @@ class Budgets:
                 self._of[use.budget] = budget
         return tuple(found[name] for name in sorted(found))
 
+    def is_scoped(self, budget: str) -> bool:
+        """Whether other records than those that count against *budget* have money of their own."""
+        found = self._of.get(budget)
+        return found is not None and found.parts_records
+
     def refusing(self, uses: Iterable[BudgetUse]) -> BudgetUse | None:
         """Answer the first of *uses* whose budget refuses calls without a bound, if any."""
         return next(

@@ -74,7 +74,7 @@ class Values(Generic[A]):
         self._spend(values)
         try:
             for ordinal, value in enumerate(values):
-                yield keyed(value, str(ordinal), {}, self.key)
+                yield keyed(value, _place(ordinal), {}, self.key)
         finally:
             if isinstance(values, Generator):
                 values.close()
@@ -84,7 +84,8 @@ class Values(Generic[A]):
         ordinal = 0
         try:
             async for value in values:
-                yield keyed(value, str(ordinal), {}, self.key)
+                place = str(ordinal) if self.key is None else _place(ordinal)
+                yield keyed(value, place, {}, self.key)
                 ordinal += 1
         finally:
             if isinstance(values, AsyncGenerator):
@@ -99,3 +100,8 @@ class Values(Generic[A]):
                 "give a list, or an object whose __iter__ begins anew"
             )
         self._spent = True
+
+
+def _place(ordinal: int) -> str:
+    """Answer what stands for a value whose key cannot be had, and for none that has one."""
+    return f"values[{ordinal}]"
