@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *(
+                "_attempt_time",
                 "_canonical",
                 "_journal",
                 "_journal_admin",
