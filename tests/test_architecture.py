@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             *(
                 "_attempt_time",
                 "_canonical",
+                "_group_body",
                 "_journal",
                 "_journal_admin",
                 "_journal_tables",

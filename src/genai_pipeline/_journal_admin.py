@@ -229,7 +229,8 @@ class JournalKeeper(Protocol):
         """
         Let held records be worked on again; answer how many.
 
-        Their unknown calls are abandoned: they count at their hold, and are made again.
+        Their unknown calls, and those of the lists that they were gathered into, are abandoned:
+        they count at their hold, and are made again.
         """
         ...
 

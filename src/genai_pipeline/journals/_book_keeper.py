@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from genai_pipeline._costs import CostPart, grouped
+from genai_pipeline._group_body import records_of
 from genai_pipeline._identity import generation_of, item_id
 from genai_pipeline._journal import CallEnd
 from genai_pipeline._journal_admin import (
@@ -86,14 +87,21 @@ class Keeper:
 
     def release(self, which: Selector) -> int:
         chosen = self._selected(which)
+        released = {item.item for item in chosen}
         for item in chosen:
             item.life = put_back(item.life)
-            for call in self.book.calls_of.get(item.item[:-2], ()):
-                end = CallEnd(state="abandoned", at=call.intent.at)
-                change = settle(call.state, call.intent.hold, call.charged, end)
-                if call.state == "unknown" and change is not None:
-                    call.state = change.state
+            self._give_up(item.item)
+        for group in self.book.bodies:
+            if released & records_of(group, self.book.bodies.get):
+                self._give_up(group)
         return len(chosen)
+
+    def _give_up(self, item: bytes) -> None:
+        for call in self.book.calls_of.get(item[:-2], ()):
+            end = CallEnd(state="abandoned", at=call.intent.at)
+            change = settle(call.state, call.intent.hold, call.charged, end)
+            if call.state == "unknown" and change is not None:
+                call.state = change.state
 
     def costs(self, by: Sequence[str], pipeline: str | None, run: int | None) -> list[CostLine]:
         made = (part_of(call, self.book) for call in self.book.calls.values() if was_made(call))
