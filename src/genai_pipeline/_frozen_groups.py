@@ -61,8 +61,8 @@ class FrozenGroups:
             # What was around the group failed it: then that is no fault of its members either.
             kind = Transient if group.environment else Permanent
             raise kind(
-                "the group that this record was gathered into has failed; redrive it to have it "
-                "gathered anew"
+                "the group that this record was gathered into has failed; redrive its records "
+                "together, and it goes on"
             )
         fate = SharedFate()
         if group.state != "claimed":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-__all__ = ["members_in", "packed_group", "records_of"]
+__all__ = ["is_whole", "members_in", "packed_group", "records_of"]
 
 
 def packed_group(keys: Sequence[str], values: Sequence[Any], items: Iterable[bytes]) -> bytes:
@@ -38,6 +38,14 @@ def records_of(group: bytes, body_of: Callable[[bytes], bytes | None]) -> set[by
         else:
             left += _items_in(body)
     return found
+
+
+def is_whole(
+    group: bytes, body_of: Callable[[bytes], bytes | None], records: Collection[bytes]
+) -> bool:
+    """Tell whether *records*, items without their generation, are all that a group was made of."""
+    found = records_of(group, body_of)
+    return bool(found) and all(item[:-2] in records for item in found)
 
 
 def _items_in(body: bytes) -> list[bytes]:

@@ -119,6 +119,9 @@ class Claim:
     calls: tuple[PastCall, ...] = ()
     """In the order in which they were begun."""
 
+    reuses_from: int = 0
+    """The generation, as `item` ends with one, whose calls and lists may be used again."""
+
 
 @attrs.frozen(kw_only=True)
 class Group:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from genai_pipeline._costs import CostPart, grouped
-from genai_pipeline._group_body import records_of
+from genai_pipeline._group_body import is_whole, records_of
 from genai_pipeline._identity import generation_of, item_id
 from genai_pipeline._journal import CallEnd
 from genai_pipeline._journal_admin import (
@@ -83,6 +83,11 @@ class Keeper:
             again.reuses_from = item.reuses_from if reuse else generation
             again.subject = item.subject
             self.book.add(again)
+        redriven = {item.item[:-2] for item in chosen} if reuse else set()
+        for group in self.book.bodies:
+            life = self.book.items[group].life
+            if life.state == "dead" and is_whole(group, self.book.bodies.get, redriven):
+                self.book.items[group].life = put_back(life)
         return len(chosen)
 
     def release(self, which: Selector) -> int:

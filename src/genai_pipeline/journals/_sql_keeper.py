@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from genai_pipeline._costs import CostPart, grouped
-from genai_pipeline._group_body import records_of
+from genai_pipeline._group_body import is_whole, records_of
 from genai_pipeline._identity import generation_of, item_id
 from genai_pipeline._journal import CallEnd
 from genai_pipeline._journal_admin import (
@@ -159,7 +159,17 @@ def redrive(tables: Tables, which: Selector, *, reuse: bool) -> int:
             reuses_from if reuse else generation,
             owner,
         )
+    if reuse:
+        _open_again(tables, {item[:-2] for _, item, *_ in chosen})
     return len(chosen)
+
+
+def _open_again(tables: Tables, redriven: set[bytes]) -> None:
+    """Let go on as they were those dead lists of which all records are redriven."""
+    dead = "SELECT item FROM item JOIN gathered USING (item) WHERE item.state = 'dead'"
+    for (group,) in tables.all(dead):
+        if is_whole(group, partial(body_of, tables), redriven):
+            tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", group)
 
 
 def release(tables: Tables, which: Selector) -> int:

@@ -1,7 +1,8 @@
-"""Calls for gathered lists, of which nobody knows whether they were billed."""
+"""Calls for gathered lists, when their records are released or redriven."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,39 @@ async def test_a_held_list_goes_on_when_it_is_released(make: MakeJournal, depth:
         assert "1" in sink.values[0]
         async with make() as journal:
             assert await journal.counts("pipeline") == {"done": members, "held": members}
+
+
+@pytest.mark.parametrize(
+    ("keys", "reuse", "asked"),
+    [
+        (("0", "1", "2"), True, [[0, 1, 2]]),
+        (("0", "2"), True, [[0, 1, 2], [0, 2]]),
+        (("0", "1", "2"), False, [[0, 1, 2], [0, 1, 2]]),
+    ],
+    ids=["all", "without one", "fresh"],
+)
+async def test_a_redriven_list_is_paid_for_once(
+    make: MakeJournal, keys: tuple[str, ...], reuse: bool, asked: list[list[int]]
+) -> None:
+    """Redriven whole, a list goes on with its answers; in part, or afresh, another is gathered."""
+    mended, model = False, Script.of(lambda request: request.prompt)
+
+    def read(answer: str) -> str:
+        if not mended:
+            raise ValueError(answer)
+        return answer
+
+    async def run(count: int) -> gp.Report:
+        gathered: Any = gp.gather(count, linger=600)
+        stage = gp.chain(gathered, gp.map(asking(model), name="ask"), gp.map(read))
+        return await pipeline(range(3), stage, sink, journal=make(), max_failures=None).run()
+
+    sink: Any = Kept()
+    assert (await run(3)).dead == 3
+    async with make() as journal:
+        assert await journal.redrive(Selector(keys=keys), reuse=reuse) == len(keys)
+    mended = True
+    report = await run(len(keys))
+    assert (report.written, report.skipped) == (len(keys), 3 - len(keys))
+    assert [sorted(json.loads(prompt)) for prompt in model.prompts] == asked
+    assert sink.values == model.prompts[-1:]
