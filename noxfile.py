@@ -31,6 +31,9 @@ NEED_EXTRAS = (
     "tests/telemetry/test_live.py",
     "tests/test_docs.py",
 )
+# Kills, power cuts and simulated worlds by the thousand hang on the Python and on its SQLite, so
+# that the oldest and the newest with all extras tell enough.
+QUICK = "not thorough"
 TYPED = ("src", "tests", "examples", "benchmarks")
 
 
@@ -81,10 +84,15 @@ nox.options.sessions = [
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests with all extras; on the oldest Python measure their branch coverage."""
+    """
+    Run the tests with all extras; on the oldest Python measure their branch coverage.
+
+    Of Pythons between the oldest and the newest, the quick ones, unless there are arguments.
+    """
     session.install(".[all]", *group("test"))
     if session.python != PYTHONS[0] or session.posargs:
-        session.run(*PYTEST, *session.posargs)
+        between = session.python not in (PYTHONS[0], PYTHONS[-1])
+        session.run(*PYTEST, *(session.posargs or (["-m", QUICK] if between else [])))
         return
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage").resolve())
     session.run("coverage", "erase")
@@ -95,15 +103,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def tests_no_extras(session: nox.Session) -> None:
-    """Run the tests with nothing but what the package itself depends on."""
+    """Run the quick tests with nothing but what the package itself depends on."""
     session.install(".", *group("test"))
     ignored = [f"--ignore={path}" for path in NEED_EXTRAS]
-    session.run(*PYTEST, "-m", "not extras", *ignored, *session.posargs)
+    session.run(*PYTEST, "-m", f"not extras and {QUICK}", *ignored, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions that the project says it works with."""
+    """Run the quick tests with the lowest versions that the project says it works with."""
     session.install("uv")
     lowest = str(Path(session.create_tmp(), "lowest.txt").resolve())
     session.run(
@@ -115,7 +123,8 @@ def tests_lowest(session: nox.Session) -> None:
     session.install("--constraint", lowest, ".[all]", *group("test"), "pytest<9")
     # What the SDKs stand on forgets a socket where it is cancelled while opening one, with an old
     # anyio, and the collector may find it when another test than that runs.
-    session.run(*PYTEST, "-W", "ignore:unclosed <socket.socket:ResourceWarning", *session.posargs)
+    forgetful = ("-W", "ignore:unclosed <socket.socket:ResourceWarning")
+    session.run(*PYTEST, "-m", QUICK, *forgetful, *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,9 +11,7 @@ import anyio.lowlevel
 
 from genai_pipeline._carrier import Carrier
 from genai_pipeline._chain import Chain
-from genai_pipeline._closing import close_deliveries
-from genai_pipeline._error_groups import failure_in
-from genai_pipeline._failures_alike import LATEST, FailuresAlike
+from genai_pipeline._failure_limit import FailureLimit
 from genai_pipeline._fan_out import FAN_OUT
 from genai_pipeline._handoff import Handoff
 from genai_pipeline._intake import intake_of
@@ -21,21 +19,21 @@ from genai_pipeline._lifespan import Lifespan
 from genai_pipeline._listeners import listened
 from genai_pipeline._lost_calls import require_reconcilable
 from genai_pipeline._order import is_ordered
+from genai_pipeline._reader import Reader
 from genai_pipeline._run_journal import RunJournal
 from genai_pipeline._signals import received_signals
 from genai_pipeline._space import Space
 from genai_pipeline._tally import Tally, run_ended
 from genai_pipeline._turnstile import Turnstile
-from genai_pipeline.errors import DeadlineExceeded, Rejected, Stopped, TooManyFailures, Transient
+from genai_pipeline.errors import DeadlineExceeded, Rejected, Stopped
 from genai_pipeline.events import (
     RecordWaited,
     RunStarted,
-    SourceFailed,
     StopRequested,
     emit,
     listen,
 )
-from genai_pipeline.records import Delivery, accept
+from genai_pipeline.records import Delivery
 from genai_pipeline.report import Report, RunFailed
 from genai_pipeline.walk import Walk
 
@@ -43,18 +41,15 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from genai_pipeline._isolation import Isolation
-    from genai_pipeline._journal import Finished
     from genai_pipeline.pipeline import Pipeline
 
 __all__ = ["Runner"]
 
 _ERRORS_KEPT = 100
 _CHECKPOINT_EVERY = 64
-_SHARE_AFTER = 100
 _LEAST_WAIT = 0.01
 _DEFAULT_WAIT = 1.0
 _CLOSE_SECONDS = 30.0
-_REOPEN_FIRST, _REOPEN_MOST = 1.0, 60.0
 
 
 class _Failing(Exception):
@@ -68,7 +63,6 @@ class Runner:
         self.clock = pipeline.clock
         self.deadline = math.inf
         self._pipeline = pipeline
-        self._endless = endless
         stage = pipeline.stage
         self._chain = stage if isinstance(stage, Chain) else Chain((stage,), fan_out=FAN_OUT)
         self._tally = Tally(clock=self.clock, workers=pipeline.max_in_flight)
@@ -77,21 +71,25 @@ class Runner:
         self._journal = RunJournal.of(
             pipeline, self._chain.marks, lambda: self._stopped is not None
         )
-        self._source = intake_of(pipeline, self._handoff, self._tally, self._journal)
-        self._finished: Finished | None = None
+        self._reader = Reader(
+            source=intake_of(pipeline, self._handoff, self._tally, self._journal),
+            handoff=self._handoff,
+            tally=self._tally,
+            clock=self.clock,
+            fail=self.fail,
+            endless=endless,
+        )
         self._isolation: Isolation | None = None
         self._space = self._make_space(pipeline)
         self._carrier = self._make_carrier(pipeline)
         self.notes = self._tally.notes
         self.fold = self._tally.fold
-        self._alike = FailuresAlike()
+        self._failure_limit = FailureLimit(pipeline.max_failures, alike=self._journal is not None)
         self._errors: list[Exception] = []
         self._taken = 0
-        self._exhausted = False
         self._stopped: str | None = None
         self._closed_at: Report | None = None
         self._stopping = anyio.Event()
-        self._reading = anyio.CancelScope()
         self._work: TaskGroup
 
     def _make_space(self, pipeline: Pipeline[Any, Any]) -> Space | None:
@@ -125,7 +123,7 @@ class Runner:
             **options,
             journal=self._journal,
             isolation=self._isolation,
-            skip=self._skip,
+            skip=self._reader.skip,
             subject=pipeline.subject,
         )
 
@@ -153,7 +151,7 @@ class Runner:
             stages=(*self._chain.names, "sink"),
             pending=self._handoff.busy + len(self._handoff),
             in_flight=self._handoff.busy,
-            exhausted=self._exhausted,
+            exhausted=self._reader.exhausted,
             stopped=self._stopped,
             journal=self._journal,
         )
@@ -164,7 +162,7 @@ class Runner:
             self._stopped = reason
             emit(StopRequested(reason=reason, grace=self._pipeline.grace))
             self._stopping.set()
-            self._reading.cancel()
+            self._reader.stop()
             if self._journal is not None:
                 self._journal.stop()
             if self._space is not None:
@@ -216,24 +214,11 @@ class Runner:
 
     def count_failure(self, kind: str) -> None:
         """Stop the run when this failure was one too many."""
-        limit, failures, ended = (
-            self._pipeline.max_failures,
-            self._tally.failures,
-            self._tally.ended,
-        )
-        if limit is None or self._stopped is not None:
-            return
-        told = f"{failures} of {ended} records failed"
-        if isinstance(limit, float):
-            exceeded = ended >= _SHARE_AFTER and failures > limit * ended
-            alike = self._alike.count(kind, ended)
-            if self._journal is not None and ended >= LATEST and alike > limit * LATEST:
-                exceeded, told = True, f"{alike} of the last {LATEST} records died of {kind}"
-        else:
-            exceeded = failures > limit
-        if exceeded:
-            error = TooManyFailures(f"{told}, more than max_failures={limit!r}")
-            self.fail(error, stop=str(error))
+        if self._stopped is None:
+            tally = self._tally
+            error = self._failure_limit.exceeded_by(kind, tally.failures, tally.ended)
+            if error is not None:
+                self.fail(error, stop=str(error))
 
     # The life of the run.
 
@@ -253,7 +238,7 @@ class Runner:
                 ):
                     await lifespan.enter(part)
                 if self._journal is not None:
-                    self._finished = await self._journal.begin()
+                    self._reader.finished = await self._journal.begin()
                 opened = True
                 try:
                     await self._run_tasks(lifespan)
@@ -285,7 +270,7 @@ class Runner:
             services.start_soon(self._stop_at_deadline)
             try:
                 async with anyio.create_task_group() as self._work:
-                    self._work.start_soon(self._read)
+                    self._work.start_soon(self._reader.read)
             finally:
                 lifespan.group = None
                 await self._hand_back_waiting()
@@ -324,66 +309,7 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 - the source will deliver it again
                     self.fail(error, stop=None)
 
-    # The tasks that do the work.
-
-    async def _read(self) -> None:
-        try:
-            with self._reading:
-                if self._endless:
-                    await self._read_again_and_again()
-                else:
-                    await self._read_once()
-        except (Exception, BaseExceptionGroup) as raised:  # noqa: BLE001 - reported at the end
-            error = await failure_in(raised)
-            emit(SourceFailed(error=error, retry_in=None))
-            self.fail(error, stop=f"the source failed: {error}")
-        finally:
-            self._handoff.close()
-
-    async def _read_once(self) -> None:
-        handoff, tally, finished = self._handoff, self._tally, self._finished
-        deliveries = aiter(self._source)
-        try:
-            async for delivery in deliveries:
-                tally.read += 1
-                if finished is not None and delivery.record.key in finished:
-                    tally.skipped += 1
-                    if delivery.settle is not accept or not tally.skipped % _CHECKPOINT_EVERY:
-                        await self._pass_by(delivery)
-                elif not handoff.put(delivery):
-                    await handoff.wait_for_room()
-        finally:
-            await _close(deliveries)
-        self._exhausted = True
-
-    async def _skip(self, delivery: Delivery[Any]) -> None:
-        """Pass a record by that has ended since the run began."""
-        self._tally.skipped += 1
-        await self._pass_by(delivery)
-
-    async def _pass_by(self, delivery: Delivery[Any]) -> None:
-        """Tell the source of a record that ended in an earlier run, which it may not know yet."""
-        if delivery.settle is not accept:
-            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-                try:
-                    await delivery.settle(None)
-                except Exception as error:  # noqa: BLE001 - the source will deliver it again
-                    self.fail(error, stop="the source did not take back a record")
-        else:
-            await anyio.lowlevel.checkpoint()
-
-    async def _read_again_and_again(self) -> None:
-        wait = _REOPEN_FIRST
-        while not self._exhausted:
-            read = self._tally.read
-            try:
-                await self._read_once()
-            except Transient as error:
-                wait = _REOPEN_FIRST if self._tally.read > read else wait
-                seconds = max(wait, error.retry_after or 0)
-                emit(SourceFailed(error=error, retry_in=seconds))
-                await self.clock.sleep(seconds)
-                wait = min(wait * 2, _REOPEN_MOST)
+    # Those who do the work.
 
     def _begin_worker(self) -> None:
         self._work.start_soon(self._worker)
@@ -404,11 +330,6 @@ class Runner:
                     handoff.busy -= 1
                 if self._taken % _CHECKPOINT_EVERY == 0:
                     await anyio.lowlevel.checkpoint()
-
-
-async def _close(deliveries: AsyncIterator[Any]) -> None:
-    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-        await close_deliveries(deliveries)
 
 
 def _summary(errors: Sequence[Exception]) -> str:

@@ -156,7 +156,8 @@ class World:
             left -= 1
             if left >= 0:
                 return None
-            if self.dark is None:
+            # Whoever was killed meanwhile left this disk behind, and a copy to the next.
+            if self.dark is None and self.disk is disk:
                 self.dark = disk.after_a_power_cut(self.chance)
                 self.saw(f"power cut at a {kind}")
             return apsw.IOError

@@ -134,6 +134,7 @@ def spend(workers: Workers, bill: Path) -> int:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("shared", [True, False], ids=["one file", "a file each"])
+@pytest.mark.thorough
 def test_a_budget_holds_while_processes_are_killed(folder: Path, shared: bool) -> None:
     """
     While four processes spend and one is killed every 60 ms, the bill never passes the cap.

@@ -204,6 +204,7 @@ LAST = Plan(end="exhausted", at=0, after=False, max_in_flight=4)
     in_file=st.booleans(),
     backend=st.sampled_from(["asyncio", "trio"]),
 )
+@pytest.mark.thorough
 def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
     chain: list[Step],
     lives: list[Plan],
@@ -274,6 +275,7 @@ def test_nothing_is_lost_and_nothing_kept_is_paid_for_again(
     in_file=st.booleans(),
     backend=st.sampled_from(["asyncio", "trio"]),
 )
+@pytest.mark.thorough
 def test_the_bill_stays_within_the_cap(
     chain: list[Step],
     lives: list[Plan],

@@ -73,6 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ("point", "shape"),
     [(point, shape) for point in POINTS for shape in SHAPES if applies(point, shape)],
 )
+@pytest.mark.thorough
 def test_killed_anywhere_it_resumes(tmp_path: Path, place: Place, shape: str, point: str) -> None:
     """Killed at a transition, the next run ends every record once and buys no kept answer again."""
     place.bill.write_bytes(b"")

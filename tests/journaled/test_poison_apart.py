@@ -70,6 +70,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.thorough
 def test_poison_is_dead_in_the_run_that_finds_it(
     tmp_path: Path, way: str, anyio_backend_name: str
 ) -> None:

@@ -17,6 +17,7 @@ WORLDS, AT_ONCE = 2000, 500
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+@pytest.mark.thorough
 def test_what_a_journal_promises_holds_in_every_world(first: int) -> None:
     """Whatever dies, fails, stops or jumps, nothing is lost, paid for twice or over the cap."""
     wrong, reached = sweep(range(first, first + AT_ONCE))
@@ -50,3 +51,19 @@ def test_members_are_not_blamed_for_what_failed_their_group(nth: int, in_file: b
             faults=faults,
         )
         assert simulate(plan).found == [], plan
+
+
+def test_a_power_cut_meets_the_process_that_runs_then() -> None:
+    """The next process is not without power for a cut that was due on the disk of a killed one."""
+    plan = WorldPlan(
+        seed=2869805369,
+        shape="gathered twice",
+        records=2,
+        bad=frozenset(),
+        in_file=True,
+        max_in_flight=4,
+        retry=True,
+        cap=None,
+        faults=(Fault("settle", 1, "death after"), Fault("end_item", 4, "power cut")),
+    )
+    assert simulate(plan).found == [], plan

@@ -272,6 +272,7 @@ MUTANTS = [
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+@pytest.mark.thorough
 def test_a_broken_promise_is_noticed(mutant: Any, monkeypatch: Patch) -> None:
     """Each fault built in on purpose makes some world of the first few hundred wrong."""
     mutant(monkeypatch)

@@ -112,6 +112,7 @@ async def _model(steps: Pair) -> Any:
         return await look(steps.model)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_lets_answers_land(folder: Path) -> None:
     """Whichever write finds the disk full, answers land in the ballast's room."""
     refusals: list[int] = []
@@ -158,6 +159,7 @@ async def _room_comes_back(pair: Pair, disk: Disk) -> None:
     ("kind", "error"),
     [("sync", apsw.IOError), ("write", apsw.IOError), ("write", apsw.FullError)],
 )
+@pytest.mark.thorough
 def test_one_failure_is_decided_by_reading(
     folder: Path, kind: str, error: type[apsw.Error]
 ) -> None:
@@ -198,6 +200,7 @@ def test_one_failure_is_decided_by_reading(
         *(("write", apsw.FullError), ("write", apsw.ReadOnlyError)),
     ],
 )
+@pytest.mark.thorough
 def test_a_second_failure_stops(folder: Path, kind: str, error: type[apsw.Error]) -> None:
     """On a disk that goes on failing nothing more is written, and what was kept is kept."""
 
@@ -234,6 +237,7 @@ def test_a_second_failure_stops(folder: Path, kind: str, error: type[apsw.Error]
 
 
 @pytest.mark.parametrize("kind", ["write", "sync"])
+@pytest.mark.thorough
 def test_a_failure_while_opening_is_told(folder: Path, kind: str) -> None:
     """Whatever fails while the file is made or opened, it is told, and a later try opens it."""
 
@@ -257,6 +261,7 @@ def test_a_failure_while_opening_is_told(folder: Path, kind: str) -> None:
     anyio.run(check)
 
 
+@pytest.mark.thorough
 def test_without_room_for_the_ballast_it_is_not_opened(folder: Path) -> None:
     """A journal that cannot keep room for answers is refused at the start, with the mend."""
 
@@ -311,6 +316,7 @@ _ON_A_SMALL_DISK = textwrap.dedent(
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root"
 )
+@pytest.mark.thorough
 def test_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
     """On a small file system that fills, answers land and new records are refused."""
     folder = tmp_path / "small"
@@ -336,6 +342,7 @@ def test_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.thorough
 def test_a_read_only_folder_is_told(folder: Path) -> None:
     """A file that may not be written is StorageFailed, with the path and what to do."""
 

@@ -13,6 +13,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.thorough
 def test_killed_at_any_change_of_the_file_it_is_as_before_or_after(folder: Path) -> None:
     """Killed at a write or sync of any upkeep, the next owner finds it done, or not begun."""
     done = subprocess.run(

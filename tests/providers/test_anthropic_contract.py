@@ -8,7 +8,8 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline import errors
 from genai_pipeline.providers import Anthropic
-from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from genai_pipeline.testing import ProviderContract, StreamingProviderContract
+from tests.providers.stream_wires import ServedStreamContract
 from tests.servers.messages import MessagesServer
 
 
@@ -42,7 +43,7 @@ class TestOlderVersion(TestAnthropic):
         return ProviderContract.request(self, text)
 
 
-class TestAnthropicStream(StreamingProviderContract):
+class TestAnthropicStream(ServedStreamContract):
     """Anthropic's stream over real sockets."""
 
     @pytest.fixture(autouse=True)
@@ -52,24 +53,6 @@ class TestAnthropicStream(StreamingProviderContract):
 
     def model_of(self, way: str) -> Anthropic:
         return Anthropic("claude-opus-5", base_url=self.server.url(way), api_key="sk-ant-secret")
-
-    def make(self) -> gp.StreamingProvider:
-        return self.model.stream
-
-    def make_whole(self) -> gp.Provider:
-        return self.model
-
-    def make_failing(self) -> gp.StreamingProvider:
-        return self.model_of("500").stream
-
-    def make_breaking(self) -> gp.StreamingProvider:
-        return self.model_of("stream-cut").stream
-
-    def make_silent(self, clock: FakeClock) -> gp.StreamingProvider:
-        return self.model_of("stream-stalled").stream
-
-    def make_clock(self) -> FakeClock:
-        return FakeClock(cushion=0.3)
 
     def request(self, text: str) -> gp.Request:
         return gp.Request(text, max_output_tokens=16)

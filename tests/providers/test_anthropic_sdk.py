@@ -13,6 +13,7 @@ import pytest
 import genai_pipeline as gp
 from genai_pipeline import parts
 from genai_pipeline.providers import Anthropic
+from tests.providers.sdk import headers_of
 from tests.servers.chat import Exchange, http
 from tests.servers.messages import MessagesServer, events_of, message, sse
 
@@ -43,16 +44,6 @@ async def asked(
 
     answer = await anyio.to_thread.run_sync(make)
     return claude.seen[-1], answer
-
-
-def headers_of(exchange: Exchange) -> dict[str, str]:
-    """Answer the headers that tell the server what to do, without those that tell of the client."""
-    ours = ("accept-encoding", "connection", "content-length", "host", "user-agent")
-    return {
-        name: value
-        for name, value in exchange.headers.items()
-        if name not in ours and not name.startswith("x-stainless-")
-    }
 
 
 def user(*content: Any) -> list[Any]:

@@ -6,8 +6,9 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.providers import Gemini
-from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from genai_pipeline.testing import ProviderContract
 from tests import canary
+from tests.providers.stream_wires import ServedStreamContract
 from tests.servers.gemini import GeminiServer
 
 
@@ -46,7 +47,7 @@ class TestVertex(TestGemini):
         )
 
 
-class TestGeminiStream(StreamingProviderContract):
+class TestGeminiStream(ServedStreamContract):
     """Gemini's stream over real sockets."""
 
     @pytest.fixture(autouse=True)
@@ -61,21 +62,3 @@ class TestGeminiStream(StreamingProviderContract):
             api_key=canary.KEY,
             headers=canary.HEADERS,
         )
-
-    def make(self) -> gp.StreamingProvider:
-        return self.model.stream
-
-    def make_whole(self) -> gp.Provider:
-        return self.model
-
-    def make_failing(self) -> gp.StreamingProvider:
-        return self.model_of("500").stream
-
-    def make_breaking(self) -> gp.StreamingProvider:
-        return self.model_of("stream-cut").stream
-
-    def make_silent(self, clock: FakeClock) -> gp.StreamingProvider:
-        return self.model_of("stream-stalled").stream
-
-    def make_clock(self) -> FakeClock:
-        return FakeClock(cushion=0.3)

@@ -6,7 +6,8 @@ import pytest
 
 import genai_pipeline as gp
 from genai_pipeline.providers import Ollama
-from genai_pipeline.testing import FakeClock, ProviderContract, StreamingProviderContract
+from genai_pipeline.testing import ProviderContract
+from tests.providers.stream_wires import ServedStreamContract
 from tests.servers.ollama import OllamaServer
 
 
@@ -27,7 +28,7 @@ class TestOllama(ProviderContract):
         return response.text == f"you said: {request.prompt}"
 
 
-class TestOllamaStream(StreamingProviderContract):
+class TestOllamaStream(ServedStreamContract):
     """Ollama's stream over real sockets."""
 
     @pytest.fixture(autouse=True)
@@ -38,20 +39,5 @@ class TestOllamaStream(StreamingProviderContract):
     def model_of(self, way: str) -> Ollama:
         return Ollama("qwen3", base_url=self.server.url(way))
 
-    def make(self) -> gp.StreamingProvider:
-        return self.model.stream
-
-    def make_whole(self) -> gp.Provider:
-        return self.model
-
     def make_failing(self) -> gp.StreamingProvider:
         return Ollama("missing", base_url=self.server.url("ok")).stream
-
-    def make_breaking(self) -> gp.StreamingProvider:
-        return self.model_of("stream-cut").stream
-
-    def make_silent(self, clock: FakeClock) -> gp.StreamingProvider:
-        return self.model_of("stream-stalled").stream
-
-    def make_clock(self) -> FakeClock:
-        return FakeClock(cushion=0.3)

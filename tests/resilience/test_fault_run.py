@@ -49,6 +49,7 @@ def right_answers(records: int) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("anyio_backend", "records"), [("asyncio", 5000), ("trio", 600)], indirect=["anyio_backend"]
 )
+@pytest.mark.thorough
 async def test_a_misbehaving_server_loses_and_mixes_up_nothing(
     records: int, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ class Outage:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["503", "killed"])
+@pytest.mark.thorough
 async def test_a_full_outage_is_waited_out(killed: bool, tmp_path: Path) -> None:
     """
     While the server answers 503 to all, or is dead, single probes are all that is sent to it.

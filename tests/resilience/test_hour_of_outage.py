@@ -139,6 +139,7 @@ INTERVAL = 300 * 1.2 + 0.5
 
 
 @pytest.mark.parametrize(("way", "takes"), [("503", 0.1), ("refused", 0.0), ("silent", 120.0)])
+@pytest.mark.thorough
 async def test_it_kills_nothing_costs_nothing_and_is_over_soon(
     way: Way, takes: float, clock: FakeClock
 ) -> None:

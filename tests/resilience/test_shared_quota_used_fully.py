@@ -40,6 +40,7 @@ def process(server: VirtualQuotas, clock: FakeClock, provider: gp.Provider, seed
     ],
     indirect=["anyio_backend"],
 )
+@pytest.mark.thorough
 async def test_processes_use_their_quota_and_keep_it(
     processes: int, kind: Kind, mean: float, minutes: int, clock: FakeClock, valkey: Valkey
 ) -> None:

@@ -59,6 +59,7 @@ async def _redrive(folder: Path) -> int:
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thorough
 def test_killed_again_and_again_output_is_there_once(tmp_path: Path, kind: str, seed: int) -> None:
     """Whenever a run is killed, resuming leaves each output once, and pays for no answer twice."""
     chance = random.Random(f"{kind} {seed}")

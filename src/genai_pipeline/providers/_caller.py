@@ -19,7 +19,7 @@ from genai_pipeline.providers._http import Answer, HttpClient
 from genai_pipeline.providers._json import NotJson, json_bytes, not_json, read_json
 from genai_pipeline.providers._target import Headers, Target, secrets_in
 
-__all__ = ["REFUSED", "SUCCESS", "Caller", "Sign"]
+__all__ = ["REFUSED", "SUCCESS", "Caller", "Sign", "document_in"]
 
 SUCCESS = range(200, 300)
 REFUSED = 401
@@ -114,12 +114,7 @@ class Caller:
         """
         body = b"" if document is None else json_bytes(document)
         answer = await self.send(path, body, method=method)
-        if answer.status not in SUCCESS:
-            raise self.to_error(answer)
-        try:
-            return read_json(answer.body), answer.headers
-        except NotJson:
-            raise not_json(answer.body, answer.headers, self.who) from None
+        return document_in(answer, self.who, self.to_error), answer.headers
 
     def to_error(self, answer: RawAnswer) -> PipelineError:
         """Answer the error that *answer*, of whatever status but a success, means."""
@@ -163,3 +158,18 @@ class Caller:
             method=method,
             key=key,
         )
+
+
+def document_in(answer: RawAnswer, who: str, to_error: Callable[[RawAnswer], PipelineError]) -> Any:
+    """
+    Answer the JSON in *answer*.
+
+    Raises the error that a failure means, and `InvalidAnswer` for what is no JSON; *who* begins
+    its message.
+    """
+    if answer.status not in SUCCESS:
+        raise to_error(answer)
+    try:
+        return read_json(answer.body)
+    except NotJson:
+        raise not_json(answer.body, answer.headers, who) from None

@@ -17,15 +17,12 @@ from genai_pipeline.messages import Request, Response
 from genai_pipeline.providers._caller import SUCCESS
 from genai_pipeline.providers._dialect import Dialect, Verdict, judge, read_body
 from genai_pipeline.providers._json import ReadOnce, read_json
-from genai_pipeline.providers._telling import tell
+from genai_pipeline.providers._telling import Telling
 
-__all__ = ["Calling", "SendBody"]
+__all__ = ["Calling", "SendBody", "placed"]
 
 SendBody: TypeAlias = Callable[[bytes], Awaitable[RawAnswer]]
 """Sends a body, and answers what comes, whatever its status."""
-
-_NOTHING = Response("")
-"""What came of a call of which nothing came."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -53,7 +50,9 @@ class Calling:
     _identity: tuple[Any, ...] = attrs.field(
         init=False,
         repr=False,
-        default=attrs.Factory(lambda self: _identity(self.dialect, self.place), takes_self=True),
+        default=attrs.Factory(
+            lambda self: placed(self.dialect.identity(), self.place), takes_self=True
+        ),
     )
 
     async def answer(
@@ -64,10 +63,7 @@ class Calling:
 
         Emits what came of it; raises the errors of the provider.
         """
-        began = self.clock.now()
-        response = _NOTHING
-        failure: str | None = "Cancelled"
-        try:
+        with Telling(self.name, self.model, self.clock) as telling:
             if self.refuse is not None:
                 self.refuse(request)
             body = self.dialect.body(request, streamed=False)
@@ -77,17 +73,10 @@ class Calling:
                 read = ReadOnce()  # what it used is asked for before it is read
                 answer = await paid(self._call(request, read), partial(send, body))
                 verdict = self._verdict(request, answer, read)
-            response = verdict.response
-            failure = None if verdict.error is None else type(verdict.error).__name__
-        except Exception as error:
-            failure = type(error).__name__
-            raise
-        finally:
-            seconds = self.clock.now() - began
-            tell(self.name, self.model, response, failure, seconds=seconds)
-        if verdict.error is not None:
-            raise verdict.error
-        return response
+            telling.response = verdict.response
+            if verdict.error is not None:
+                raise verdict.error
+            return verdict.response
 
     def _verdict(
         self, request: Request, answer: RawAnswer, read: Callable[[bytes], Any]
@@ -122,6 +111,7 @@ class Calling:
         )
 
 
-def _identity(dialect: Dialect, place: str) -> tuple[Any, ...]:
-    kind, *rest = dialect.identity()
+def placed(identity: tuple[Any, ...], place: str) -> tuple[Any, ...]:
+    """Answer the *identity* of a dialect as it is spoken at *place*, for a journal."""
+    kind, *rest = identity
     return (kind, place, *rest)

@@ -14,12 +14,12 @@ from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline._replay import is_kept
 from genai_pipeline.embeddings import EmbeddingRequest, EmbeddingResponse
 from genai_pipeline.messages import Response, Usage
-from genai_pipeline.providers._caller import SUCCESS
+from genai_pipeline.providers._caller import document_in
+from genai_pipeline.providers._calling import placed
 from genai_pipeline.providers._dialect import judge
 from genai_pipeline.providers._failure_format import FailureFormat
 from genai_pipeline.providers._http_limited import HttpLimited
-from genai_pipeline.providers._json import NotJson, not_json, read_json
-from genai_pipeline.providers._telling import tell
+from genai_pipeline.providers._telling import Telling
 
 __all__ = ["EmbeddingDialect", "HttpEmbedder"]
 
@@ -111,22 +111,12 @@ class HttpEmbedder(HttpLimited):
         Raises what every provider raises, for the request as a whole; before anything is sent
         `ContextOverflow` for texts that the model surely does not read, with their places.
         """
-        began = self.clock.now()
-        told, failure = Response(""), "Cancelled"
-        try:
+        with Telling(self.name, self.model, self.clock) as telling:
             response = await self._call(request)
-        except Exception as error:
-            failure = type(error).__name__
-            raise
-        else:
-            failure = ""
-            told = Response(
+            telling.response = Response(
                 "", usage=response.usage, model=response.model, attributes=response.attributes
             )
             return response
-        finally:
-            seconds = self.clock.now() - began
-            tell(self.name, self.model, told, failure or None, seconds=seconds)
 
     def would_replay(self, request: EmbeddingRequest) -> bool:
         """Tell whether the journal of the pipeline this runs in would answer *request*."""
@@ -137,8 +127,7 @@ class HttpEmbedder(HttpLimited):
         )
 
     def _identity(self) -> tuple[Any, ...]:
-        kind, *rest = self._dialect.identity()
-        return (kind, self.base_url, *rest)
+        return placed(self._dialect.identity(), self.base_url)
 
     async def _call(self, request: EmbeddingRequest) -> EmbeddingResponse:
         dialect, caller = self._dialect, self._caller
@@ -155,12 +144,7 @@ class HttpEmbedder(HttpLimited):
             identity=self._identity(),
         )
         answer = await paid(call, partial(caller.send, dialect.path(request), body))
-        if answer.status not in SUCCESS:
-            raise caller.to_error(answer)
-        try:
-            document = read_json(answer.body)
-        except NotJson:
-            raise not_json(answer.body, answer.headers, caller.who) from None
+        document = document_in(answer, caller.who, caller.to_error)
         response = dialect.read(request, document, answer.headers, caller.who)
         if answer.replayed:
             attributes = {**response.attributes, "replayed": True}

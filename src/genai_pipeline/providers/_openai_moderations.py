@@ -16,7 +16,7 @@ from genai_pipeline.providers._document import as_dict, as_text
 from genai_pipeline.providers._http_options import HttpOptions
 from genai_pipeline.providers._moderation import Moderation, moderation_input, moderations_in
 from genai_pipeline.providers._openai_hosts import BASE_URL, openai_key
-from genai_pipeline.providers._telling import tell
+from genai_pipeline.providers._telling import Telling
 
 __all__ = ["OpenAIModerations"]
 
@@ -57,19 +57,11 @@ class OpenAIModerations(HttpOptions):
         return await self._ask(list(texts), len(texts))
 
     async def _ask(self, given: str | list[Any], count: int) -> list[Moderation]:
-        began, failure, served = self.clock.now(), "Cancelled", ""
-        try:
+        free = Response("", usage=_FREE)
+        with Telling(self.name, self.model, self.clock, free) as telling:
             found = await self._fetch(given, count)
-        except Exception as error:
-            failure = type(error).__name__
-            raise
-        else:
-            failure, served = "", found[0].model
+            telling.response = attrs.evolve(free, model=found[0].model)
             return found
-        finally:
-            told = Response("", usage=_FREE, model=served)
-            seconds = self.clock.now() - began
-            tell(self.name, self.model, told, failure or None, seconds=seconds)
 
     async def _fetch(self, given: str | list[Any], count: int) -> list[Moderation]:
         who = self._caller.who

@@ -6,8 +6,7 @@ import attrs
 
 from genai_pipeline.messages import Request
 from genai_pipeline.providers._anthropic_request import MessageForm
-from genai_pipeline.providers._caller import SUCCESS
-from genai_pipeline.providers._json import NotJson, not_json, read_json
+from genai_pipeline.providers._caller import document_in
 from genai_pipeline.providers._sdk_model import SdkModel
 from genai_pipeline.providers._token_count import count_in
 
@@ -29,10 +28,5 @@ class SdkMessages(SdkModel):
         who = self.calling.who
         name = "with_raw_response.count_tokens"
         answer = await self.send(name, self.form.counted(request, who))
-        if answer.status not in SUCCESS:
-            raise self.calling.to_error(answer)
-        try:
-            document = read_json(answer.body)
-        except NotJson:
-            raise not_json(answer.body, answer.headers, who) from None
+        document = document_in(answer, who, self.calling.to_error)
         return count_in(document, who, field="input_tokens")

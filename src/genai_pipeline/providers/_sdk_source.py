@@ -16,6 +16,7 @@ from genai_pipeline.providers._calling import Calling
 from genai_pipeline.providers._sdk_errors import answer_in, hidden, meaning_of
 from genai_pipeline.providers._sdk_frames import FRAMED, FramedEvents
 from genai_pipeline.providers._target import Target
+from genai_pipeline.providers._time_left import TimeLeft
 
 __all__ = ["SdkSource"]
 
@@ -40,7 +41,7 @@ class SdkSource:
         self._calling = calling
         self._begin = begin
         self._secrets = secrets
-        self._left = calling.timeout
+        self._time = TimeLeft(calling.timeout, calling.clock)
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._answer: Any = None
         self._pieces: AsyncIterator[bytes] | None = None
@@ -123,22 +124,18 @@ class SdkSource:
                 return
 
     async def _timed(self, step: Callable[[], Awaitable[None]], idle: float) -> None:
-        clock, who = self._calling.clock, self._calling.who
-        began = clock.now()
+        who = self._calling.who
         problem: PipelineError
         try:
-            with clock.cancel_at(began + min(self._left, idle)) as scope:
-                await step()
-            if not scope.cancelled_caught:
+            over = await self._time.spend(step, idle=idle)
+            if over is None:
                 return
             late = f"the answer stopped for {idle:g} s"
-            if self._left <= idle:
+            if over == "all":
                 late = f"no whole answer in {self._calling.timeout:g} s"
             problem = AttemptTimeout(f"{who}: {late}")
         except Exception as error:  # noqa: BLE001 - of any SDK, and whatever it stands on
             problem = hidden(meaning_of(error, who), self._secrets().hide)
-        finally:
-            self._left -= clock.now() - began
         # Raised out here, without a context: the foreign error holds the headers, and the key.
         raise problem
 

@@ -10,7 +10,7 @@ import attrs
 from genai_pipeline._options import check, is_function
 from genai_pipeline.errors import AuthenticationFailed, QuotaExhausted, Rejected, Transient
 
-__all__ = ["Causes", "asked", "elsewhere", "is_causes"]
+__all__ = ["Causes", "asked", "elsewhere", "is_causes", "selects_errors"]
 
 Causes: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]"
 """An exception class, several, or a function that is asked."""
@@ -42,11 +42,14 @@ def asked(on: Causes) -> Callable[[Exception], bool]:
 
 def is_causes(owner: object, option: attrs.Attribute[Any], value: object) -> None:
     """Allow what `Causes` says."""
-    if isinstance(value, type | tuple):
-        kinds = value if isinstance(value, tuple) else (value,)
-        fine = bool(kinds) and all(
-            isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
-        )
-    else:
-        fine = is_function(value)
-    check(fine, owner, option.name, value, _ALLOWED)
+    check(selects_errors(value), owner, option.name, value, _ALLOWED)
+
+
+def selects_errors(value: object) -> bool:
+    """Tell whether *value* is an exception class, a tuple of them, or a function to ask."""
+    if not isinstance(value, type | tuple):
+        return is_function(value)
+    kinds = value if isinstance(value, tuple) else (value,)
+    return bool(kinds) and all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
+    )

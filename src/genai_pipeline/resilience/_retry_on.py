@@ -8,10 +8,11 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 
-from genai_pipeline._options import check, is_function
+from genai_pipeline._options import check
 from genai_pipeline.errors import ConfigurationError, PipelineError, Transient
+from genai_pipeline.resilience._causes import selects_errors
 
-__all__ = ["On", "Wish", "wish_of"]
+__all__ = ["On", "Wish", "is_on", "wish_of"]
 
 Wish: TypeAlias = Callable[[Exception], bool | float]
 """Whether to try again after an error; a number is the seconds to wait before."""
@@ -31,14 +32,7 @@ def wish_of(on: On) -> Wish:
 
 def is_on(owner: object, option: attrs.Attribute[Any], value: object) -> None:
     """Allow what `On` says."""
-    if isinstance(value, type | tuple):
-        kinds = value if isinstance(value, tuple) else (value,)
-        fine = bool(kinds) and all(
-            isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
-        )
-    else:
-        fine = is_function(value)
-    check(fine, owner, option.name, value, _ALLOWED)
+    check(selects_errors(value), owner, option.name, value, _ALLOWED)
 
 
 def _named_in(kinds: tuple[type[Exception], ...]) -> Wish:

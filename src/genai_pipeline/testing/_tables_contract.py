@@ -12,6 +12,7 @@ from genai_pipeline._journal import ItemEnd
 from genai_pipeline._journal_tables import Column, TableRows, TableSchema
 from genai_pipeline.errors import AccountingError, ConfigurationError
 from genai_pipeline.testing._journal_samples import begin
+from genai_pipeline.testing._journal_tests import JournalTests
 
 __all__ = ["TablesContract"]
 
@@ -26,20 +27,12 @@ _COLUMNS = (
 _TABLE = TableSchema("answers", _COLUMNS)
 
 
-class TablesContract:
+class TablesContract(JournalTests):
     """Tests of `TableJournal`; they do nothing for a journal that keeps no tables."""
-
-    def make(self) -> Any:
-        """Answer a new and empty journal, not entered."""
-        raise NotImplementedError
-
-    async def die(self, journal: Any, /) -> Any:
-        """Let the owner of *journal* die; answer a journal over what it left."""
-        raise NotImplementedError
 
     def _with_tables(self, backend: str, check: Callable[[Any], Awaitable[None]]) -> None:
         async def run() -> None:
-            journal = self.make()
+            journal: Any = self.make()
             if hasattr(journal, "open_table"):
                 await journal.__aenter__()
                 try:
@@ -63,7 +56,8 @@ class TablesContract:
                 ("é", "ü\0", -last - 1, None, 1, b"\0\xff", '{"a": [1]}'),
                 ("a/0", "", last, 0.1, 0, b"", "null"),
             )
-            async with await self.die(journal) as left:
+            left: Any = await self.die(journal)
+            async with left:
                 assert await left.tables() == [_TABLE]
                 first, second = await left.rows("answers")
                 assert list(second.values()) == [

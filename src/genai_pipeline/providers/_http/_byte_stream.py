@@ -12,6 +12,7 @@ import anyio
 from genai_pipeline.errors import PipelineError
 from genai_pipeline.providers._http._body import Undecodable
 from genai_pipeline.providers._http._session import Answer, HttpSession, Late, whole_answer
+from genai_pipeline.providers._time_left import TimeLeft
 
 if TYPE_CHECKING:
     from genai_pipeline.providers._http._reading import Reading
@@ -37,7 +38,7 @@ class ByteStream:
         self._target = target
         self._body = body
         self._who = who
-        self._left = session.client.timeout
+        self._time = TimeLeft(session.client.timeout, session.client.clock)
         self._placed = False
         self._reading: Reading | None = None
 
@@ -119,20 +120,16 @@ class ByteStream:
         await self._reading.advance(self._session.client.max_answer_bytes)
 
     async def _timed(self, step: Callable[[], Awaitable[None]], idle: float) -> None:
-        session, clock = self._session, self._session.client.clock
-        began = clock.now()
+        session = self._session
         problem: PipelineError
         try:
-            with clock.cancel_at(began + min(self._left, idle)) as scope:
-                await step()
-            if not scope.cancelled_caught:
+            over = await self._time.spend(step, idle=idle)
+            if over is None:
                 return
-            if idle < self._left:
+            if over == "idle":
                 raise Late(f"the answer stopped for {idle:g} s")
             raise session.ran_out(queued=not self._placed)
         except session.known as error:
             problem = session.translated(error, self._who)
-        finally:
-            self._left -= clock.now() - began
         # Raised out here, without a context: the foreign error holds the headers, and the key.
         raise problem
