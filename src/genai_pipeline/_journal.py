@@ -339,6 +339,8 @@ class Journal(Protocol):
         of another group belongs to this one from now on. Groups are no records: `counts`,
         `finished` and `claim` know nothing of them. *items* are the records and groups that its
         members were made of; given only to journals that can erase, so that it goes with them.
+        *body* is a JSON object whose ``items`` has them too, in hexadecimal, which is what
+        `JournalKeeper.redrive` and `JournalKeeper.release` find the groups of a record by.
         """
         ...
 

@@ -221,7 +221,8 @@ class JournalKeeper(Protocol):
         """
         Let dead records be worked on again, each in a new generation; answer how many.
 
-        Their answered calls are used again unless *reuse* is false: then all are made anew.
+        Their answered calls are used again unless *reuse* is false: then all are made anew. A
+        group that is dead is open again if *reuse* is true and all its records are redriven.
         """
         ...
 
