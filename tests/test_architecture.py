@@ -21,7 +21,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *(
+                "_attempt_time",
                 "_canonical",
+                "_group_body",
                 "_journal",
                 "_journal_admin",
                 "_journal_tables",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
 
+from genai_pipeline._group_body import members_in, packed_group
 from genai_pipeline._journal import Group
 from genai_pipeline._paid import CallRecorder, set_recorder
 from genai_pipeline.errors import Permanent, Transient
@@ -43,7 +43,7 @@ class FrozenGroups:
         """Keep who was *gathered* with what; calls from here on are made for the group."""
         keys = [member.key for member in gathered.members]
         values = [member.value for member in gathered.members]
-        body = json.dumps({"keys": keys, "values": values}, separators=(",", ":")).encode()
+        body = packed_group(keys, values, gathered.items)
         group = await recorder.freeze(stage, gathered.marks, body, gathered.items)
         self._carry(group, gathered.fate, recorder)
 
@@ -61,8 +61,8 @@ class FrozenGroups:
             # What was around the group failed it: then that is no fault of its members either.
             kind = Transient if group.environment else Permanent
             raise kind(
-                "the group that this record was gathered into has failed; redrive it to have it "
-                "gathered anew"
+                "the group that this record was gathered into has failed; redrive its records "
+                "together, and it goes on"
             )
         fate = SharedFate()
         if group.state != "claimed":
@@ -71,8 +71,7 @@ class FrozenGroups:
             return ()
         walk.carry(fate)
         self._carry(group, fate, recorder)
-        body = json.loads(group.body)
-        return (one_of(body["keys"], body["values"]),)
+        return (one_of(*members_in(group.body)),)
 
     def _carry(self, group: Group, fate: SharedFate, recorder: CallRecorder) -> None:
         fate.group = group.item

@@ -22,6 +22,7 @@ from genai_pipeline._raw_answer import RawAnswer
 from genai_pipeline.messages import Usage
 
 __all__ = [
+    "MOST_NANO",
     "NANO",
     "BudgetUse",
     "CallEnd",
@@ -42,7 +43,8 @@ __all__ = [
 NANO = 10**9
 """Nano-dollars in a dollar."""
 
-_MOST = 2**60  # a billion dollars; sums of them fit where databases keep whole numbers
+MOST_NANO = 2**60
+"""A billion dollars, the most of one call; sums of them fit where databases keep whole numbers."""
 
 ItemState: TypeAlias = Literal["ready", "claimed", "held", "done", "filtered", "dead"]
 """
@@ -117,6 +119,9 @@ class Claim:
     calls: tuple[PastCall, ...] = ()
     """In the order in which they were begun."""
 
+    reuses_from: int = 0
+    """The generation, as `item` ends with one, whose calls and lists may be used again."""
+
 
 @attrs.frozen(kw_only=True)
 class Group:
@@ -152,7 +157,7 @@ class BudgetUse:
     window: str
     """The stretch of time it counts in; grows with time, letter by letter: ``2026-11-26``."""
 
-    cap: int = attrs.field(validator=at_least(0, _MOST))
+    cap: int = attrs.field(validator=at_least(0, MOST_NANO))
     """Nano-dollars."""
 
 
@@ -172,7 +177,7 @@ class Intent:
     deadline: float
     """Wall time at which it will have ended, one way or another."""
 
-    hold: int | None = attrs.field(validator=optional(at_least(0, _MOST)))
+    hold: int | None = attrs.field(validator=optional(at_least(0, MOST_NANO)))
     """The most it can cost, in nano-dollars; `None` when no price is known."""
 
     budgets: tuple[BudgetUse, ...] = ()
@@ -188,7 +193,7 @@ class CallEnd:
         validator=one_of("answered", "void", "partial", "unknown", "abandoned")
     )
     at: float
-    cost: int | None = attrs.field(default=None, validator=optional(at_least(0, _MOST)))
+    cost: int | None = attrs.field(default=None, validator=optional(at_least(0, MOST_NANO)))
     """
     Nano-dollars; `None` when the price or the usage is not known: then it counts at its hold,
     unless it is void.
@@ -334,6 +339,8 @@ class Journal(Protocol):
         of another group belongs to this one from now on. Groups are no records: `counts`,
         `finished` and `claim` know nothing of them. *items* are the records and groups that its
         members were made of; given only to journals that can erase, so that it goes with them.
+        *body* is a JSON object whose ``items`` has them too, in hexadecimal, which is what
+        `JournalKeeper.redrive` and `JournalKeeper.release` find the groups of a record by.
         """
         ...
 

@@ -223,7 +223,8 @@ class JournalKeeper(Protocol):
         """
         Let dead records be worked on again, each in a new generation; answer how many.
 
-        Their answered calls are used again unless *reuse* is false: then all are made anew.
+        Their answered calls are used again unless *reuse* is false: then all are made anew. A
+        group that is dead is open again if *reuse* is true and all its records are redriven.
         """
         ...
 
@@ -231,7 +232,8 @@ class JournalKeeper(Protocol):
         """
         Let held records be worked on again; answer how many.
 
-        Their unknown calls are abandoned: they count at their hold, and are made again.
+        Their unknown calls, and those of the lists that they were gathered into, are abandoned:
+        they count at their hold, and are made again.
         """
         ...
 

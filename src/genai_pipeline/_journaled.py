@@ -145,7 +145,10 @@ class JournaledCarrier(Carrier):
         if claim.state != "claimed":
             return self._pass(delivery, ordinal, claim)
         record = delivery.record
-        recorder = Recorder(self.journal, claim.item, record.key, record.attributes, claim.calls)
+        recorder = Recorder(
+            *(self.journal, claim.item, record.key, record.attributes, claim.calls),
+            reuses_from=claim.reuses_from,
+        )
         recorder.apart = apart
         set_recorder(recorder)
         if claim.crashes >= (_HOPELESS if apart else _POISON):

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import anyio
 import attrs
 
-from genai_pipeline._journal import CallEnd, PastCall, RawAnswer
+from genai_pipeline._journal import MOST_NANO, CallEnd, PastCall, RawAnswer
 from genai_pipeline._lifespan import every_part
 from genai_pipeline._paid import PaidCall, StageMark, unrecorded
 from genai_pipeline._reconcile import LostCall, token_of
@@ -25,12 +25,13 @@ from genai_pipeline.errors import (
     Systemic,
 )
 from genai_pipeline.events import CallReconciled, emit
-from genai_pipeline.messages import Request
+from genai_pipeline.messages import Request, Usage
 from genai_pipeline.money import service_of, to_nano
 
 __all__ = ["LostCalls", "end_of", "require_reconcilable"]
 
 _SETTLES = ("answered", "void")
+_MOST_TOKENS = 2**53
 
 
 @attrs.define(eq=False)
@@ -136,24 +137,42 @@ class LostCalls:
 def end_of(run: RunJournal, call: PaidCall, raw: RawAnswer, *, begun: float) -> CallEnd:
     """Answer how *call* ended that *begun* at a wall time, by its answer as it came."""
     judgement = call.judge(raw)
-    answered, cost = judgement.state == "answered", None
-    if judgement.usage is not None and answered:
-        cost = run.prices.cost(
-            call.provider,
-            call.model,
-            judgement.usage,
-            at=begun,
-            service=service_of(call.request),
+    usage, answered, cost = judgement.usage, judgement.state == "answered", None
+    if usage is not None and not _tells(usage):
+        usage = None
+    if usage is not None and answered:
+        dollars = run.prices.cost(
+            call.provider, call.model, usage, at=begun, service=service_of(call.request)
         )
+        cost = None if dollars is None else to_nano(dollars)
     return CallEnd(
         state=judgement.state,
         at=run.clock.wall(),
-        cost=None if cost is None else to_nano(cost),
-        usage=judgement.usage,
+        cost=None if cost is None or cost > MOST_NANO else cost,
+        usage=usage,
         answer=raw if answered else None,
         error=judgement.error,
         request_id=judgement.request_id,
     )
+
+
+def _tells(usage: Usage) -> bool:
+    """Tell whether *usage* can be what a call used; a provider may answer any nonsense."""
+    if not (usage.input_tokens or usage.output_tokens):
+        # Of no call: what is told to have used nothing was not counted, and is not free.
+        cost = usage.cost
+        return cost is not None and cost.is_finite() and cost >= 0
+    return (
+        _is_count(usage.input_tokens)
+        and _is_count(usage.output_tokens)
+        and _is_count(usage.cached_tokens)
+        and _is_count(usage.cache_write_tokens)
+        and _is_count(usage.reasoning_tokens)
+    )
+
+
+def _is_count(tokens: object) -> bool:
+    return isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS
 
 
 def require_reconcilable(stages: Iterable[object]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import anyio.lowlevel
 
 from genai_pipeline._canonical import PLAIN, canonical, digest, json_copy
+from genai_pipeline._identity import item_id
 from genai_pipeline._journal import CallEnd, Group, Intent, PastCall, RawAnswer, Settled
 from genai_pipeline._lost_calls import LostCalls, cannot_be_asked, end_of
 from genai_pipeline._paid import (
@@ -92,7 +93,10 @@ class Recorder:
     begun. Each call takes the first of its key; only when there is none left is a new one made.
     """
 
-    __slots__ = ("_answered", "_attributes", "_key", "_lost", "_pool", "apart", "item", "run")
+    __slots__ = (
+        *("_answered", "_attributes", "_key", "_lost", "_origin", "_pool"),
+        *("apart", "item", "run"),
+    )
 
     sends: ClassVar[bool] = True
 
@@ -103,11 +107,14 @@ class Recorder:
         key: str,
         attributes: Mapping[str, Any],
         calls: Iterable[PastCall],
+        *,
+        reuses_from: int = 0,
     ) -> None:
         self.run = run
         self.item = item
         self.apart = False
         """Whether the record is walked in a process of its own."""
+        self._origin = item_id(item[:-2], reuses_from)
         self._attributes = attributes
         self._answered: list[tuple[bytes, int]] = []
         self._key = key
@@ -283,12 +290,15 @@ class Recorder:
                 f"{stage}: the value of {record.key!r} has tuples or other types that JSON cannot "
                 "tell from its own; a journal keeps what is gathered, so make it plain before"
             )
-        told = digest([self.item.hex(), stage, record.key, value])
+        told = digest([self._origin.hex(), stage, record.key, value])
         return bytes.fromhex(told), value
 
     async def group_of(self, member: bytes, /) -> Group | None:
         """Answer the group that *member* was frozen into before, if it was."""
-        return await self.run.journal.group_of(self.run.number, member)
+        group = await self.run.journal.group_of(self.run.number, member)
+        if group is not None and group.state == "dead" and self.item != self._origin:
+            return None  # redriven without all others, it is gathered anew
+        return group
 
     async def freeze(
         self, stage: str, members: list[bytes], body: bytes, items: Collection[bytes], /

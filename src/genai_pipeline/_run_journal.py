@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
+from genai_pipeline._attempt_time import untimed
 from genai_pipeline._budget_lines import BudgetLines
 from genai_pipeline._journal import (
     BudgetUse,
@@ -159,7 +160,8 @@ class RunJournal:
                     raise
                 if waited is not None and waited != short:
                     self._lines.next(waited)
-                await self._lines.wait(short, again=short == waited)
+                with untimed():
+                    await self._lines.wait(short, again=short == waited)
                 waited = short
         finally:
             if waited is not None:

@@ -17,7 +17,9 @@ class Clock(Protocol):
     Tells time and waits.
 
     Everything in this library that waits takes one as ``clock=``. Use `SystemClock` in
-    production and `genai_pipeline.testing.FakeClock` in tests.
+    production and `genai_pipeline.testing.FakeClock` in tests. One that also has
+    ``postpone(scope, deadline)``, which moves what `cancel_at` began, lets a `Timeout` not count
+    what an attempt waits for room in a budget.
     """
 
     def now(self) -> float:
@@ -54,6 +56,10 @@ class SystemClock:
     def cancel_at(self, deadline: float, /) -> AbstractContextManager[anyio.CancelScope]:
         """Enter a cancel scope that is cancelled when `now` reaches *deadline*."""
         return anyio.CancelScope(deadline=anyio.current_time() + (deadline - time.monotonic()))
+
+    def postpone(self, scope: anyio.CancelScope, deadline: float, /) -> None:
+        """Let a scope that `cancel_at` answered be cancelled when `now` reaches *deadline*."""
+        scope.deadline = anyio.current_time() + (deadline - time.monotonic())
 
     def __repr__(self) -> str:
         return "SystemClock()"

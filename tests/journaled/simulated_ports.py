@@ -45,6 +45,9 @@ class TrioClock:
     def cancel_at(self, deadline: float, /) -> anyio.CancelScope:
         return anyio.CancelScope(deadline=deadline)
 
+    def postpone(self, scope: anyio.CancelScope, deadline: float, /) -> None:
+        scope.deadline = deadline
+
 
 @attrs.define(eq=False)
 class Life:

@@ -48,6 +48,17 @@ async def test_a_scope_is_cancelled_at_its_deadline(clock: FakeClock) -> None:
     assert not scope.cancelled_caught
 
 
+async def test_a_deadline_can_be_moved(clock: FakeClock) -> None:
+    """``postpone`` lets a scope end later, earlier or never than it was told at first."""
+    for first, then, ends in ((5, 20, 20), (20, 5, 5), (5, math.inf, 60), (math.inf, 5, 5)):
+        began = clock.now()
+        with clock.cancel_at(began + first) as scope:
+            clock.postpone(scope, began + then)
+            await clock.sleep(60)
+        assert clock.now() - began == ends
+        assert scope.cancelled_caught is (ends < 60)
+
+
 async def test_a_scope_without_end_never_fires(clock: FakeClock) -> None:
     """An infinite deadline is none."""
     with clock.cancel_at(math.inf) as scope:
@@ -124,6 +135,10 @@ async def test_real_time_sleeps_and_cancels(anyio_backend: str) -> None:
     assert scope.cancelled_caught
     assert 0.009 <= clock.now() - began < 30
     assert abs(clock.wall() - time.time()) < 60
+    with clock.cancel_at(math.inf) as scope:
+        clock.postpone(scope, clock.now() + 0.01)
+        await clock.sleep(60)
+    assert scope.cancelled_caught
 
 
 @pytest.mark.parametrize("clock", [SystemClock(), FakeClock()], ids=repr)

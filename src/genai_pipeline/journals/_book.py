@@ -206,6 +206,7 @@ class Book:
             environment=life.environment,
             crashes=life.crashes,
             calls=calls,
+            reuses_from=item.reuses_from,
         )
 
     def past_calls(self, keys: Sequence[str], pipeline: str) -> dict[str, Claim]:

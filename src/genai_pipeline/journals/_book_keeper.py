@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from genai_pipeline._costs import CostPart, grouped
+from genai_pipeline._group_body import is_whole, records_of
 from genai_pipeline._identity import generation_of, item_id
 from genai_pipeline._journal import CallEnd
 from genai_pipeline._journal_admin import (
@@ -83,18 +84,30 @@ class Keeper:
             again.reuses_from = item.reuses_from if reuse else generation
             again.subject = item.subject
             self.book.add(again)
+        redriven = {item.item[:-2] for item in chosen} if reuse else set()
+        for group in self.book.bodies:
+            life = self.book.items[group].life
+            if life.state == "dead" and is_whole(group, self.book.bodies.get, redriven):
+                self.book.items[group].life = put_back(life)
         return len(chosen)
 
     def release(self, which: Selector) -> int:
         chosen = self._selected(which)
+        released = {item.item for item in chosen}
         for item in chosen:
             item.life = put_back(item.life)
-            for call in self.book.calls_of.get(item.item[:-2], ()):
-                end = CallEnd(state="abandoned", at=call.intent.at)
-                change = settle(call.state, call.intent.hold, call.charged, end)
-                if call.state == "unknown" and change is not None:
-                    call.state = change.state
+            self._give_up(item.item)
+        for group in self.book.bodies:
+            if released & records_of(group, self.book.bodies.get):
+                self._give_up(group)
         return len(chosen)
+
+    def _give_up(self, item: bytes) -> None:
+        for call in self.book.calls_of.get(item[:-2], ()):
+            end = CallEnd(state="abandoned", at=call.intent.at)
+            change = settle(call.state, call.intent.hold, call.charged, end)
+            if call.state == "unknown" and change is not None:
+                call.state = change.state
 
     def costs(self, by: Sequence[str], pipeline: str | None, run: int | None) -> list[CostLine]:
         made = (part_of(call, self.book) for call in self.book.calls.values() if was_made(call))

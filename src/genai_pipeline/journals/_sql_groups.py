@@ -12,7 +12,7 @@ from genai_pipeline.errors import StorageFailed
 from genai_pipeline.journals._sql_records import claimed, life_of, put_life
 from genai_pipeline.journals._tables import Tables
 
-__all__ = ["drop_group", "ended_groups", "forget_group", "freeze", "group_of"]
+__all__ = ["body_of", "drop_group", "ended_groups", "forget_group", "freeze", "group_of"]
 
 
 def freeze(
@@ -77,6 +77,18 @@ def _owner_of_group(tables: Tables, item: bytes, items: Collection[bytes]) -> in
     return tables.new_owner(item) if known is None else int(known[0])
 
 
+def body_of(tables: Tables, item: bytes) -> bytes | None:
+    """Answer what is kept with a group; `None` for what is none."""
+    row = tables.one("SELECT body, digest, codec FROM gathered WHERE item = ?", item)
+    return None if row is None else _opened(tables, item, *row)
+
+
+def _opened(tables: Tables, item: bytes, body: bytes, digest: bytes, codec: str | None) -> bytes:
+    if hashlib.blake2b(body, digest_size=16).digest() != digest:
+        raise StorageFailed(f"the group {item.hex()} is damaged in the journal")
+    return tables.vault.open_body(body, codec, f"group {item.hex()}")
+
+
 def group_of(tables: Tables, run: int, member: bytes) -> Group | None:
     """Answer the group of a member, open again if it ended under another fingerprint."""
     row = tables.one(
@@ -85,9 +97,8 @@ def group_of(tables: Tables, run: int, member: bytes) -> Group | None:
     )
     if row is None:
         return None
-    item, body, digest, codec = row
-    if hashlib.blake2b(body, digest_size=16).digest() != digest:
-        raise StorageFailed(f"the group {item.hex()} is damaged in the journal")
+    item, *kept = row
+    body = _opened(tables, item, *kept)
     _, fingerprint = tables.run(run)
     life = life_of(tables, item)
     taken = taken_up(life, run, tables.spelled(fingerprint))
@@ -95,7 +106,6 @@ def group_of(tables: Tables, run: int, member: bytes) -> Group | None:
         put_life(tables, item, taken)
         life = taken
     calls = claimed(tables, item, life, life.state, 0).calls
-    body = tables.vault.open_body(body, codec, f"group {item.hex()}")
     return Group(item=item, state=life.state, body=body, environment=life.environment, calls=calls)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from genai_pipeline._costs import CostPart, grouped
+from genai_pipeline._group_body import is_whole, records_of
 from genai_pipeline._identity import generation_of, item_id
 from genai_pipeline._journal import CallEnd
 from genai_pipeline._journal_admin import (
@@ -20,6 +22,7 @@ from genai_pipeline._journal_admin import (
 )
 from genai_pipeline._ledger import settle
 from genai_pipeline.errors import StorageFailed
+from genai_pipeline.journals._sql_groups import body_of
 from genai_pipeline.journals._sql_records import key_of, span
 from genai_pipeline.journals._tables import Tables
 
@@ -157,22 +160,43 @@ def redrive(tables: Tables, which: Selector, *, reuse: bool) -> int:
             reuses_from if reuse else generation,
             owner,
         )
+    if reuse:
+        _open_again(tables, {item[:-2] for _, item, *_ in chosen})
     return len(chosen)
+
+
+def _open_again(tables: Tables, redriven: set[bytes]) -> None:
+    """Let go on as they were those dead lists of which all records are redriven."""
+    dead = "SELECT item FROM item JOIN gathered USING (item) WHERE item.state = 'dead'"
+    for (group,) in tables.all(dead):
+        if is_whole(group, partial(body_of, tables), redriven):
+            tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", group)
 
 
 def release(tables: Tables, which: Selector) -> int:
     """Let held records be worked on again, and give their unknown calls up."""
     chosen = _selected(tables, "item.state", which)
-    for _, item, _ in chosen:
+    released = {item for _, item, _ in chosen}
+    for item in released:
         tables.do("UPDATE item SET state = 'ready', resumes = 0 WHERE item = ?", item)
-        for call, hold, charged in tables.all(
-            "SELECT call, hold, charged FROM call WHERE state = 'unknown' AND item BETWEEN ? AND ?",
-            *span(item[:-2]),
-        ):
-            change = settle("unknown", hold, charged, CallEnd(state="abandoned", at=0.0))
-            assert change is not None
-            tables.do("UPDATE call SET state = ? WHERE call = ?", change.state, call)
+        _give_up(tables, item)
+    for (group,) in tables.all(
+        "SELECT DISTINCT item FROM call JOIN gathered USING (item) WHERE call.state = 'unknown'"
+    ):
+        if released & records_of(group, partial(body_of, tables)):
+            _give_up(tables, group)
     return len(chosen)
+
+
+def _give_up(tables: Tables, item: bytes) -> None:
+    """Give up the unknown calls of a record or a group."""
+    for call, hold, charged in tables.all(
+        "SELECT call, hold, charged FROM call WHERE state = 'unknown' AND item BETWEEN ? AND ?",
+        *span(item[:-2]),
+    ):
+        change = settle("unknown", hold, charged, CallEnd(state="abandoned", at=0.0))
+        assert change is not None
+        tables.do("UPDATE call SET state = ? WHERE call = ?", change.state, call)
 
 
 _SUMS = """

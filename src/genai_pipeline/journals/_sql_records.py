@@ -328,6 +328,7 @@ def claimed(tables: Tables, item: bytes, life: Life, state: ItemState, reuses_fr
             )
             for call, key, call_state, stage, hold, at in rows
         ),
+        reuses_from=reuses_from,
     )
 
 

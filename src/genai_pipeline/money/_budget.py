@@ -116,7 +116,7 @@ class Budget:
     What it is called in events, reports and the journal, where its account is kept.
 
     By default its window and filters. A budget of the same name and scope goes on with the same
-    account, also if its cap has changed.
+    account, also if its cap has changed; one with another *window* needs another name.
     """
 
     account: str = attrs.field(init=False, repr=False)

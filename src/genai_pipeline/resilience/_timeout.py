@@ -7,6 +7,8 @@ from typing import TypeVar
 import attrs
 
 from genai_pipeline import _options
+from genai_pipeline._attempt_time import AttemptTime, attempt_time
+from genai_pipeline._paid import current_recorder
 from genai_pipeline.clock import Clock, SystemClock
 from genai_pipeline.errors import AttemptTimeout, DeadlineExceeded
 from genai_pipeline.resilience._limit import binding_deadline
@@ -24,7 +26,8 @@ class Timeout:
     Cuts one attempt off after so many seconds, and raises `AttemptTimeout`, which is transient.
 
     Stands innermost, behind `Retry` and behind whatever queues, so that it times the attempt and
-    not the waiting for it. `Deadline` limits the whole.
+    not the waiting for it; nor does it count, in a pipeline with budgets, what a call waits for
+    money that others hold. `Deadline` limits the whole.
 
     The caller's deadline holds too: when it comes first, or has passed, the attempt is cut off
     there, or not begun, and `DeadlineExceeded` is raised. A `TimeoutError` of the handler's own
@@ -54,8 +57,16 @@ class Timeout:
         if untimed is not None:  # a provider of ours, which can spare its own timer
             call_next = untimed(call_next, self.seconds, self.clock) or call_next
         answers: list[O] = []
-        with self.clock.cancel_at(min(until, deadline)):
-            answers.append(await call_next(value))
+        postpone = None if current_recorder() is None else getattr(self.clock, "postpone", None)
+        if postpone is None:
+            with self.clock.cancel_at(min(until, deadline)):
+                answers.append(await call_next(value))
+        else:
+            time = AttemptTime(self.clock, postpone, until, deadline)
+            with attempt_time(time), self.clock.cancel_at(min(until, deadline)) as scope:
+                time.begin(scope)
+                answers.append(await call_next(value))
+            until = time.until
         if answers:
             return answers[0]
         if deadline <= until:

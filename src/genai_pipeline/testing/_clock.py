@@ -42,6 +42,7 @@ class FakeClock:
         self._cushion = cushion
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._dropped: set[int] = set()
+        self._alarms: dict[anyio.CancelScope, int] = {}
         self._numbers = itertools.count()
         self._stack = AsyncExitStack()
         self._new_timer: anyio.Event | None = None
@@ -70,14 +71,27 @@ class FakeClock:
     def cancel_at(self, deadline: float, /) -> Iterator[anyio.CancelScope]:
         """Enter a cancel scope that is cancelled when `now` reaches *deadline*."""
         with anyio.CancelScope() as scope:
-            if deadline <= self._now:
-                scope.cancel()
-            number = None if math.isinf(deadline) else self._add(deadline, scope.cancel)
+            self._set_alarm(scope, deadline)
             try:
                 yield scope
             finally:
-                if number is not None:
-                    self._dropped.add(number)
+                self._drop_alarm(scope)
+
+    def postpone(self, scope: anyio.CancelScope, deadline: float, /) -> None:
+        """Let a scope that `cancel_at` entered be cancelled when `now` reaches *deadline*."""
+        self._drop_alarm(scope)
+        self._set_alarm(scope, deadline)
+
+    def _set_alarm(self, scope: anyio.CancelScope, deadline: float) -> None:
+        if deadline <= self._now:
+            scope.cancel()
+        if not math.isinf(deadline):
+            self._alarms[scope] = self._add(deadline, scope.cancel)
+
+    def _drop_alarm(self, scope: anyio.CancelScope) -> None:
+        number = self._alarms.pop(scope, None)
+        if number is not None:
+            self._dropped.add(number)
 
     def advance(self, seconds: float) -> None:
         """Go on by *seconds*, waking whoever is due on the way, in the order of their times."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from genai_pipeline._journal import ItemEnd, Journal
+from typing import Any
+
+from genai_pipeline._group_body import packed_group
+from genai_pipeline._journal import CallEnd, ItemEnd, Journal
+from genai_pipeline._journal_admin import Selector
 from genai_pipeline.testing._journal_samples import begin as _begin
 from genai_pipeline.testing._journal_samples import end as _end
+from genai_pipeline.testing._journal_samples import intent as _intent
 from genai_pipeline.testing._journal_tests import JournalTests
 
 __all__ = ["JournalRecordsContract"]
@@ -60,6 +65,46 @@ class JournalRecordsContract(JournalTests):
             later = await _begin(journal)
             assert (await journal.claim(later, "person")).state == "held"
             assert (await journal.claim(later, "money")).state == "claimed"
+
+        self._run(anyio_backend_name, check)
+
+    def test_a_group_goes_with_its_records(self, anyio_backend_name: str) -> None:
+        """Releasing one gives the group's lost calls up; redriving all of them opens it again."""
+
+        async def check(journal: Any) -> None:
+            if not (hasattr(journal, "redrive") and hasattr(journal, "release")):
+                return
+            run = await _begin(journal)
+            items = [(await journal.claim(run, key)).item for key in "ab"]
+            inner = await journal.freeze_group(
+                run, "g", [bytes(16)], packed_group(["a", "b"], [1, 2], items)
+            )
+            member = b"o" * 16
+            outer = await journal.freeze_group(
+                run, "o", [member], packed_group(["i"], [[1, 2]], [inner.item])
+            )
+            call = await journal.begin_call(_intent(run, outer.item))
+            await journal.end_call(call, CallEnd(state="unknown", at=2.0))
+            await _end(journal, items[0], "held")
+            assert await journal.release(Selector(state="held")) == 1
+            (known,) = (await journal.group_of(run, member)).calls
+            assert known.state == "abandoned"
+            await journal.claim(run, "a")
+            for item in (outer.item, inner.item, *items):
+                await _end(journal, item, "dead")
+            for key in "ab":  # one after the other
+                assert await journal.redrive(Selector(keys=(key,))) == 1
+                assert (await journal.group_of(run, member)).state == "dead"
+            for key in "ab":
+                claim = await journal.claim(run, key)
+                assert claim.reuses_from == 0
+                await _end(journal, claim.item, "dead")
+            assert await journal.redrive(Selector()) == 2
+            assert (await journal.group_of(run, member)).state == "claimed"
+            for key in "ab":
+                await _end(journal, (await journal.claim(run, key)).item, "dead")
+            assert await journal.redrive(Selector(), reuse=False) == 2
+            assert (await journal.claim(run, "a")).reuses_from == 3
 
         self._run(anyio_backend_name, check)
 
