@@ -94,6 +94,7 @@ async def _sweep(world: World, seed: int) -> Sweep:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.timeout(300)
 @pytest.mark.thorough
 def test_a_power_cut_loses_nothing_that_was_acknowledged(folder: Path, seed: int) -> None:
     """Wherever the power goes, all that returned is there, what did not is there whole or not."""
@@ -108,6 +109,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(folder: Path, seed: int
     anyio.run(check)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.thorough
 def test_the_sweep_finds_what_a_weaker_setting_loses(folder: Path) -> None:
     """Without a sync at each commit, the same sweep finds losses: it can tell."""
