@@ -34,7 +34,8 @@ class BookTable:
         """Drop the rows of *records*."""
         for record in records:
             for key in self._keys.pop(record, ()):
-                if self.rows[key][0] == record:
+                # Another record may have put a row there since, which may be gone too.
+                if key in self.rows and self.rows[key][0] == record:
                     del self.rows[key]
 
     def read(self, after: str | None, limit: int) -> list[dict[str, Any]]:

@@ -93,6 +93,24 @@ class TablesContract(JournalTests):
 
         self._with_tables(anyio_backend_name, check)
 
+    def test_a_row_that_another_record_took_goes_with_that_one(
+        self, anyio_backend_name: str
+    ) -> None:
+        """Worked on again, a record leaves alone the row that another wrote in its place."""
+
+        async def check(journal: Any) -> None:
+            run = await begin(journal)
+            for key in "ab":
+                await _end(journal, (await journal.claim(run, key)).item, _row("same"))
+            run = await begin(journal, "g")
+            await _end(journal, (await journal.claim(run, "b")).item)
+            assert await _keys(journal) == []
+            await _end(journal, (await journal.claim(run, "a")).item, _row("own"))
+            assert await _keys(journal) == ["own"]
+            await journal.__aexit__(None, None, None)
+
+        self._with_tables(anyio_backend_name, check)
+
     def test_a_table_has_one_form(self, anyio_backend_name: str) -> None:
         """The same table may be opened again; one of other columns may not."""
 
