@@ -39,31 +39,28 @@ def test_members_are_not_blamed_for_what_failed_their_group(nth: int, in_file: b
     """A group failed for a passing reason, the process died: its members are no less innocent."""
     faults = (Fault("provider", 1, "500"), Fault("end_item", nth, "death"))
     for seed in range(5):
-        plan = WorldPlan(
-            seed=seed,
-            shape="gathered",
-            records=2,
-            bad=frozenset(),
-            in_file=in_file,
-            max_in_flight=4,
-            retry=False,
-            cap=None,
-            faults=faults,
-        )
+        plan = _two_records("gathered", seed, faults, in_file=in_file)
         assert simulate(plan).found == [], plan
 
 
 def test_a_power_cut_meets_the_process_that_runs_then() -> None:
     """The next process is not without power for a cut that was due on the disk of a killed one."""
-    plan = WorldPlan(
-        seed=2869805369,
-        shape="gathered twice",
+    faults = (Fault("settle", 1, "death after"), Fault("end_item", 4, "power cut"))
+    plan = _two_records("gathered twice", 2869805369, faults, in_file=True, retry=True)
+    assert simulate(plan).found == [], plan
+
+
+def _two_records(
+    shape: str, seed: int, faults: tuple[Fault, ...], *, in_file: bool, retry: bool = False
+) -> WorldPlan:
+    return WorldPlan(
+        seed=seed,
+        shape=shape,
         records=2,
         bad=frozenset(),
-        in_file=True,
+        in_file=in_file,
         max_in_flight=4,
-        retry=True,
+        retry=retry,
         cap=None,
-        faults=(Fault("settle", 1, "death after"), Fault("end_item", 4, "power cut")),
+        faults=faults,
     )
-    assert simulate(plan).found == [], plan
